@@ -1,0 +1,35 @@
+"""The database: one engine for a process, one transaction for a request or a control activity."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+
+from sqlalchemy import Engine, create_engine
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+
+class Base(DeclarativeBase):
+    """Parent of all tables."""
+
+
+def utc_now() -> datetime:
+    """Return the present time in UTC without a zone, as rows keep it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+class Database:
+    """A pool of connections to one database (`[database] connection`, an SQLAlchemy URL)."""
+
+    def __init__(self, url: str) -> None:
+        self.engine: Engine = create_engine(url, pool_pre_ping=True)
+        self._sessions = sessionmaker(self.engine, expire_on_commit=False)
+
+    @contextmanager
+    def transaction(self) -> Iterator[Session]:
+        """Give a session; commit at the end, roll back if the block raises."""
+        with self._sessions.begin() as session:
+            yield session
+
+    def close(self) -> None:
+        """Close all pooled connections."""
+        self.engine.dispose()

@@ -1,0 +1,1 @@
+"""The whole control plane on one machine: real MariaDB, Keystone, Barbican and Temporal, supervised."""

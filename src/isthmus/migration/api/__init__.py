@@ -1,0 +1,1 @@
+"""The Coriolis v1 resources and their schemas."""

@@ -1,0 +1,67 @@
+"""What the disk engine is asked to do and what it answers."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+
+class Reads(StrEnum):
+    """What decides which parts of the source are read.
+
+    ALLOCATION: `base:allocation` says which parts hold data. DIRTY: the meta context `dirty_context` says which
+    changed (flag bit 0). COMPARE: allocated parts are read, but only chunks whose hash differs from the hash map are
+    written; what has become a hole is zeroed. Without a usable hash map the destination itself is read and hashed.
+    """
+
+    ALLOCATION = "allocation"
+    DIRTY = "dirty"
+    COMPARE = "compare"
+
+
+@dataclass(frozen=True)
+class Side:
+    """One end of a copy: an NBD URI, and for nbds the directory with ca-cert.pem, client-cert.pem, client-key.pem."""
+
+    uri: str
+    tls_certificates: Path | None = None
+
+
+@dataclass(frozen=True)
+class CopyJob:
+    """Copy one disk.
+
+    `state_file` keeps, per chunk, the hash of what the destination holds and whether this pass has done it: it is the
+    journal of a pass and the hash map for the next. A journal made for another `point` does not count as done, its
+    hashes still count as known. `destination_is_zero`: the destination reads as zeros all over unless the state file
+    says that an earlier attempt has written.
+    `size_bytes` is the source's size; the destination is at least as large.
+    """
+
+    disk_id: str
+    source: Side
+    destination: Side
+    size_bytes: int
+    reads: Reads
+    state_file: Path
+    point: str
+    dirty_context: str | None = None
+    destination_is_zero: bool = False
+    verify: bool = True
+
+
+@dataclass(frozen=True)
+class CopyReport:
+    """What one pass over one disk did, all in bytes but `seconds`.
+
+    `bytes_read` from the source, `bytes_sent` to the destination as data, `bytes_zeroed` without sending,
+    `bytes_skipped` because equal or done before a restart (`bytes_resumed`), `bytes_verified` read back and compared.
+    """
+
+    disk_id: str
+    bytes_read: int
+    bytes_sent: int
+    bytes_zeroed: int
+    bytes_skipped: int
+    bytes_resumed: int
+    bytes_verified: int
+    seconds: float

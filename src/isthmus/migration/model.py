@@ -1,0 +1,138 @@
+"""Objects' statuses and the moves between them; the words are Coriolis' (its `constants.py`).
+
+A status changes only by a guarded update (`store`) along these tables; an unknown move raises.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+
+class Scenario(StrEnum):
+    """What a transfer is for: many synchronisations and deployments, or one move."""
+
+    REPLICA = "replica"
+    LIVE_MIGRATION = "live_migration"
+
+
+class ExecutionStatus(StrEnum):
+    """Status of an execution, and as `last_execution_status` of a transfer or deployment."""
+
+    UNEXECUTED = "UNEXECUTED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    DEADLOCKED = "DEADLOCKED"
+    CANCELED = "CANCELED"
+    CANCELLING = "CANCELLING"
+    CANCELED_FOR_DEBUGGING = "CANCELED_FOR_DEBUGGING"
+    AWAITING_MINION_ALLOCATIONS = "AWAITING_MINION_ALLOCATIONS"
+    ERROR_ALLOCATING_MINIONS = "ERROR_ALLOCATING_MINIONS"
+
+
+ACTIVE = frozenset(
+    {
+        ExecutionStatus.PENDING,
+        ExecutionStatus.RUNNING,
+        ExecutionStatus.CANCELLING,
+        ExecutionStatus.AWAITING_MINION_ALLOCATIONS,
+    }
+)
+"""Statuses of work under way: an object with such an execution accepts no other."""
+
+EXECUTION_MOVES: Mapping[ExecutionStatus, frozenset[ExecutionStatus]] = {
+    ExecutionStatus.UNEXECUTED: frozenset({ExecutionStatus.PENDING, ExecutionStatus.RUNNING}),
+    ExecutionStatus.PENDING: frozenset({ExecutionStatus.RUNNING, ExecutionStatus.CANCELED, ExecutionStatus.ERROR}),
+    ExecutionStatus.RUNNING: frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.ERROR, ExecutionStatus.CANCELLING}),
+    ExecutionStatus.CANCELLING: frozenset({ExecutionStatus.CANCELED, ExecutionStatus.ERROR, ExecutionStatus.COMPLETED}),
+    ExecutionStatus.COMPLETED: frozenset(),
+    ExecutionStatus.ERROR: frozenset(),
+    ExecutionStatus.CANCELED: frozenset(),
+}
+
+
+class ExecutionType(StrEnum):
+    """What an execution does."""
+
+    TRANSFER_EXECUTION = "transfer_execution"
+    TRANSFER_DISKS_DELETE = "transfer_disks_delete"
+    DEPLOYMENT = "deployment"
+
+
+class TaskStatus(StrEnum):
+    """Status of one step of an execution."""
+
+    SCHEDULED = "SCHEDULED"
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    CANCELLING = "CANCELLING"
+    CANCELED = "CANCELED"
+    UNSCHEDULED = "UNSCHEDULED"
+    EXECUTE_ON_ERROR_ONLY = "EXECUTE_ON_ERROR_ONLY"
+
+
+TASK_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
+    TaskStatus.SCHEDULED: frozenset({TaskStatus.RUNNING, TaskStatus.UNSCHEDULED, TaskStatus.CANCELED}),
+    TaskStatus.EXECUTE_ON_ERROR_ONLY: frozenset({TaskStatus.RUNNING, TaskStatus.UNSCHEDULED}),
+    TaskStatus.RUNNING: frozenset({TaskStatus.COMPLETED, TaskStatus.ERROR, TaskStatus.CANCELED}),
+    TaskStatus.COMPLETED: frozenset(),
+    TaskStatus.ERROR: frozenset(),
+    TaskStatus.CANCELED: frozenset(),
+    TaskStatus.UNSCHEDULED: frozenset(),
+}
+
+
+class TaskType(StrEnum):
+    """What a step does. VERIFY_INSTANCE_BOOT and START_SOURCE_INSTANCE are Isthmus' own additions."""
+
+    VALIDATE_TRANSFER_SOURCE_INPUTS = "VALIDATE_TRANSFER_SOURCE_INPUTS"
+    GET_INSTANCE_INFO = "GET_INSTANCE_INFO"
+    VALIDATE_TRANSFER_DESTINATION_INPUTS = "VALIDATE_TRANSFER_DESTINATION_INPUTS"
+    DEPLOY_TRANSFER_DISKS = "DEPLOY_TRANSFER_DISKS"
+    DEPLOY_TRANSFER_TARGET_RESOURCES = "DEPLOY_TRANSFER_TARGET_RESOURCES"
+    SHUTDOWN_INSTANCE = "SHUTDOWN_INSTANCE"
+    REPLICATE_DISKS = "REPLICATE_DISKS"
+    DELETE_TRANSFER_SOURCE_RESOURCES = "DELETE_TRANSFER_SOURCE_RESOURCES"
+    DELETE_TRANSFER_TARGET_RESOURCES = "DELETE_TRANSFER_TARGET_RESOURCES"
+    DELETE_TRANSFER_SOURCE_DISK_SNAPSHOTS = "DELETE_TRANSFER_SOURCE_DISK_SNAPSHOTS"
+    DELETE_TRANSFER_DISKS = "DELETE_TRANSFER_DISKS"
+    VALIDATE_DEPLOYMENT_INPUTS = "VALIDATE_DEPLOYMENT_INPUTS"
+    CREATE_TRANSFER_DISK_SNAPSHOTS = "CREATE_TRANSFER_DISK_SNAPSHOTS"
+    DEPLOY_INSTANCE_RESOURCES = "DEPLOY_INSTANCE_RESOURCES"
+    DEPLOY_OS_MORPHING_RESOURCES = "DEPLOY_OS_MORPHING_RESOURCES"
+    OS_MORPHING = "OS_MORPHING"
+    DELETE_OS_MORPHING_RESOURCES = "DELETE_OS_MORPHING_RESOURCES"
+    FINALIZE_INSTANCE_DEPLOYMENT = "FINALIZE_INSTANCE_DEPLOYMENT"
+    VERIFY_INSTANCE_BOOT = "VERIFY_INSTANCE_BOOT"
+    DELETE_TRANSFER_TARGET_DISK_SNAPSHOTS = "DELETE_TRANSFER_TARGET_DISK_SNAPSHOTS"
+    CLEANUP_FAILED_INSTANCE_DEPLOYMENT = "CLEANUP_FAILED_INSTANCE_DEPLOYMENT"
+    RESTORE_TRANSFER_DISK_SNAPSHOTS = "RESTORE_TRANSFER_DISK_SNAPSHOTS"
+    START_SOURCE_INSTANCE = "START_SOURCE_INSTANCE"
+
+
+class ScriptPhase(StrEnum):
+    """When a user script runs."""
+
+    PRE_OS_MOUNT = "osmorphing_pre_os_mount"
+    POST_OS_MOUNT = "osmorphing_post_os_mount"
+    FIRST_BOOT = "replica_first_boot"
+
+
+def sources_of(
+    moves: Mapping[ExecutionStatus, frozenset[ExecutionStatus]], target: ExecutionStatus
+) -> frozenset[ExecutionStatus]:
+    """Return the statuses from which `target` may be reached; ValueError if there is none."""
+    found = frozenset(source for source, targets in moves.items() if target in targets)
+    if not found:
+        raise ValueError(f"no status may move to {target}")
+    return found
+
+
+def task_sources_of(target: TaskStatus) -> frozenset[TaskStatus]:
+    """Return the task statuses from which `target` may be reached; ValueError if there is none."""
+    found = frozenset(source for source, targets in TASK_MOVES.items() if target in targets)
+    if not found:
+        raise ValueError(f"no task status may move to {target}")
+    return found

@@ -1,0 +1,164 @@
+"""What a morpher is asked, what it answers, and the two ways into a guest's disks.
+
+A way in (`GuestAccess`) gives one contract over either the libguestfs appliance or the worker's own kernel; a morpher
+(one module for each OS family, entry point group `isthmus.migration.morphers`) edits the guest through it only.
+Every edit is idempotent: a morphing that was killed is simply run again on the same disks.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import ClassVar
+
+from isthmus.migration.machine import Firmware
+from isthmus.migration.model import ScriptPhase
+from isthmus.migration.reporting import Report
+
+
+class WayIn(StrEnum):
+    """How the guest's file systems are reached."""
+
+    APPLIANCE = "appliance"
+    WORKER_KERNEL = "worker-kernel"
+
+
+@dataclass(frozen=True)
+class NicPlan:
+    """One NIC of the deployed machine. `dhcp` false keeps the guest's static addresses, tied to the MAC address."""
+
+    mac_address: str
+    dhcp: bool = False
+
+
+@dataclass(frozen=True)
+class UserScript:
+    """A script of the user's: run in the guest's root (POST_OS_MOUNT), before mounting (PRE_OS_MOUNT) or at first boot."""
+
+    phase: ScriptPhase
+    payload: str
+
+
+@dataclass(frozen=True)
+class Target:
+    """The platform that the guest must boot on.
+
+    `disk_bus`: "virtio", "scsi" (virtio-scsi), "sata"; `nic_model`: "virtio", "e1000e"; `console`: the kernel's name of
+    the serial console, "ttyS0". `platform` is the provider's name ("libvirt").
+    """
+
+    platform: str
+    disk_bus: str
+    nic_model: str
+    firmware: Firmware
+    console: str = "ttyS0"
+
+
+@dataclass(frozen=True)
+class MorphRequest:
+    """Morph one machine's disks, given in the machine's order as NBD URIs (the boot disk first)."""
+
+    disk_uris: tuple[str, ...]
+    target: Target
+    nics: tuple[NicPlan, ...]
+    scripts: tuple[UserScript, ...] = ()
+    way_in: WayIn = WayIn.APPLIANCE
+    script_timeout_seconds: int = 600
+
+
+@dataclass(frozen=True)
+class GuestOS:
+    """What was found: `family` "debian", `distribution` "debian" or "ubuntu", `version` "12"."""
+
+    family: str
+    distribution: str
+    version: str
+    product_name: str
+    architecture: str
+
+
+@dataclass(frozen=True)
+class MorphReport:
+    """What was found and what was changed, one line for each change; an empty list means that nothing was needed."""
+
+    os: GuestOS
+    changes: tuple[str, ...]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class CommandResult:
+    """What a command in the guest's root answered."""
+
+    status: int
+    output: str
+
+
+class GuestAccess(ABC):
+    """The guest's mounted root. Paths are absolute in the guest; links are resolved inside it, never on the host."""
+
+    @abstractmethod
+    def read(self, path: str) -> str | None:
+        """Return a text file's content, None if there is no such file. Files over 4 MiB raise StepFailed."""
+
+    @abstractmethod
+    def write(self, path: str, content: str, mode: int = 0o644) -> None:
+        """Replace a file atomically, keeping its owner if it exists; make missing directories."""
+
+    @abstractmethod
+    def remove(self, path: str) -> bool:
+        """Remove a file or link. Return whether it was there."""
+
+    @abstractmethod
+    def exists(self, path: str) -> bool:
+        """Return whether the path exists in the guest."""
+
+    @abstractmethod
+    def list_directory(self, path: str) -> Sequence[str]:
+        """Return the sorted names in a directory; empty if it is missing."""
+
+    @abstractmethod
+    def link(self, path: str, target: str) -> None:
+        """Make or replace a symbolic link at `path`."""
+
+    @abstractmethod
+    def run(self, command: Sequence[str], *, timeout_seconds: int, stdin: str = "") -> CommandResult:
+        """Run a program of the guest's, without network, in its root. Does not raise for a non-zero status."""
+
+    @abstractmethod
+    def file_systems(self) -> Sequence["FileSystem"]:
+        """Return all file systems and swaps found on the disks."""
+
+
+@dataclass(frozen=True)
+class FileSystem:
+    """One file system on the guest's disks. `device` is its name inside this way in; `uuid` may be empty.
+
+    `partition` counts from 1; `disk_index` is the disk's place in the request.
+    """
+
+    device: str
+    type: str
+    uuid: str
+    label: str
+    disk_index: int
+    partition: int
+    mount_point: str | None = None
+
+
+class Morpher(ABC):
+    """One OS family."""
+
+    family: ClassVar[str]
+
+    @classmethod
+    @abstractmethod
+    def detect(cls, guest: GuestAccess) -> GuestOS | None:
+        """Return the guest's OS if it belongs to this family and is supported; None if it is another family's.
+
+        Raises `NotSupported`, naming `skip_os_morphing` as the way on, for a release of this family we do not support.
+        """
+
+    @abstractmethod
+    def morph(self, guest: GuestAccess, request: MorphRequest, report: Report) -> Sequence[str]:
+        """Change the guest so that it boots on `request.target`; return one line for each change."""

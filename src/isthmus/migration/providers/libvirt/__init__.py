@@ -1,0 +1,1 @@
+"""The libvirt/KVM provider: any libvirtd by its URI, as source and as destination."""

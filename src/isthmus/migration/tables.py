@@ -1,0 +1,184 @@
+"""The migration service's tables. `isthmus.control.migrations` (Alembic) makes them in a real database.
+
+Times are UTC without a zone, as Coriolis' API shows them. A deleted row keeps its data and gets `deleted_at`.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, String, Text
+from sqlalchemy.dialects.mysql import DATETIME as MYSQL_DATETIME
+from sqlalchemy.dialects.mysql import LONGTEXT
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy.types import DateTime
+
+from isthmus.control.database import Base
+
+Moment = DateTime().with_variant(MYSQL_DATETIME(fsp=6), "mysql", "mariadb")
+LongText = Text().with_variant(LONGTEXT(), "mysql", "mariadb")
+Id = String(36)
+
+
+class Stamped:
+    """Creation, change and deletion times of a row."""
+
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime | None] = mapped_column(Moment)
+    deleted_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class EndpointRow(Stamped, Base):
+    """One cloud as one project sees it. `connection_info` is always `{"secret_ref": …}`."""
+
+    __tablename__ = "endpoints"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(255))
+    type: Mapped[str] = mapped_column(String(64))
+    description: Mapped[str | None] = mapped_column(Text)
+    connection_info: Mapped[dict[str, Any]] = mapped_column(JSON)
+    owns_secret: Mapped[bool] = mapped_column(Boolean, default=False)
+    mapped_regions: Mapped[list[str]] = mapped_column(JSON, default=list)
+
+
+class TransferRow(Stamped, Base):
+    """What shall be moved from where to where. `info` holds, by instance, what has been observed and made:
+
+    `{"machine": …, "disks": [DestinationDisk…], "point": str|None, "stopped_by": execution id|None,
+    "tainted": bool, "deployed": bool}`.
+    """
+
+    __tablename__ = "transfers"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    trust_id: Mapped[str | None] = mapped_column(String(64))
+    scenario: Mapped[str] = mapped_column(String(32))
+    origin_endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoints.id"), index=True)
+    destination_endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoints.id"), index=True)
+    instances: Mapped[list[str]] = mapped_column(JSON)
+    source_environment: Mapped[dict[str, Any]] = mapped_column(JSON)
+    destination_environment: Mapped[dict[str, Any]] = mapped_column(JSON)
+    network_map: Mapped[dict[str, Any]] = mapped_column(JSON)
+    storage_mappings: Mapped[dict[str, Any]] = mapped_column(JSON)
+    notes: Mapped[str | None] = mapped_column(Text)
+    user_scripts: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    origin_minion_pool_id: Mapped[str | None] = mapped_column(Id)
+    destination_minion_pool_id: Mapped[str | None] = mapped_column(Id)
+    instance_osmorphing_minion_pool_mappings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    clone_disks: Mapped[bool] = mapped_column(Boolean, default=True)
+    skip_os_morphing: Mapped[bool] = mapped_column(Boolean, default=False)
+    last_execution_status: Mapped[str] = mapped_column(String(40), default="UNEXECUTED")
+    info: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    version: Mapped[int] = mapped_column(Integer, default=0)
+
+
+class DeploymentRow(Stamped, Base):
+    """One machine set made from a transfer's replicas. It keeps its own copy of what it was asked for."""
+
+    __tablename__ = "deployments"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    trust_id: Mapped[str | None] = mapped_column(String(64))
+    transfer_id: Mapped[str] = mapped_column(ForeignKey("transfers.id"), index=True)
+    deployer_id: Mapped[str | None] = mapped_column(Id)
+    instances: Mapped[list[str]] = mapped_column(JSON)
+    clone_disks: Mapped[bool] = mapped_column(Boolean)
+    force: Mapped[bool] = mapped_column(Boolean, default=False)
+    skip_os_morphing: Mapped[bool] = mapped_column(Boolean)
+    instance_osmorphing_minion_pool_mappings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    user_scripts: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    last_execution_status: Mapped[str] = mapped_column(String(40), default="UNEXECUTED")
+    transfer_result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    info: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+
+
+class ExecutionRow(Stamped, Base):
+    """One run of a transfer, a deployment or a deletion of disks: `action_id` is the transfer's or deployment's id."""
+
+    __tablename__ = "executions"
+    __table_args__ = (Index("executions_by_action", "action_id", "number", unique=True),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    action_id: Mapped[str] = mapped_column(Id)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    type: Mapped[str] = mapped_column(String(40))
+    status: Mapped[str] = mapped_column(String(40), index=True)
+    number: Mapped[int] = mapped_column(Integer)
+    shutdown_instances: Mapped[bool] = mapped_column(Boolean, default=False)
+    auto_deploy: Mapped[bool] = mapped_column(Boolean, default=False)
+
+    tasks: Mapped[list["TaskRow"]] = relationship(
+        order_by="TaskRow.index", cascade="all, delete-orphan", lazy="selectin"
+    )
+
+
+class TaskRow(Stamped, Base):
+    """One step of an execution, for one instance."""
+
+    __tablename__ = "tasks"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    execution_id: Mapped[str] = mapped_column(ForeignKey("executions.id"), index=True)
+    instance: Mapped[str] = mapped_column(String(1024))
+    host: Mapped[str | None] = mapped_column(String(255))
+    process_id: Mapped[int | None] = mapped_column(Integer)
+    status: Mapped[str] = mapped_column(String(40))
+    task_type: Mapped[str] = mapped_column(String(100))
+    exception_details: Mapped[str | None] = mapped_column(LongText)
+    depends_on: Mapped[list[str]] = mapped_column(JSON, default=list)
+    index: Mapped[int] = mapped_column("task_index", Integer)
+    on_error: Mapped[bool] = mapped_column(Boolean, default=False)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+    events: Mapped[list["TaskEventRow"]] = relationship(
+        order_by="TaskEventRow.index", cascade="all, delete-orphan", lazy="selectin"
+    )
+    progress_updates: Mapped[list["TaskProgressRow"]] = relationship(
+        order_by="TaskProgressRow.index", cascade="all, delete-orphan", lazy="selectin"
+    )
+
+
+class TaskEventRow(Base):
+    """One line about a step."""
+
+    __tablename__ = "task_events"
+    __table_args__ = (Index("task_events_by_task", "task_id", "event_index", unique=True),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id"))
+    level: Mapped[str] = mapped_column(String(10))
+    message: Mapped[str] = mapped_column(LongText)
+    index: Mapped[int] = mapped_column("event_index", Integer)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class TaskProgressRow(Base):
+    """How far one measurable thing of a step has come; `message` names it ("disk vda: 12 MiB/s, 40 s left")."""
+
+    __tablename__ = "task_progress_updates"
+    __table_args__ = (Index("task_progress_by_task", "task_id", "progress_index", unique=True),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    task_id: Mapped[str] = mapped_column(ForeignKey("tasks.id"))
+    index: Mapped[int] = mapped_column("progress_index", Integer)
+    current_step: Mapped[int] = mapped_column(BigInteger)
+    total_steps: Mapped[int | None] = mapped_column(BigInteger)
+    message: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class TrustRow(Base):
+    """A Keystone trust from a user to the service, reused for all the user's work in one project."""
+
+    __tablename__ = "trusts"
+
+    id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    user_id: Mapped[str] = mapped_column(String(64), index=True)
+    project_id: Mapped[str] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(Moment)

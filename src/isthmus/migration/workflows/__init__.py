@@ -1,0 +1,1 @@
+"""Durable workflows: run the planned steps, and undo them."""
