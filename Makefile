@@ -1,0 +1,54 @@
+# Isthmus: `make demo` moves a machine between two clouds on this computer; `make test` runs the tests.
+# Both set everything up first (Debian 12, root). See README.md.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON := .venv/bin/python
+export ISTHMUS_CACHE ?= /var/lib/isthmus/cache
+
+.PHONY: help
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+.PHONY: setup
+setup: ## Install the system packages and the virtual environment
+	@scripts/setup
+
+.PHONY: demo
+demo: setup ## Move a running machine to another cloud and home again, and prove it
+	@$(PYTHON) -m lab.demo
+
+.PHONY: lint
+lint: setup ## Check formatting, style, types and the layer order
+	.venv/bin/ruff format --check .
+	.venv/bin/ruff check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+.PHONY: test
+test: setup lint ## Check everything once: what CI runs
+	$(PYTHON) -m pytest -m "not nightly"
+
+.PHONY: test-unit
+test-unit: setup ## Only the pure tests: seconds
+	$(PYTHON) -m pytest tests/unit
+
+.PHONY: test-all
+test-all: setup lint ## The nightly run: every test, however slow
+	$(PYTHON) -m pytest
+
+.PHONY: chaos
+chaos: setup ## Kill every process at seeded moments of a migration
+	@$(PYTHON) -m lab.chaos
+
+.PHONY: bench
+bench: setup ## Compare the disk engine with nbdcopy and qemu-img, and time the control plane
+	$(PYTHON) -m benchmarks.disk_copy
+	$(PYTHON) -m benchmarks.up
+
+.PHONY: lock
+lock: setup ## Resolve pyproject.toml into requirements.lock again
+	@packaging/lock
+
+.PHONY: clean
+clean: ## Remove what the build made (not the caches outside the checkout)
+	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache
