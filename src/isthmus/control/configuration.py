@@ -1,0 +1,132 @@
+"""Configuration: every option of every service, read by oslo.config from `isthmus.conf` and the command line.
+
+There is no global configuration object: `load` gives a fresh one, which is handed to whatever needs it.
+`list_options` feeds `oslo-config-generator --namespace isthmus`.
+"""
+
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+from keystoneauth1 import loading
+from oslo_config import cfg
+from oslo_log import log
+
+Options = list[tuple[str | None, list[Any]]]
+
+SERVICE_CREDENTIALS = "service_credentials"
+
+_DEFAULT: list[Any] = [
+    cfg.StrOpt(
+        "state_dir",
+        default="/var/lib/isthmus",
+        help="Directory where a service keeps files of its own (journals, sockets, certificates).",
+    ),
+]
+
+_API: list[Any] = [
+    cfg.HostAddressOpt("host", default="127.0.0.1", help="Address to listen on."),
+    cfg.PortOpt("port", default=7667, help="TCP port to listen on."),
+    cfg.IntOpt("threads", default=16, min=1, max=256, help="Requests served at once by one process."),
+    cfg.IntOpt("processes", default=1, min=1, max=64, help="Processes that serve requests."),
+    cfg.IntOpt("max_body_bytes", default=1048576, min=1024, help="Largest request body accepted, in bytes."),
+    cfg.IntOpt("max_page", default=1000, min=1, help="Most objects in one answer of a listing."),
+    cfg.IntOpt("ask_timeout", default=60, min=1, help="Seconds to wait for a cloud's answer to a listing call."),
+    cfg.StrOpt(
+        "auth_strategy",
+        default="keystone",
+        choices=[
+            ("keystone", "Every call carries a Keystone token."),
+            ("noauth", "Whoever reaches the port is an administrator. For development on loopback only."),
+        ],
+        help="How callers are authenticated.",
+    ),
+    cfg.StrOpt("noauth_project", default="noauth", help="Project of calls without X-Project-Id under noauth."),
+]
+
+_DATABASE: list[Any] = [
+    cfg.StrOpt(
+        "connection",
+        default="sqlite:////var/lib/isthmus/isthmus.sqlite",
+        secret=True,
+        help="SQLAlchemy URL, as mysql+pymysql://user:password@host/isthmus or postgresql+psycopg://….",
+    ),
+]
+
+_TEMPORAL: list[Any] = [
+    cfg.StrOpt("address", default="127.0.0.1:7233", help="host:port of Temporal's frontend."),
+    cfg.StrOpt("namespace", default="default", help="Temporal namespace of all workflows."),
+    cfg.StrOpt("tls_ca_file", help="PEM file of the authority that signed the frontend's certificate; turns TLS on."),
+    cfg.StrOpt("tls_cert_file", help="PEM file of this service's certificate, for mutual TLS."),
+    cfg.StrOpt("tls_key_file", help="PEM file of this service's private key, for mutual TLS."),
+    cfg.StrOpt("tls_server_name", help="Name that the frontend's certificate must carry, if not that of `address`."),
+]
+
+_CONDUCTOR: list[Any] = [
+    cfg.FloatOpt("dispatch_interval", default=0.2, min=0.01, help="Seconds between two looks into the outbox."),
+    cfg.FloatOpt("progress_interval", default=1.0, min=0.1, help="Seconds between two records of a step's progress."),
+]
+
+_WORKER: list[Any] = [
+    cfg.ListOpt("queues", default=["default"], help="Regions whose work this worker takes."),
+    cfg.StrOpt("staging_dir", help="Directory for journals and hash maps; default: `staging` under state_dir."),
+    cfg.IntOpt("activities", default=8, min=1, help="Steps carried out at once."),
+    cfg.StrOpt(
+        "morphing_way_in",
+        default="appliance",
+        choices=[
+            ("appliance", "libguestfs' own small machine: right for disks that are not trusted."),
+            ("worker-kernel", "this worker's kernel: fast, and right only where the worker is itself disposable."),
+        ],
+        help="How a guest's file systems are reached for OS morphing.",
+    ),
+    cfg.IntOpt("bandwidth_limit", default=0, min=0, help="Bytes per second for all copies together; 0 is no limit."),
+    cfg.IntOpt("nbd_connections", default=4, min=1, max=16, help="NBD connections for each side of one disk."),
+]
+
+_SERVICE_CREDENTIALS: list[Any] = [
+    cfg.StrOpt("region_name", help="Region whose Keystone catalog entries are used."),
+    cfg.StrOpt(
+        "interface", default="public", choices=["public", "internal", "admin"], help="Catalog interface that is used."
+    ),
+]
+
+_GROUPS: Options = [
+    (None, _DEFAULT),
+    ("api", _API),
+    ("database", _DATABASE),
+    ("temporal", _TEMPORAL),
+    ("conductor", _CONDUCTOR),
+    ("worker", _WORKER),
+    (SERVICE_CREDENTIALS, _SERVICE_CREDENTIALS),
+]
+
+
+def load(args: Sequence[str]) -> cfg.ConfigOpts:
+    """Return the configuration of `args` (as `["--config-file", "isthmus.conf"]`).
+
+    Raises oslo_config's errors, which name the option or the file; `--help` and `--version` raise SystemExit.
+    """
+    conf = cfg.ConfigOpts()
+    for group, options in _GROUPS:
+        conf.register_opts(options, group=group)
+    loading.register_auth_conf_options(conf, SERVICE_CREDENTIALS)
+    loading.register_session_conf_options(conf, SERVICE_CREDENTIALS)
+    log.register_options(conf)
+    # No files by default: what a service reads is what its command line says.
+    conf(args=list(args), project="isthmus", default_config_files=[], default_config_dirs=[])
+    return conf
+
+
+def list_options() -> Options:
+    """Return (group, options) pairs for the sample file and for tests of the documentation."""
+    credentials = itertools.chain(
+        _SERVICE_CREDENTIALS,
+        loading.get_auth_common_conf_options(),
+        loading.get_auth_plugin_conf_options("password"),
+        loading.get_session_conf_options(),
+    )
+    return [
+        (SERVICE_CREDENTIALS, list(credentials)) if group == SERVICE_CREDENTIALS else (group, list(options))
+        for group, options in _GROUPS
+    ]
