@@ -1,0 +1,97 @@
+"""The static table of all commands: words -> where the class is, and its one line of help.
+
+The table is data so that `isthmus --help` imports no command at all, and a command whose part is not installed breaks
+nothing but itself. A test holds each line of help equal to the class' docstring.
+"""
+
+import importlib
+from dataclasses import dataclass
+
+from cliff.command import Command
+from cliff.commandmanager import CommandManager
+
+from isthmus.control.errors import NotSupported
+
+
+@dataclass(frozen=True)
+class LazyCommand:
+    """An entry of the table; it looks like an entry point to cliff. `value` is "module:Class"."""
+
+    name: str
+    value: str
+    summary: str
+
+    def load(self) -> type[Command]:
+        """Import the command's class; NotSupported names what is missing."""
+        module_name, _, class_name = self.value.partition(":")
+        try:
+            found: type[Command] = getattr(importlib.import_module(module_name), class_name)
+        except ImportError as error:
+            raise NotSupported(
+                f"the command '{self.name}' cannot be loaded: {error}; "
+                "install what it needs (pip install 'isthmus[embedded]' for the control plane on this machine)"
+            ) from error
+        return found
+
+
+CONTROL_PLANE = "isthmus.cli.control_plane"
+SERVICES = "isthmus.cli.services"
+ENDPOINTS = "isthmus.cli.endpoints"
+CLOUDS = "isthmus.cli.clouds"
+TRANSFERS = "isthmus.cli.transfers"
+EXECUTIONS = "isthmus.cli.executions"
+DEPLOYMENTS = "isthmus.cli.deployments"
+
+COMMANDS: tuple[LazyCommand, ...] = (
+    LazyCommand("up", f"{CONTROL_PLANE}:Up", "Start the control plane on this machine"),
+    LazyCommand("down", f"{CONTROL_PLANE}:Down", "Stop the control plane on this machine"),
+    LazyCommand("status", f"{CONTROL_PLANE}:Status", "Show the parts of the control plane on this machine"),
+    LazyCommand("logs", f"{CONTROL_PLANE}:Logs", "Show the log of one part"),
+    LazyCommand("env", f"{CONTROL_PLANE}:Env", "Print OS_* exports for a user of the control plane"),
+    LazyCommand("api", f"{SERVICES}:Api", "Run the API service until it is told to stop"),
+    LazyCommand("conductor", f"{SERVICES}:Conductor", "Run a conductor until it is told to stop"),
+    LazyCommand("worker", f"{SERVICES}:Worker", "Run a worker until it is told to stop"),
+    LazyCommand("db upgrade", f"{SERVICES}:DatabaseUpgrade", "Bring the database's schema up to date"),
+    LazyCommand("provider list", f"{CLOUDS}:ProviderList", "List the kinds of clouds and what each can do"),
+    LazyCommand("provider schema show", f"{CLOUDS}:ProviderSchemaShow", "Print the JSON schemas of a provider"),
+    LazyCommand("endpoint create", f"{ENDPOINTS}:EndpointCreate", "Register a cloud and check that it answers"),
+    LazyCommand("endpoint list", f"{ENDPOINTS}:EndpointList", "List the registered clouds"),
+    LazyCommand("endpoint show", f"{ENDPOINTS}:EndpointShow", "Show one registered cloud"),
+    LazyCommand("endpoint update", f"{ENDPOINTS}:EndpointUpdate", "Change a registered cloud"),
+    LazyCommand("endpoint delete", f"{ENDPOINTS}:EndpointDelete", "Forget registered clouds"),
+    LazyCommand("endpoint validate", f"{ENDPOINTS}:EndpointValidate", "Check that a cloud answers and lets us in"),
+    LazyCommand("endpoint network list", f"{CLOUDS}:NetworkList", "List the networks of a cloud"),
+    LazyCommand("endpoint storage list", f"{CLOUDS}:StorageList", "List the storage back ends of a cloud"),
+    LazyCommand("endpoint option list", f"{CLOUDS}:OptionList", "List what a cloud offers for an environment"),
+    LazyCommand("instance list", f"{CLOUDS}:InstanceList", "List the machines of a cloud"),
+    LazyCommand("instance show", f"{CLOUDS}:InstanceShow", "Show one machine of a cloud"),
+    LazyCommand("transfer create", f"{TRANSFERS}:TransferCreate", "Say what shall be moved from where to where"),
+    LazyCommand("transfer list", f"{TRANSFERS}:TransferList", "List the transfers"),
+    LazyCommand("transfer show", f"{TRANSFERS}:TransferShow", "Show one transfer"),
+    LazyCommand("transfer delete", f"{TRANSFERS}:TransferDelete", "Delete transfers; the replicas' disks stay"),
+    LazyCommand("transfer disks delete", f"{TRANSFERS}:TransferDisksDelete", "Delete the disks of a replica"),
+    LazyCommand("execution create", f"{EXECUTIONS}:ExecutionCreate", "Copy what has changed since the last time"),
+    LazyCommand("execution list", f"{EXECUTIONS}:ExecutionList", "List the executions of a transfer"),
+    LazyCommand("execution show", f"{EXECUTIONS}:ExecutionShow", "Show one execution and its steps"),
+    LazyCommand("execution watch", f"{EXECUTIONS}:ExecutionWatch", "Follow an execution to its end"),
+    LazyCommand("execution cancel", f"{EXECUTIONS}:ExecutionCancel", "Stop an execution and undo what it began"),
+    LazyCommand("execution delete", f"{EXECUTIONS}:ExecutionDelete", "Delete the records of ended executions"),
+    LazyCommand("deployment create", f"{DEPLOYMENTS}:DeploymentCreate", "Start the machines of a transfer's replicas"),
+    LazyCommand("deployment list", f"{DEPLOYMENTS}:DeploymentList", "List the deployments"),
+    LazyCommand("deployment show", f"{DEPLOYMENTS}:DeploymentShow", "Show one deployment and its steps"),
+    LazyCommand("deployment watch", f"{DEPLOYMENTS}:DeploymentWatch", "Follow a deployment to its end"),
+    LazyCommand("deployment cancel", f"{DEPLOYMENTS}:DeploymentCancel", "Stop a deployment and undo what it began"),
+    LazyCommand("deployment delete", f"{DEPLOYMENTS}:DeploymentDelete", "Delete the records of ended deployments"),
+    LazyCommand("migrate", "isthmus.cli.migrate:Migrate", "Move a running machine from one cloud to another"),
+)
+
+
+class CommandTable(CommandManager):  # type: ignore[misc]  # cliff is not followed by mypy
+    """cliff's lookup over the static table."""
+
+    def _load_commands(self) -> None:
+        self.commands = {command.name: command for command in COMMANDS}
+
+    def matching(self, words: list[str]) -> list[LazyCommand]:
+        """Return the commands whose words begin with these."""
+        return [command for command in COMMANDS if command.name.split()[: len(words)] == words]

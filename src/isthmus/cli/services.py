@@ -1,0 +1,80 @@
+"""`isthmus api|conductor|worker|db upgrade`: run one service in the foreground until SIGTERM or SIGINT.
+
+The imports are inside the commands: a worker must start on a machine that has no database driver.
+"""
+
+import argparse
+from abc import abstractmethod
+from typing import Any
+
+from cliff.command import Command
+
+from isthmus.control.configuration import load
+
+
+class Service(Command):  # type: ignore[misc]  # cliff is not followed by mypy
+    """A command that runs with a configuration file."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser with the one option of all services."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--config-file",
+            metavar="FILE",
+            action="append",
+            default=[],
+            help="isthmus.conf; may be given again, later files win (default: the one in ~/.isthmus or /etc/isthmus)",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Load the configuration and run."""
+        arguments = [f"--config-file={name}" for name in parsed_args.config_file]
+        if self.app_args is not None and self.app_args.debug:
+            arguments.append("--debug")
+        self.serve(load(arguments))
+        return 0
+
+    @abstractmethod
+    def serve(self, conf: Any) -> None:
+        """Do the service's work and return when it has been stopped."""
+
+
+class Api(Service):
+    """Run the API service until it is told to stop."""
+
+    def serve(self, conf: Any) -> None:
+        """Serve the REST API."""
+        from isthmus.control.server import serve_api  # noqa: PLC0415 - see the module's docstring
+
+        serve_api(conf)
+
+
+class Conductor(Service):
+    """Run a conductor until it is told to stop."""
+
+    def serve(self, conf: Any) -> None:
+        """Dispatch accepted work and run the workflows."""
+        from isthmus.migration.services.conductor import run  # noqa: PLC0415 - see the module's docstring
+
+        run(conf)
+
+
+class Worker(Service):
+    """Run a worker until it is told to stop."""
+
+    def serve(self, conf: Any) -> None:
+        """Run the steps of workflows."""
+        from isthmus.migration.services.worker import run  # noqa: PLC0415 - see the module's docstring
+
+        run(conf)
+
+
+class DatabaseUpgrade(Service):
+    """Bring the database's schema up to date."""
+
+    def serve(self, conf: Any) -> None:
+        """Run all migrations that are missing; a database that is up to date is left as it is."""
+        from isthmus.control.migrations import upgrade  # noqa: PLC0415 - see the module's docstring
+
+        upgrade(conf.database.connection)
