@@ -89,7 +89,7 @@ class LibvirtCloud:
         init = [sys.executable, "-I", "-S", namespace_init.__file__, str(self.directory)]
         with (self.directory / "init.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--"] + init,
+                ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--", *init],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
