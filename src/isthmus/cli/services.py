@@ -23,7 +23,7 @@ class Service(Command):  # type: ignore[misc]  # cliff is not followed by mypy
             metavar="FILE",
             action="append",
             default=[],
-            help="isthmus.conf; may be given again, later files win (default: the one in ~/.isthmus or /etc/isthmus)",
+            help="isthmus.conf; may be given again, later files win",
         )
         return parser
 

@@ -1,0 +1,40 @@
+"""Bases of the commands that talk to the REST API."""
+
+import argparse
+from collections.abc import Iterable, Sequence
+from functools import cached_property
+from typing import Any
+
+from cliff.command import Command
+from cliff.lister import Lister
+from cliff.show import ShowOne
+
+from isthmus.cli.client import MigrationApi
+from isthmus.cli.session import connect
+
+
+class WithApi:
+    """Gives a command its client, made from the global options."""
+
+    app_args: argparse.Namespace
+
+    @cached_property
+    def api(self) -> MigrationApi:
+        """Return a client of the API."""
+        return MigrationApi(connect(self.app_args))
+
+
+class RestCommand(WithApi, Command):  # type: ignore[misc]  # cliff is not followed by mypy
+    """A command that prints what it likes."""
+
+
+class RestLister(WithApi, Lister):  # type: ignore[misc]
+    """A command that prints a table with one line for each object."""
+
+
+class RestShow(WithApi, ShowOne):  # type: ignore[misc]
+    """A command that prints one object."""
+
+
+Table = tuple[Sequence[str], Iterable[Sequence[Any]]]
+Record = tuple[Sequence[str], Sequence[Any]]
