@@ -171,14 +171,3 @@ class TaskProgressRow(Base):
     total_steps: Mapped[int | None] = mapped_column(BigInteger)
     message: Mapped[str] = mapped_column(Text)
     created_at: Mapped[datetime] = mapped_column(Moment)
-
-
-class TrustRow(Base):
-    """A Keystone trust from a user to the service, reused for all the user's work in one project."""
-
-    __tablename__ = "trusts"
-
-    id: Mapped[str] = mapped_column(String(64), primary_key=True)
-    user_id: Mapped[str] = mapped_column(String(64), index=True)
-    project_id: Mapped[str] = mapped_column(String(64))
-    created_at: Mapped[datetime] = mapped_column(Moment)

@@ -1,0 +1,131 @@
+"""Secrets, kept in Barbican: connection details travel as a reference, and only a worker reads what it refers to.
+
+A reference is a URL, but nothing is ever sent to the host it names: only its last part, the secret's id, is used,
+on the Barbican of the catalog. A reference to any other place is refused, so no token can be lured away.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, Protocol
+
+from keystoneauth1 import exceptions
+from keystoneauth1.adapter import Adapter
+from oslo_config.cfg import ConfigOpts
+
+from isthmus.control.errors import InvalidInput, IsthmusError, NotAllowed, NotFound, Unavailable
+from isthmus.control.identity import Caller, caller_session, catalog_url
+
+_REFERENCE = re.compile(r"(?P<base>https?://[^\s?#]+?)(/v1)?/secrets/(?P<id>[0-9a-fA-F-]{36})/?")
+_BARBICAN = "key-manager"
+
+
+class Vault(Protocol):
+    """What the API needs of a store of secrets, on behalf of a caller."""
+
+    def store(self, caller: Caller, name: str, payload: Mapping[str, Any]) -> str:
+        """Keep the payload and return its reference."""
+
+    def check(self, caller: Caller, ref: str) -> None:
+        """Return if the reference is one of this store's; raise `InvalidInput` if not."""
+
+    def delete(self, caller: Caller, ref: str) -> None:
+        """Delete the secret. Already done: it is gone."""
+
+
+class BarbicanVault:
+    """The catalog's Barbican, used with the caller's own token."""
+
+    def __init__(self, conf: ConfigOpts) -> None:
+        self._conf = conf
+
+    def store(self, caller: Caller, name: str, payload: Mapping[str, Any]) -> str:
+        """Keep the payload as a secret of the caller's and return its reference."""
+        return store(self._session(caller), name, payload)
+
+    def check(self, caller: Caller, ref: str) -> None:
+        """Return if the reference is one of the catalog's Barbican; raise `InvalidInput` if not."""
+        _locate(self._session(caller), ref)
+
+    def delete(self, caller: Caller, ref: str) -> None:
+        """Delete the secret. Already done: it is gone."""
+        delete(self._session(caller), ref)
+
+    def _session(self, caller: Caller) -> Adapter:
+        return caller_session(self._conf, caller.token, caller.project_id)
+
+
+def store(session: Adapter, name: str, payload: Mapping[str, Any]) -> str:
+    """Keep a JSON object as a Barbican secret and return its reference (a URL)."""
+    body = {
+        "name": name,
+        "secret_type": "opaque",
+        "payload": json.dumps(payload),
+        "payload_content_type": "text/plain",
+    }
+    url = catalog_url(session, _BARBICAN)
+    # log=False: keystoneauth would write the payload to the debug log.
+    answer = _call(session, "POST", f"{url}/v1/secrets", f"the secret {name}", json=body)
+    return f"{url}/v1/secrets/{str(answer.json()['secret_ref']).rstrip('/').rsplit('/', 1)[1]}"
+
+
+def fetch(session: Adapter, ref: str) -> dict[str, Any]:
+    """Return the JSON object that a secret holds.
+
+    Raises `NotFound` if the secret is gone, `NotAllowed` if the session may not read it, `InvalidInput` if the
+    reference or the content is not what connection details look like, `Unavailable` if Barbican is silent.
+    """
+    answer = _call(
+        session, "GET", f"{_locate(session, ref)}/payload", f"the secret {ref}", headers={"Accept": "text/plain"}
+    )
+    try:
+        payload = json.loads(answer.text)
+    except ValueError:
+        payload = None
+    if not isinstance(payload, dict):
+        raise InvalidInput(f"the secret {ref} does not hold a JSON object; store the connection details as JSON text")
+    return payload
+
+
+def delete(session: Adapter, ref: str) -> None:
+    """Delete a secret. Already done: it is gone."""
+    try:
+        _call(session, "DELETE", _locate(session, ref), f"the secret {ref}")
+    except NotFound:
+        return
+
+
+def _locate(session: Adapter, ref: str) -> str:
+    match = _REFERENCE.fullmatch(ref)
+    home = catalog_url(session, _BARBICAN)
+    known = {home} | {url for url in map(partial(_other_url, session), ("public", "internal", "admin")) if url}
+    if match is None or match["base"] not in known:
+        raise InvalidInput(
+            f"secret_ref must look like {home}/v1/secrets/ID, with an ID that this cloud's Barbican gave"
+        )
+    return f"{home}/v1/secrets/{match['id']}"
+
+
+def _other_url(session: Adapter, interface: str) -> str | None:
+    try:
+        return catalog_url(session, _BARBICAN, interface)
+    except Unavailable:
+        return None
+
+
+def _call(session: Adapter, method: str, url: str, what: str, **arguments: Any) -> Any:
+    try:
+        return session.request(url, method, log=False, **arguments)
+    except exceptions.HttpError as error:
+        raise _explain(error, what) from None
+    except exceptions.ClientException as error:
+        raise Unavailable(f"Barbican does not answer ({type(error).__name__}) about {what}; try again") from None
+
+
+def _explain(error: exceptions.HttpError, what: str) -> IsthmusError:
+    if error.http_status == 404:
+        return NotFound(f"{what} is gone from Barbican; give the endpoint its connection details again")
+    if error.http_status in {401, 403}:
+        return NotAllowed(f"Barbican does not give {what} to this user and project; check its owner and access list")
+    return Unavailable(f"Barbican answered {error.http_status} about {what}; try again, or see Barbican's log")
