@@ -1,1 +1,1 @@
-"""The whole control plane on one machine: real MariaDB, Keystone, Barbican and Temporal, supervised."""
+"""The real MariaDB, Keystone, Barbican and Temporal, and Isthmus's own services, started and kept alive on one machine."""
