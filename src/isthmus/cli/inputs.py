@@ -82,16 +82,14 @@ def _merge(into: JSON, more: JSON) -> None:
             into[key] = value
 
 
-def network_map(pairs: Sequence[str], default: str | None) -> JSON:
-    """Return the API's network map from `source=destination` pairs and a network for all others."""
+def network_map(pairs: Sequence[str]) -> JSON:
+    """Return the API's network map from `source=destination` pairs."""
     networks: JSON = {}
     for pair in pairs:
         source, equals, destination = pair.partition("=")
         if not (source and equals and destination):
             raise InvalidInput(f"--network: '{pair}' is not SOURCE=DESTINATION")
         networks[source] = destination
-    if default:
-        networks["default"] = default
     return networks
 
 

@@ -1,0 +1,132 @@
+"""`isthmus deployment …`: machines made from a transfer's replicas."""
+
+import argparse
+from typing import Any
+
+from isthmus.cli import inputs
+from isthmus.cli.answers import Deployment
+from isthmus.cli.display import choose
+from isthmus.cli.executions import steps_text
+from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
+from isthmus.cli.watching import follow_deployment
+
+
+def _record(deployment: Deployment) -> Record:
+    shown = {
+        "id": deployment.id,
+        "transfer": deployment.transfer_id,
+        "status": deployment.last_execution_status,
+        "instances": "\n".join(deployment.instances),
+        "clone_disks": deployment.clone_disks,
+        "skip_os_morphing": deployment.skip_os_morphing,
+        "created_at": deployment.created_at or "",
+        "updated_at": deployment.updated_at or "",
+        "steps": steps_text(deployment.tasks),
+        "result": deployment.transfer_result or {},
+    }
+    return list(shown), list(shown.values())
+
+
+class DeploymentCreate(RestShow):
+    """Start the machines of a transfer's replicas."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("transfer", metavar="TRANSFER", help="id")
+        clone = parser.add_mutually_exclusive_group()
+        clone.add_argument(
+            "--clone", dest="clone", action="store_true", default=None, help="deploy clones of the disks"
+        )
+        clone.add_argument("--no-clone", dest="clone", action="store_false", help="deploy the replica's own disks")
+        parser.add_argument("--skip-os-morphing", action="store_true", default=None, help="leave the guest as it is")
+        parser.add_argument(
+            "--script", action="append", default=[], metavar="PHASE=FILE", help="a script for the guest"
+        )
+        parser.add_argument("--force", action="store_true", help="also if the last execution did not complete")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Record:
+        """Begin; `isthmus deployment watch DEPLOYMENT` follows it. What is not given is as the transfer says."""
+        wanted: dict[str, Any] = {
+            "transfer_id": parsed_args.transfer,
+            "clone_disks": parsed_args.clone,
+            "skip_os_morphing": parsed_args.skip_os_morphing,
+            "user_scripts": inputs.user_scripts(parsed_args.script),
+            "force": parsed_args.force,
+        }
+        return _record(self.api.deploy({key: value for key, value in wanted.items() if value is not None}))
+
+
+class DeploymentList(RestLister):
+    """List the deployments."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:  # noqa: ARG002 - cliff's
+        """Return one line for each deployment."""
+        rows = [
+            (item.id, item.transfer_id, ", ".join(item.instances), item.last_execution_status, item.created_at or "")
+            for item in self.api.deployments()
+        ]
+        return ("ID", "Transfer", "Instances", "Status", "Begun"), rows
+
+
+class _OneDeployment:
+    """The parser of commands about one deployment."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser with the deployment's id."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]  # a mixin of cliff's
+        parser.add_argument("deployment", metavar="DEPLOYMENT", help="id")
+        return parser
+
+
+class DeploymentShow(_OneDeployment, RestShow):
+    """Show one deployment and its steps."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Record:
+        """Return the deployment."""
+        return _record(self.api.deployment(parsed_args.deployment))
+
+
+class DeploymentWatch(_OneDeployment, RestCommand):
+    """Follow a deployment to its end."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Return 0 if it completed; an error names the failed steps."""
+        display = choose(watch=True, stream=self.app.stderr)
+        try:
+            follow_deployment(self.api, parsed_args.deployment, display)
+        finally:
+            display.finish()
+        return 0
+
+
+class DeploymentCancel(_OneDeployment, RestCommand):
+    """Stop a deployment and undo what it began."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--force", action="store_true", help="also stop an undo that does not get on")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Ask for it; `isthmus deployment watch DEPLOYMENT` shows when it is done."""
+        self.api.cancel_deployment(parsed_args.deployment, force=parsed_args.force)
+        return 0
+
+
+class DeploymentDelete(RestCommand):
+    """Delete the records of ended deployments."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("deployments", metavar="DEPLOYMENT", nargs="+", help="id")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Delete one after the other; the first error ends it."""
+        for deployment_id in parsed_args.deployments:
+            self.api.delete_deployment(deployment_id)
+        return 0

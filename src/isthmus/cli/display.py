@@ -1,0 +1,170 @@
+"""How work is shown while it goes on: live bars on a terminal, plain lines elsewhere, or nothing."""
+
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol, TextIO
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
+
+from isthmus.cli.answers import ProgressUpdate, Task
+
+PLAIN_PROGRESS_SECONDS = 10
+MARKS = {"COMPLETED": "✓", "ERROR": "✗", "CANCELED": "✗", "RUNNING": "▸", "CANCELLING": "▸"}
+NEVER_RUN = frozenset({"UNSCHEDULED", "EXECUTE_ON_ERROR_ONLY"})
+
+
+class Display(Protocol):
+    """Shows the steps of one piece of work after another."""
+
+    def show(self, title: str, tasks: Sequence[Task]) -> None:
+        """Show the present state; called about once a second."""
+
+    def say(self, text: str) -> None:
+        """Show one line that is not about a step."""
+
+    def finish(self) -> None:
+        """The present piece of work has ended: leave its last state visible. Calling it twice is fine."""
+
+
+def choose(watch: bool | None, stream: TextIO) -> Display:
+    """Return live bars on a terminal, plain lines elsewhere if `watch` asks for them, else nothing."""
+    if watch is False or (watch is None and not stream.isatty()):
+        return Quiet()
+    return LiveBars(Console(file=stream)) if stream.isatty() else PlainLines(stream)
+
+
+class Quiet:
+    """Shows nothing; the exit code and the report tell all."""
+
+    def show(self, title: str, tasks: Sequence[Task]) -> None:
+        """Show nothing."""
+
+    def say(self, text: str) -> None:
+        """Show nothing."""
+
+    def finish(self) -> None:
+        """Nothing to leave."""
+
+
+class PlainLines:
+    """One line for each change of a step's status, each event, and measured progress every some seconds."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        self._stream = stream
+        self._clock = clock
+        self._statuses: dict[str, str] = {}
+        self._events: set[str] = set()
+        self._progress: dict[str, tuple[int, float]] = {}
+
+    def show(self, title: str, tasks: Sequence[Task]) -> None:
+        """Print what is new."""
+        for task in visible(tasks):
+            if self._statuses.get(task.id) != task.status:
+                self._statuses[task.id] = task.status
+                if task.status != "SCHEDULED":
+                    self.say(f"{title}: {label(task, tasks)}: {task.status.lower()}")
+            for event in unseen(task, self._events):
+                self.say(f"  {event}")
+            for update in task.progress_updates:
+                self._show_progress(update)
+        self._stream.flush()
+
+    def _show_progress(self, update: ProgressUpdate) -> None:
+        now = self._clock()
+        done, at = self._progress.get(update.id, (-1, -1.0e9))
+        complete = update.total_steps is not None and update.current_step >= update.total_steps
+        if update.current_step != done and (complete or now - at >= PLAIN_PROGRESS_SECONDS):
+            self._progress[update.id] = (update.current_step, now)
+            self.say(f"  {percent(update)}{update.message}")
+
+    def say(self, text: str) -> None:
+        """Print one line."""
+        self._stream.write(text + "\n")
+
+    def finish(self) -> None:
+        """Lines stay by themselves."""
+
+
+class LiveBars:
+    """A line for each step, below it a bar for each thing that is measured; events scroll by above."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._events: set[str] = set()
+        self._bars: Progress | None = None
+        self._rows: dict[str, TaskID] = {}
+
+    def show(self, title: str, tasks: Sequence[Task]) -> None:
+        """Draw the present state."""
+        bars = self._bars or self._begin(title)
+        for task in visible(tasks):
+            mark = MARKS.get(task.status, "·")
+            active = task.status in {"RUNNING", "CANCELLING"}
+            total, done = (None, 0) if active else (1, int(task.status != "SCHEDULED"))
+            self._row(task.id, description=f"{mark} {label(task, tasks)}", total=total, completed=done, note="")
+            for event in unseen(task, self._events):
+                self._console.print(f"  {event}", markup=False, highlight=False)
+            for update in task.progress_updates:
+                name, _, rest = update.message.partition(":")
+                self._row(
+                    update.id,
+                    description=f"    {name}",
+                    total=update.total_steps,
+                    completed=update.current_step,
+                    note=rest.strip(),
+                )
+        bars.refresh()
+
+    def _begin(self, title: str) -> Progress:
+        self._console.print(title, style="bold", markup=False)
+        self._bars = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[note]}", markup=False),
+            console=self._console,
+        )
+        self._rows = {}
+        self._bars.start()
+        return self._bars
+
+    def _row(self, key: str, *, description: str, total: int | None, completed: int, note: str) -> None:
+        if self._bars is None:
+            return
+        if key not in self._rows:
+            self._rows[key] = self._bars.add_task(description, total=total, note=note)
+        self._bars.update(self._rows[key], description=description, total=total, completed=completed, note=note)
+
+    def say(self, text: str) -> None:
+        """Print one line above the bars."""
+        self._console.print(text, markup=False, highlight=False)
+
+    def finish(self) -> None:
+        """Stop drawing and leave the last state."""
+        if self._bars is not None:
+            self._bars.stop()
+            self._bars = None
+
+
+def visible(tasks: Sequence[Task]) -> list[Task]:
+    """Return the steps that run or may still run."""
+    return [task for task in tasks if task.status not in NEVER_RUN]
+
+
+def label(task: Task, tasks: Sequence[Task]) -> str:
+    """Return a step's name for people, with its machine if there are several."""
+    name = task.task_type.lower().replace("_", " ")
+    several = len({other.instance for other in tasks}) > 1
+    return f"{name} ({task.instance})" if several else name
+
+
+def unseen(task: Task, seen: set[str]) -> list[str]:
+    """Return the step's events that were not shown yet, and remember them."""
+    fresh = [event for event in task.events if event.id not in seen]
+    seen.update(event.id for event in fresh)
+    return [event.message if event.level == "INFO" else f"{event.level}: {event.message}" for event in fresh]
+
+
+def percent(update: ProgressUpdate) -> str:
+    """Return "42 % " or nothing while the total is unknown."""
+    return f"{100 * update.current_step // update.total_steps} % " if update.total_steps else ""

@@ -1,0 +1,134 @@
+"""`isthmus execution …`: the runs of a transfer."""
+
+import argparse
+
+from isthmus.cli.answers import Task
+from isthmus.cli.display import choose
+from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
+from isthmus.cli.watching import follow_execution, reason_of
+
+
+def steps_text(tasks: list[Task]) -> str:
+    """Return one line for each step, with the reason of a failure."""
+    lines = []
+    for task in sorted(tasks, key=lambda task: task.index):
+        reason = f": {reason_of(task)}" if task.status == "ERROR" else ""
+        lines.append(f"{task.status:<12} {task.task_type} ({task.instance}){reason}")
+    return "\n".join(lines)
+
+
+class _OneExecution:
+    """The parser of commands about one execution."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser with the transfer's and the execution's id."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)  # type: ignore[misc]  # a mixin of cliff's
+        parser.add_argument("transfer", metavar="TRANSFER", help="id")
+        parser.add_argument("execution", metavar="EXECUTION", help="id")
+        return parser
+
+
+class ExecutionCreate(RestShow):
+    """Copy what has changed since the last time."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("transfer", metavar="TRANSFER", help="id")
+        parser.add_argument("--shutdown-instances", action="store_true", help="stop the machines before the copy")
+        parser.add_argument("--auto-deploy", action="store_true", help="deploy when the copy is complete")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Record:
+        """Begin; `isthmus execution watch TRANSFER EXECUTION` follows it."""
+        execution = self.api.execute(
+            parsed_args.transfer,
+            shutdown_instances=parsed_args.shutdown_instances,
+            auto_deploy=parsed_args.auto_deploy,
+        )
+        return (
+            ("id", "transfer", "number", "status"),
+            (execution.id, parsed_args.transfer, execution.number, execution.status),
+        )
+
+
+class ExecutionList(RestLister):
+    """List the executions of a transfer."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("transfer", metavar="TRANSFER", help="id")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:
+        """Return one line for each execution, oldest first."""
+        rows = [
+            (item.number, item.id, item.type, item.status, item.created_at or "", item.updated_at or "")
+            for item in self.api.executions(parsed_args.transfer)
+        ]
+        return ("Number", "ID", "Type", "Status", "Begun", "Updated"), rows
+
+
+class ExecutionShow(_OneExecution, RestShow):
+    """Show one execution and its steps."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Record:
+        """Return the execution."""
+        execution = self.api.execution(parsed_args.transfer, parsed_args.execution)
+        shown = {
+            "id": execution.id,
+            "transfer": parsed_args.transfer,
+            "number": execution.number,
+            "type": execution.type,
+            "status": execution.status,
+            "created_at": execution.created_at or "",
+            "updated_at": execution.updated_at or "",
+            "steps": steps_text(execution.tasks),
+        }
+        return list(shown), list(shown.values())
+
+
+class ExecutionWatch(_OneExecution, RestCommand):
+    """Follow an execution to its end."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Return 0 if it completed; an error names the failed steps."""
+        display = choose(watch=True, stream=self.app.stderr)
+        try:
+            follow_execution(self.api, parsed_args.transfer, parsed_args.execution, display)
+        finally:
+            display.finish()
+        return 0
+
+
+class ExecutionCancel(_OneExecution, RestCommand):
+    """Stop an execution and undo what it began."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument("--force", action="store_true", help="also stop an undo that does not get on")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Ask for it; `isthmus execution watch TRANSFER EXECUTION` shows when it is done."""
+        self.api.cancel_execution(parsed_args.transfer, parsed_args.execution, force=parsed_args.force)
+        return 0
+
+
+class ExecutionDelete(RestCommand):
+    """Delete the records of ended executions."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("transfer", metavar="TRANSFER", help="id")
+        parser.add_argument("executions", metavar="EXECUTION", nargs="+", help="id")
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Delete one after the other; the first error ends it."""
+        for execution_id in parsed_args.executions:
+            self.api.delete_execution(parsed_args.transfer, execution_id)
+        return 0
