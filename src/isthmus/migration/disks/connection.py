@@ -1,0 +1,247 @@
+"""NBD connections driven without blocking: a wheel that turns them, and the several connections to one export.
+
+libnbd's commands are asynchronous and its state machine is moved by poll(2). Completions are collected while the state
+machine moves and called afterwards, because libnbd forbids commands from within its callbacks.
+"""
+
+import errno
+import os
+import select
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import nbd
+
+from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
+from isthmus.migration.disks.job import Side
+
+Done = Callable[[int], None]
+StatusDone = Callable[[int, dict[str, list[tuple[int, int]]]], None]
+
+CONNECT_SECONDS = 30.0
+STALL_SECONDS = 60.0
+
+_LOST = {errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ECONNREFUSED}
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+
+
+class Wheel:
+    """Turns all connections of one disk's copy; one thread."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._completed: deque[Callable[[], None]] = deque()
+        self._moved_at = clock()
+        self.exports: list[Export] = []
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call this in the next turn, outside of libnbd."""
+        self._completed.append(call)
+
+    def turn(self, seconds: float) -> None:
+        """Wait up to `seconds` for anything to move, then call what has completed.
+
+        Raises Unavailable when requests have been out for STALL_SECONDS and nothing at all came back.
+        """
+        if not self._completed:
+            self._poll(seconds)
+        if self._completed:
+            self._moved_at = self._clock()
+        for _ in range(len(self._completed)):
+            self._completed.popleft()()
+        if not any(export.in_flight for export in self.exports):
+            self._moved_at = self._clock()
+        elif self._clock() - self._moved_at > STALL_SECONDS:
+            stuck = next(export for export in self.exports if export.in_flight)
+            raise Unavailable(f"{stuck.name} has not answered for {STALL_SECONDS:.0f} s; the copy goes on when it does")
+
+    def _poll(self, seconds: float) -> None:
+        poller = select.poll()
+        by_descriptor: dict[int, tuple[Export, Any, int]] = {}
+        for export in self.exports:
+            for handle in export.living():
+                direction = handle.aio_get_direction()
+                descriptor = handle.aio_get_fd()
+                events = (select.POLLIN if direction & nbd.AIO_DIRECTION_READ else 0) | (
+                    select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0
+                )
+                poller.register(descriptor, events)
+                by_descriptor[descriptor] = (export, handle, direction)
+        for descriptor, events in poller.poll(seconds * 1000):
+            export, handle, direction = by_descriptor[descriptor]
+            export.move(handle, direction, events)
+
+
+class Export:
+    """One side of a disk's copy: the connections to one NBD export, and its commands."""
+
+    def __init__(self, wheel: Wheel, side: Side, *, disk_id: str, role: str, contexts: Sequence[str] = ()) -> None:
+        self._wheel = wheel
+        self._side = side
+        self._role = role
+        self._disk = disk_id
+        self._contexts = contexts
+        self._ready: list[Any] = []
+        self._joining: list[Any] = []
+        self._load: dict[int, int] = {}
+        self.in_flight = 0
+        self.name = f"the {role} of disk {disk_id}"
+        wheel.exports.append(self)
+
+    def open(self, connections: int, *, writes: bool) -> None:
+        """Connect; further connections join while the copy runs, if the server is one that can have several.
+
+        A server that allows fewer clients than it says leaves the others waiting; nothing depends on them.
+        """
+        first = self._start()
+        deadline = time.monotonic() + CONNECT_SECONDS
+        while not first.aio_is_ready():
+            self._wheel.turn(0.2)
+            if first.aio_is_dead() or first.aio_is_closed() or time.monotonic() > deadline:
+                raise Unavailable(f"{self.name} does not answer; check that its NBD server runs")
+        self._admit(first)
+        if connections > 1 and (first.can_multi_conn() or not writes):
+            for _ in range(connections - 1):
+                self._start()
+
+    def living(self) -> list[Any]:
+        """The handles that take part in polling."""
+        return self._ready + self._joining
+
+    def move(self, handle: Any, direction: int, events: int) -> None:
+        """Let one connection's state machine go on; Unavailable if it dies with it."""
+        wrong = None
+        try:
+            if direction & nbd.AIO_DIRECTION_READ and events & ~select.POLLOUT:
+                handle.aio_notify_read()
+            elif direction & nbd.AIO_DIRECTION_WRITE:
+                handle.aio_notify_write()
+        except nbd.Error as error:
+            wrong = error
+        if handle.aio_is_dead() or handle.aio_is_closed():
+            self._bury(handle, wrong)
+        elif handle in self._joining and handle.aio_is_ready():
+            self._admit(handle)
+
+    @property
+    def size(self) -> int:
+        """Bytes, as the server tells."""
+        return int(self._ready[0].get_size())
+
+    def offers(self, context: str) -> bool:
+        """Whether the server answers block status for this meta context."""
+        return bool(self._ready[0].can_meta_context(context))
+
+    def can_zero(self) -> bool:
+        """Whether the server has NBD_CMD_WRITE_ZEROES."""
+        return bool(self._ready[0].can_zero())
+
+    def can_flush(self) -> bool:
+        """Whether the server has NBD_CMD_FLUSH; one that has not keeps nothing back."""
+        return bool(self._ready[0].can_flush())
+
+    def read(self, offset: int, into: memoryview, done: Done) -> None:
+        """Fill `into`, which must stay as it is until `done`."""
+        self._send("aio_pread", nbd.Buffer.from_buffer(into), offset, done=done)
+
+    def write(self, offset: int, data: memoryview, done: Done) -> None:
+        """Write `data`, which must stay as it is until `done`."""
+        self._send("aio_pwrite", nbd.Buffer.from_buffer(data), offset, done=done)
+
+    def zero(self, offset: int, length: int, done: Done) -> None:
+        """Make a part read as zeros; the server may make a hole of it."""
+        self._send("aio_zero", length, offset, done=done)
+
+    def flush(self, done: Done) -> None:
+        """Bring to stable storage all writes that were completed before; holds for all connections (NBD multi-conn)."""
+        self._send("aio_flush", done=done)
+
+    def status(self, offset: int, length: int, done: StatusDone) -> None:
+        """Ask for extents; `done` gets for each context a list of (length, flags) from `offset`, perhaps too short."""
+        found: dict[str, list[tuple[int, int]]] = {}
+
+        def extent(context: str, start: int, entries: list[int], _error: Any) -> int:
+            if start == offset:
+                found[context] = list(zip(entries[::2], entries[1::2], strict=True))
+            return 0
+
+        self._send("aio_block_status", length, offset, extent, done=lambda code: done(code, found))
+
+    def later(self, call: Callable[[], None]) -> None:
+        """Call this in the wheel's next turn."""
+        self._wheel.later(call)
+
+    def failure(self, code: int, offset: int) -> IsthmusError:
+        """The error for a command that failed."""
+        where = f"disk {self._disk} at offset {offset}"
+        if code in _LOST:
+            return Unavailable(f"the connection to {self.name} was lost; the copy goes on where it was when it is back")
+        if code in _FULL:
+            return StepFailed(
+                f"destination is full: {where}; make space in the destination's storage and run the execution again"
+            )
+        act = "read" if self._role == "source" else "written"
+        return StepFailed(
+            f"{where}: the {self._role} cannot be {act} ({os.strerror(code)}); check that storage and run it again"
+        )
+
+    def close(self) -> None:
+        """Drop the connections."""
+        for handle in self._ready:
+            if handle.aio_is_ready():
+                handle.aio_disconnect()
+        self._ready.clear()
+        self._joining.clear()
+        if self in self._wheel.exports:
+            self._wheel.exports.remove(self)
+
+    def _start(self) -> Any:
+        handle = nbd.NBD()
+        handle.set_pread_initialize(False)
+        for context in self._contexts:
+            handle.add_meta_context(context)
+        if self._side.uri.startswith("nbds"):
+            handle.set_tls(nbd.TLS_REQUIRE)
+            handle.set_tls_verify_peer(True)
+        if self._side.tls_certificates is not None:
+            handle.set_tls_certificates(str(self._side.tls_certificates))
+        try:
+            handle.aio_connect_uri(self._side.uri)
+        except nbd.Error as error:
+            raise Unavailable(f"{self.name} cannot be reached: {error.string}") from None
+        self._joining.append(handle)
+        return handle
+
+    def _admit(self, handle: Any) -> None:
+        if handle in self._joining:
+            self._joining.remove(handle)
+        if handle not in self._ready:
+            self._ready.append(handle)
+            self._load[id(handle)] = 0
+
+    def _bury(self, handle: Any, wrong: Any) -> None:
+        if handle in self._joining and self._ready:
+            self._joining.remove(handle)
+            return
+        reason = f": {wrong.string}" if wrong is not None else ""
+        raise Unavailable(f"the connection to {self.name} was lost{reason}; the copy goes on when it is back")
+
+    def _send(self, command: str, *arguments: Any, done: Done) -> None:
+        handle = min(self._ready, key=lambda candidate: self._load[id(candidate)])
+        self._load[id(handle)] += 1
+        self.in_flight += 1
+        completion = partial(self._completed, id(handle), done)
+        try:
+            getattr(handle, command)(*arguments, completion)
+        except nbd.Error as error:
+            raise Unavailable(f"{self.name} refuses a request: {error.string}; check its NBD server") from None
+
+    def _completed(self, key: int, done: Done, error: Any) -> int:
+        self._load[key] -= 1
+        self.in_flight -= 1
+        code = int(error.value)
+        self._wheel.later(partial(done, code))
+        return 1

@@ -1,0 +1,115 @@
+"""Copy disks: the entry to this room.
+
+Each disk has its own thread and its own connections. libnbd and BLAKE3 let go of Python's lock while they move and hash
+bytes, so disks really run beside each other; within a disk one thread keeps many requests in flight.
+"""
+
+import threading
+from collections.abc import Sequence
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+
+from isthmus.control.errors import Cancelled, InvalidInput
+from isthmus.migration.disks.connection import Export, Wheel
+from isthmus.migration.disks.job import CopyJob, CopyReport
+from isthmus.migration.disks.limiter import Limiter
+from isthmus.migration.disks.source import ALLOCATION, Source
+from isthmus.migration.disks.state import StateFile
+from isthmus.migration.disks.target import NbdTarget
+from isthmus.migration.disks.transfer import Transfer
+from isthmus.migration.reporting import Level, Progress, Report
+
+# Bounds memory: each disk under way has 20 MiB of buffers.
+_AT_ONCE = 4
+
+
+class _Stopping:
+    """A report that also stops the other disks once one has failed."""
+
+    def __init__(self, report: Report, stop: threading.Event) -> None:
+        self._report = report
+        self._stop = stop
+
+    def event(self, level: Level, message: str) -> None:
+        self._report.event(level, message)
+
+    def progress(self, progress: Progress) -> None:
+        self._report.progress(progress)
+
+    def check(self) -> None:
+        self._report.check()
+        if self._stop.is_set():
+            raise Cancelled("another disk of this copy failed")
+
+
+def copy_disks(
+    jobs: Sequence[CopyJob], *, bandwidth_limit: int, connections: int, report: Report
+) -> tuple[CopyReport, ...]:
+    """Copy all disks, several at once, and return once all are flushed, verified and recorded.
+
+    `bandwidth_limit` is in bytes per second read from all sources together, 0 for none (what is sent never is more);
+    `connections` is for each side of each disk, where the server allows several. The first failure stops all.
+
+    Raises InvalidInput (a destination smaller than its source), Unavailable (a server is gone or silent: call again and
+    it goes on where it was), StepFailed (storage is full or broken, or does not keep what is written), Cancelled.
+    """
+    stop = threading.Event()
+    limiter = Limiter(bandwidth_limit)
+    shared = _Stopping(report, stop)
+    with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="disk") as pool:
+        futures = [pool.submit(copy_disk, job, limiter, max(1, connections), shared) for job in jobs]
+        try:
+            wait(futures, return_when=FIRST_EXCEPTION)
+        finally:
+            stop.set()
+    _raise_first(futures)
+    return tuple(future.result() for future in futures)
+
+
+def copy_disk(job: CopyJob, limiter: Limiter, connections: int, report: Report) -> CopyReport:
+    """Copy one disk in this thread."""
+    report.check()
+    wheel = Wheel()
+    with ExitStack() as stack:
+        contexts = [ALLOCATION, *([job.dirty_context] if job.dirty_context else [])]
+        source = Export(wheel, job.source, disk_id=job.disk_id, role="source", contexts=contexts)
+        stack.callback(source.close)
+        destination = Export(wheel, job.destination, disk_id=job.disk_id, role="destination")
+        stack.callback(destination.close)
+        source.open(connections, writes=False)
+        destination.open(connections, writes=True)
+        _check_sizes(job, source.size, destination.size)
+        state = StateFile.open(job.state_file, size=job.size_bytes, point=job.point, blank=job.destination_is_zero)
+        stack.callback(state.close)
+        transfer = Transfer(
+            job,
+            wheel=wheel,
+            source=Source(source, job),
+            target=NbdTarget(destination),
+            state=state,
+            limiter=limiter,
+            report=report,
+        )
+        return transfer.run()
+
+
+def _check_sizes(job: CopyJob, source: int, destination: int) -> None:
+    if source < job.size_bytes:
+        raise InvalidInput(
+            f"disk {job.disk_id} has {source} bytes at the source, {job.size_bytes} were expected; "
+            "read the instance again"
+        )
+    if destination < job.size_bytes:
+        raise InvalidInput(
+            f"disk {job.disk_id} needs {job.size_bytes} bytes, its destination has {destination}; make that one larger"
+        )
+
+
+def _raise_first(futures: Sequence[Future[CopyReport]]) -> None:
+    """The reason, not the disks that were stopped because of it."""
+    errors = [error for future in futures if (error := future.exception()) is not None]
+    for error in errors:
+        if not isinstance(error, Cancelled):
+            raise error
+    if errors:
+        raise errors[0]

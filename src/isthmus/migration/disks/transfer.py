@@ -1,0 +1,434 @@
+"""One pass over one disk: read, hash, write, flush, read back, record.
+
+A chunk goes through these stages; many are under way at once and nothing blocks:
+
+    block status -> read -> hashed -> [compare] -> write or zero -> batch -> flush -> read back -> recorded as done
+
+Writes are collected in batches. Once a batch is flushed its chunks are read back and compared, and only then recorded:
+so whatever dies, at most UNSETTLED bytes of a disk are sent again. While one batch is flushed or read back the next is
+being written.
+"""
+
+import time
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from mmap import mmap
+from typing import TypeVar
+
+import nbd
+
+from isthmus.control.errors import StepFailed
+from isthmus.migration.disks.connection import Wheel
+from isthmus.migration.disks.extents import CHUNK, Range, chunks_in
+from isthmus.migration.disks.job import CopyJob, CopyReport, Reads
+from isthmus.migration.disks.limiter import Limiter
+from isthmus.migration.disks.progress import Meter
+from isthmus.migration.disks.source import Source
+from isthmus.migration.disks.state import HASH_BYTES, RECORD_BYTES, Kind, StateFile, digest
+from isthmus.migration.disks.target import SLOT, Hashes, Target
+from isthmus.migration.reporting import Report
+
+SLOTS = 12
+BATCH = 16 << 20
+UNSETTLED = 56 << 20
+_ZERO_PIECE = 128 << 20
+_ZEROS_IN_FLIGHT = 16
+_BATCH_ENTRIES = 4096
+_QUEUE_LOW = 64
+_REPORT_SECONDS = 0.5
+
+T = TypeVar("T")
+
+# How a chunk of zeros is written among hashes.
+ZERO = b""
+
+
+@dataclass
+class Tally:
+    """What a pass has done so far, bytes."""
+
+    read: int = 0
+    sent: int = 0
+    zeroed: int = 0
+    skipped: int = 0
+    resumed: int = 0
+    verified: int = 0
+
+
+@dataclass
+class Work:
+    """A read under way: its buffer, what the records said, what the hashes are, how many writes are out."""
+
+    offset: int
+    length: int
+    buffer: memoryview
+    statuses: bytes
+    known: list[bytes | None]
+    hashes: list[bytes] = field(default_factory=list)
+    writes: int = 0
+
+
+@dataclass(frozen=True)
+class Written:
+    """Chunks that were written and not yet flushed; without hashes they were zeroed."""
+
+    offset: int
+    length: int
+    hashes: Hashes
+
+
+class Transfer:
+    """Copies one disk; used by one thread and once."""
+
+    def __init__(
+        self,
+        job: CopyJob,
+        *,
+        wheel: Wheel,
+        source: Source,
+        target: Target,
+        state: StateFile,
+        limiter: Limiter,
+        report: Report,
+    ) -> None:
+        self._job = job
+        self._wheel = wheel
+        self._source = source
+        self._target = target
+        self._state = state
+        self._limiter = limiter
+        self._report = report
+        self.tally = Tally()
+        self._meter = Meter(f"disk {job.disk_id}", 0)
+        self._reported_at = 0.0
+        self._asked = False
+        self._position = 0
+        self._queue: deque[Range] = deque()
+        self._slots = [memoryview(mmap(-1, SLOT)) for _ in range(SLOTS)]
+        self._zeros_out = 0
+        self._unsettled = 0
+        self._batch: list[Written] = []
+        self._batch_bytes = 0
+        self._flushing = False
+        self._verifying = 0
+        self._rewritten: set[int] = set()
+
+    def run(self) -> CopyReport:
+        """Copy; raises Cancelled, Unavailable (resumable), StepFailed."""
+        began = time.monotonic()
+        self._meter = Meter(f"disk {self._job.disk_id}", self._count())
+        while not self._finished():
+            self._tell()
+            self._ask()
+            pause = self._start_work()
+            self._flush_if_due()
+            self._wheel.turn(min(pause, _REPORT_SECONDS) if pause else _REPORT_SECONDS)
+        self._state.finish()
+        self._report.progress(self._meter.progress())
+        done = self.tally
+        return CopyReport(
+            disk_id=self._job.disk_id,
+            bytes_read=done.read,
+            bytes_sent=done.sent,
+            bytes_zeroed=done.zeroed,
+            bytes_skipped=done.skipped,
+            bytes_resumed=done.resumed,
+            bytes_verified=done.verified,
+            seconds=time.monotonic() - began,
+        )
+
+    # -- what is to be done ------------------------------------------------------------------------------------------
+
+    def _count(self) -> int:
+        """Bytes to read, by asking for the status of the whole disk once before: cheap, and nothing is kept."""
+        total = position = 0
+
+        def answered(reached: int, found: list[Range]) -> None:
+            nonlocal total, position
+            total += sum(piece.length for piece in found if not piece.zero)
+            position = reached
+
+        while position < self._job.size_bytes:
+            asked = position
+            self._source.ranges_from(position, answered)
+            while position == asked:
+                self._tell()
+                self._wheel.turn(_REPORT_SECONDS)
+        return total
+
+    def _ask(self) -> None:
+        if not self._asked and len(self._queue) < _QUEUE_LOW and self._position < self._job.size_bytes:
+            self._asked = True
+            self._source.ranges_from(self._position, self._answered)
+
+    def _answered(self, reached: int, found: list[Range]) -> None:
+        self._asked = False
+        self._position = reached
+        self._queue.extend(found)
+
+    def _finished(self) -> bool:
+        return (
+            self._position >= self._job.size_bytes
+            and not self._queue
+            and self._idle()
+            and not (self._batch or self._flushing or self._verifying)
+        )
+
+    def _idle(self) -> bool:
+        return len(self._slots) == SLOTS and not self._zeros_out
+
+    def _start_work(self) -> float:
+        """Begin what there is room for; seconds to wait for the bandwidth limit, 0 if it is not what holds us up."""
+        while self._queue:
+            piece = self._queue[0]
+            if piece.zero:
+                if self._zeros_out >= _ZEROS_IN_FLIGHT or len(self._batch) > _BATCH_ENTRIES:
+                    return 0.0
+                self._start_zero(self._cut(_ZERO_PIECE))
+                continue
+            if not self._slots or self._unsettled + SLOT > UNSETTLED:
+                return 0.0
+            if pause := self._limiter.wait():
+                return pause
+            self._start_read(self._cut(SLOT))
+            self._tell()
+        return 0.0
+
+    def _cut(self, size: int) -> Range:
+        whole = self._queue.popleft()
+        if whole.length <= size:
+            return whole
+        self._queue.appendleft(Range(whole.offset + size, whole.length - size, whole.zero))
+        return Range(whole.offset, size, whole.zero)
+
+    # -- reading -----------------------------------------------------------------------------------------------------
+
+    def _start_read(self, piece: Range) -> None:
+        statuses, records = self._records(piece)
+        done = [self._state.is_done(status) for status in statuses]
+        run = done.index(not done[0]) if (not done[0]) in done else len(done)
+        length = min(piece.length, run * CHUNK)
+        if length < piece.length:
+            self._queue.appendleft(Range(piece.offset + length, piece.length - length, zero=False))
+        if done[0]:
+            self.tally.resumed += length
+            self.tally.skipped += length
+            self._meter.add(length)
+            return
+        known = [self._known(records[i * RECORD_BYTES : (i + 1) * RECORD_BYTES]) for i in range(run)]
+        buffer = self._slots.pop()
+        work = Work(piece.offset, length, buffer, statuses[:run], known)
+        self._limiter.take(length)
+        self._unsettled += length
+        self._source.read(work.offset, buffer[:length], partial(self._have_read, work))
+
+    def _records(self, piece: Range) -> tuple[bytes, bytes]:
+        records = self._state.records(piece.offset // CHUNK, chunks_in(piece.length))
+        return records[HASH_BYTES::RECORD_BYTES], records
+
+    def _known(self, record: bytes) -> bytes | None:
+        """What the destination holds as far as this kind of pass believes the records; None is unknown.
+
+        Only COMPARE believes hashes: the others are there to write whatever they are given.
+        """
+        status = record[HASH_BYTES]
+        if self._job.reads is not Reads.COMPARE:
+            return ZERO if self._state.blank and status & 3 == Kind.UNTOUCHED else None
+        if self._state.known_zero(status):
+            return ZERO
+        return record[:HASH_BYTES] if status & 3 == Kind.DATA else None
+
+    def _have_read(self, work: Work, code: int) -> None:
+        if code:
+            raise self._source.failure(code, work.offset)
+        self.tally.read += work.length
+        whole = nbd.Buffer.from_buffer(work.buffer)
+        for low in range(0, work.length, CHUNK):
+            size = min(CHUNK, work.length - low)
+            zero = whole.is_zero(low, size)
+            work.hashes.append(ZERO if zero else digest(work.buffer[low : low + size]))
+        if self._job.reads is Reads.COMPARE and None in work.known:
+            self._target.hashes(work.offset, work.length, partial(self._have_asked, work))
+        else:
+            self._write(work)
+
+    def _have_asked(self, work: Work, code: int, found: Hashes) -> None:
+        if code:
+            raise self._target.failure(code, work.offset)
+        blank = digest(bytes(min(CHUNK, work.length)))
+        for index, (known, there) in enumerate(zip(work.known, found, strict=True)):
+            if known is None:
+                work.known[index] = ZERO if there == blank else there
+        self._write(work)
+
+    # -- writing -----------------------------------------------------------------------------------------------------
+
+    def _write(self, work: Work) -> None:
+        """Write what differs, zero what has become zero, record what is equal."""
+        acts = [
+            "equal" if known == found else "zero" if found == ZERO else "send"
+            for known, found in zip(work.known, work.hashes, strict=True)
+        ]
+        work.writes = 1
+        for first, last, act in runs(acts):
+            low, high = first * CHUNK, min(work.length, last * CHUNK)
+            part = Written(work.offset + low, high - low, work.hashes[first:last] if act == "send" else [])
+            if act == "equal":
+                self._state.note(part.offset, b"".join(map(self._record, work.hashes[first:last])))
+                self.tally.skipped += part.length
+                self._meter.add(part.length)
+            else:
+                work.writes += 1
+                self._state.before_write(part.offset, part.length)
+                done = partial(self._have_written, work, part)
+                if act == "send":
+                    self.tally.sent += part.length
+                    self._target.write(part.offset, work.buffer[low:high], part.hashes, done)
+                else:
+                    self.tally.zeroed += part.length
+                    self._meter.add(part.length)
+                    self._target.zero(part.offset, part.length, done)
+            if act != "send":
+                self._unsettled -= part.length
+        self._give_back(work)
+
+    def _have_written(self, work: Work, part: Written, code: int) -> None:
+        if code:
+            raise self._target.failure(code, part.offset)
+        self._collect(part)
+        self._give_back(work)
+
+    def _give_back(self, work: Work) -> None:
+        work.writes -= 1
+        if not work.writes:
+            self._slots.append(work.buffer)
+
+    def _collect(self, part: Written) -> None:
+        self._batch.append(part)
+        if part.hashes:
+            self._batch_bytes += part.length
+
+    def _start_zero(self, piece: Range) -> None:
+        statuses, _ = self._records(piece)
+        if self._state.blank and not any(statuses):
+            return
+        trusted = self._job.reads is Reads.COMPARE
+        needed = [
+            not (
+                self._state.is_done(status)
+                or (self._state.known_zero(status) and (trusted or status & 3 == Kind.UNTOUCHED))
+            )
+            for status in statuses
+        ]
+        for first, last, wanted in runs(needed):
+            if not wanted:
+                continue
+            offset = piece.offset + first * CHUNK
+            length = min(piece.offset + piece.length, piece.offset + last * CHUNK) - offset
+            self._state.before_write(offset, length)
+            self._zeros_out += 1
+            self.tally.zeroed += length
+            self._target.zero(offset, length, partial(self._have_zeroed, Written(offset, length, [])))
+
+    def _have_zeroed(self, part: Written, code: int) -> None:
+        if code:
+            raise self._target.failure(code, part.offset)
+        self._zeros_out -= 1
+        self._collect(part)
+
+    # -- flushing, reading back, recording ---------------------------------------------------------------------------
+
+    def _flush_if_due(self) -> None:
+        if self._flushing or not self._batch:
+            return
+        stalled = self._idle() and not self._asked
+        if self._batch_bytes >= BATCH or len(self._batch) >= _BATCH_ENTRIES or stalled:
+            self._flushing = True
+            batch, self._batch, self._batch_bytes = self._batch, [], 0
+            self._target.flush(partial(self._have_flushed, batch))
+
+    def _have_flushed(self, batch: list[Written], code: int) -> None:
+        if code:
+            raise self._target.failure(code, batch[0].offset)
+        self._flushing = False
+        for part in batch:
+            if not part.hashes:
+                self._settle(part)
+        data = sorted((part for part in batch if part.hashes), key=lambda part: part.offset)
+        for part in joined(data, SLOT):
+            if self._job.verify:
+                self._verifying += 1
+                self._target.hashes(part.offset, part.length, partial(self._have_verified, part))
+            else:
+                self._settle(part)
+
+    def _have_verified(self, part: Written, code: int, found: Hashes) -> None:
+        if code:
+            raise self._target.failure(code, part.offset)
+        self._verifying -= 1
+        same = [wanted == there for wanted, there in zip(part.hashes, found, strict=True)]
+        for first, last, good in runs(same):
+            offset = part.offset + first * CHUNK
+            length = min(part.offset + part.length, part.offset + last * CHUNK) - offset
+            if good:
+                self.tally.verified += length
+                self._settle(Written(offset, length, part.hashes[first:last]))
+            else:
+                self._write_again(offset, length)
+
+    def _write_again(self, offset: int, length: int) -> None:
+        """Once: a damaged packet happens, a destination that does not keep what it is given must not go unnoticed."""
+        chunks = set(range(offset // CHUNK, offset // CHUNK + chunks_in(length)))
+        if twice := chunks & self._rewritten:
+            raise StepFailed(
+                f"disk {self._job.disk_id} at offset {min(twice) * CHUNK}: the destination does not hold what was "
+                "written, also after writing again; check the destination's storage"
+            )
+        self._rewritten |= chunks
+        self._unsettled -= length
+        self._state.withdraw(offset, length)
+        self._queue.appendleft(Range(offset, length, zero=False))
+
+    def _settle(self, part: Written) -> None:
+        if part.hashes:
+            self._unsettled -= part.length
+            self._meter.add(part.length)
+            records = b"".join(map(self._state.data_record, part.hashes))
+        else:
+            records = self._state.zero_record() * chunks_in(part.length)
+        self._state.settle(part.offset, part.length, records)
+
+    def _record(self, value: bytes) -> bytes:
+        return self._state.data_record(value) if value else self._state.zero_record()
+
+    def _tell(self) -> None:
+        now = time.monotonic()
+        if now - self._reported_at >= _REPORT_SECONDS:
+            self._reported_at = now
+            self._report.check()
+            self._report.progress(self._meter.progress())
+
+
+def runs(values: Sequence[T]) -> list[tuple[int, int, T]]:
+    """Equal neighbours as (first index, index after the last, value)."""
+    found: list[tuple[int, int, T]] = []
+    for index, value in enumerate(values):
+        if found and found[-1][2] == value:
+            found[-1] = (found[-1][0], index + 1, value)
+        else:
+            found.append((index, index + 1, value))
+    return found
+
+
+def joined(parts: Sequence[Written], limit: int) -> list[Written]:
+    """Neighbours made one, up to `limit` bytes; `parts` are sorted."""
+    found: list[Written] = []
+    for part in parts:
+        last = found[-1] if found else None
+        if last and last.offset + last.length == part.offset and last.length + part.length <= limit:
+            found[-1] = Written(last.offset, last.length + part.length, [*last.hashes, *part.hashes])
+        else:
+            found.append(part)
+    return found
