@@ -29,7 +29,7 @@ from isthmus.migration.machine import (
     ProbeResult,
     StorageBackend,
 )
-from isthmus.migration.reporting import Report
+from isthmus.migration.reporting import Level, Progress, Report
 
 Environment = Mapping[str, Any]
 """A source or destination environment, already checked against the provider's JSON schema."""
@@ -89,6 +89,19 @@ class Reading:
 
     point: str
     disks: tuple[ExportedDisk, ...]
+
+
+class _Silence:
+    """A `Report` for work that nobody watches and nobody may stop."""
+
+    def event(self, level: Level, message: str) -> None:
+        """Drop the event."""
+
+    def progress(self, progress: Progress) -> None:
+        """Drop the progress."""
+
+    def check(self) -> None:
+        """Never stop."""
 
 
 class Provider(ABC):
@@ -229,7 +242,11 @@ class DestinationProvider(Provider):
     def ensure_disks(
         self, transfer_id: str, instance: str, environment: Environment, disks: Sequence[DiskMapping]
     ) -> Sequence[DestinationDisk]:
-        """Make the replica's disks. Already done: an equal disk of this transfer exists; one too small is grown."""
+        """Make the replica's disks. Already done: an equal disk of this transfer exists; one too small is grown.
+
+        If it fails, the disks that this very call made are gone again. After a crash in its midst it is called again,
+        if only to learn the names of what must be deleted.
+        """
 
     @abstractmethod
     def delete_disks(self, disks: Sequence[DestinationDisk]) -> None:
@@ -254,6 +271,14 @@ class DestinationProvider(Provider):
 
         Already done: a complete clone exists; an incomplete one is made again.
         """
+
+    def delete_clones(self, deployment_id: str, instance: str, disks: Sequence[DestinationDisk]) -> None:
+        """Delete the deployment's clones of the replica's `disks`, complete or not. Already done: there are none.
+
+        Called when a `clone_disks` was cut short too. A provider that finds clones by their names overrides this;
+        here they are found by completing them.
+        """
+        self.delete_disks(self.clone_disks(deployment_id, instance, disks, _Silence()))
 
     @abstractmethod
     def create_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
