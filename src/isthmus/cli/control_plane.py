@@ -2,7 +2,7 @@
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from cliff.columns import FormattableColumn
@@ -17,6 +17,7 @@ from isthmus.embedded.ports import Ports
 from isthmus.embedded.watch import Report, State, last_lines
 
 FOLLOW_SECONDS = 0.2
+TOLD = frozenset(State) - {State.WAITING}
 COLOURS = {State.RUNNING: "green", State.RESTARTING: "yellow", State.FAILED: "red"}
 
 
@@ -80,7 +81,7 @@ class Down(_Plane):
         """Return when no process is left. Nothing running is success too."""
         layout = open_layout(parsed_args.state_dir)
         console = Console(stderr=True, highlight=False)
-        ran = plane.stop(layout, _Progress(console))
+        ran = plane.stop(layout, _Progress(console, only=(State.STOPPED,)))
         console.print("Stopped; all state is kept." if ran else f"Nothing ran on {layout.state_dir}.", soft_wrap=True)
 
 
@@ -90,8 +91,8 @@ class Status(_Plane, Lister):  # type: ignore[misc]  # cliff is not followed by 
     def take_action(self, parsed_args: argparse.Namespace) -> tuple[tuple[str, ...], list[tuple[object, ...]]]:
         """Return a row for each part; memory is PSS: shared pages count once over all parts."""
         layout = open_layout(parsed_args.state_dir)
-        rows = [
-            (part.name, part.state.value, part.pid, part.address, _Memory(part.memory), part.restarts)
+        rows: list[tuple[object, ...]] = [
+            (part.name, part.state.value, _Pid(part.pid), part.address, _Memory(part.memory), part.restarts)
             for part in status.of_parts(layout)
         ]
         if not rows:
@@ -146,6 +147,14 @@ class Env(_Plane):
             print(f"export {name}={_quoted(value)}")
 
 
+class _Pid(FormattableColumn):  # type: ignore[misc]  # cliff is not followed by mypy
+    """A process id; nothing where there is no process."""
+
+    def human_readable(self) -> str:
+        """Return the number or nothing."""
+        return "" if self._value is None else str(self._value)
+
+
 class _Memory(FormattableColumn):  # type: ignore[misc]  # cliff is not followed by mypy
     """Bytes for programs, MiB for people."""
 
@@ -162,15 +171,16 @@ class _Memory(FormattableColumn):  # type: ignore[misc]  # cliff is not followed
 class _Progress:
     """Prints a line whenever a part changes its state to one worth telling, and `when_ready` once all run."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, only: Iterable[State] = TOLD) -> None:
         self.when_ready = ""
+        self._only = frozenset(only)
         self._console = console
         self._told: dict[str, State] = {}
 
     def __call__(self, reports: list[Report]) -> None:
         """Tell what is new in the reports."""
         for report in reports:
-            if self._told.get(report.name) is not report.state and report.state is not State.WAITING:
+            if self._told.get(report.name) is not report.state and report.state in self._only:
                 self._told[report.name] = report.state
                 self._console.print(_line(report), soft_wrap=True, markup=False, style=COLOURS.get(report.state))
         if self.when_ready and all(report.state is State.RUNNING for report in reports):

@@ -1,1 +1,1 @@
-"""The real MariaDB, Keystone, Barbican and Temporal, and Isthmus's own services, started and kept alive on one machine."""
+"""The whole control plane on one machine: real servers and Isthmus's own services, started and kept alive."""

@@ -1,4 +1,6 @@
-"""Make Keystone's schema, keys, users, roles and catalogue: `python -m isthmus.embedded.keystone_directory CONF < JSON`.
+"""Make Keystone's schema, keys, users, roles and catalogue.
+
+Run as `python -m isthmus.embedded.keystone_directory CONF < JSON`.
 
 One process does what `keystone-manage db_sync`, `fernet_setup`, `credential_setup`, `bootstrap` and a dozen API
 calls would do, through the same code of Keystone's: that saves five starts of Keystone. Every step keeps what exists.

@@ -103,7 +103,7 @@ def make_directories(layout: Layout) -> None:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Replace a file at once by one that only its owner can read (0600); readers see the old or the new, never a half."""
+    """Replace a file at once by one that only its owner can read (0600); no reader ever sees a half of it."""
     descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(descriptor, "w") as file:
         file.write(text)

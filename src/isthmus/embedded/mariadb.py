@@ -17,7 +17,8 @@ DATABASES = ("keystone", "barbican", "isthmus")
 
 def database_url(site: Site, name: str) -> str:
     """Return the SQLAlchemy URL of a service's own database, with its own user's password."""
-    return f"mysql+pymysql://{name}:{_password(site, name)}@localhost/{name}?unix_socket={site.layout.mariadb_socket}&charset=utf8mb4"
+    where = f"unix_socket={site.layout.mariadb_socket}&charset=utf8mb4"
+    return f"mysql+pymysql://{name}:{_password(site, name)}@localhost/{name}?{where}"
 
 
 def _password(site: Site, name: str) -> str:

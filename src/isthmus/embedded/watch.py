@@ -14,8 +14,6 @@ from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
 
-import psutil
-
 from isthmus.embedded import processes
 from isthmus.embedded.layout import Layout, write_private
 from isthmus.embedded.part import NotReady, Part, Preparation
@@ -206,11 +204,3 @@ def last_lines(layout: Layout, name: str, count: int = LAST_LINES) -> str:
 
 def _how(returncode: int) -> str:
     return f"signal {-returncode}" if returncode < 0 else f"exit code {returncode}"
-
-
-def is_alive(pid: int) -> bool:
-    """Say whether a process runs (a zombie does not)."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False

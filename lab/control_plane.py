@@ -1,0 +1,204 @@
+"""A whole control plane of one's own, for tests, the demonstration and chaos: fresh state directory, free ports.
+
+It is the real thing, started by `isthmus up --detach` and ended by `isthmus down`; should the process that asked for
+it be killed, a guard that holds the other end of a pipe ends it all the same.
+"""
+
+import json
+import os
+import random
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+ISTHMUS = str(Path(sys.executable).parent / "isthmus")
+START_SECONDS = 240
+STOP_SECONDS = 240
+FIRST_PORT, LAST_PORT = 20000, 32000  # below the range from which the kernel takes ports for outgoing connections
+
+
+class ControlPlane:
+    """One control plane; a context manager. Without a state directory it makes one and removes it at the end.
+
+    `only` names the parts to start (with those they need); all by default. `ports` are found once and kept.
+    """
+
+    def __init__(self, state_dir: Path | None = None, *, only: tuple[str, ...] = ()) -> None:
+        self._is_ours = state_dir is None
+        self.state_dir = Path(tempfile.mkdtemp(prefix="isthmus-")) if state_dir is None else state_dir
+        self.only = only
+        self.ports = free_ports()
+        self._guard: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def api_url(self) -> str:
+        """The API's address, without the version."""
+        return f"http://127.0.0.1:{self.ports['api']}"
+
+    @property
+    def temporal_address(self) -> str:
+        """Temporal's front end, as host:port."""
+        return f"127.0.0.1:{self.ports['temporal']}"
+
+    @property
+    def configuration(self) -> Path:
+        """The `isthmus.conf` of its services."""
+        return self.state_dir / "isthmus.conf"
+
+    def start(self) -> None:
+        """Run `isthmus up --detach`; return when every part is ready."""
+        if self._guard is None:
+            self._guard = self._start_guard()
+        options = [option for name, port in self.ports.items() for option in (f"--{name}-port", str(port))]
+        only = ["--only", ",".join(self.only)] if self.only else []
+        self.run("up", "--detach", *options, *only, limit=START_SECONDS)
+
+    def stop(self) -> None:
+        """Run `isthmus down`; all state is kept."""
+        self.run("down", limit=STOP_SECONDS)
+
+    def close(self) -> None:
+        """Stop, and remove the state directory if it was made here."""
+        try:
+            self.stop()
+        finally:
+            if self._guard:
+                self._guard.kill()
+                self._guard.communicate()
+                self._guard = None
+            if self._is_ours:
+                shutil.rmtree(self.state_dir, ignore_errors=True)
+
+    def run(self, command: str, *options: str, limit: float = 60) -> str:
+        """Run one of the control plane's commands and return its output; RuntimeError shows what it said."""
+        done = subprocess.run(
+            [ISTHMUS, command, "--state-dir", str(self.state_dir), *options],
+            capture_output=True,
+            text=True,
+            timeout=limit,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise RuntimeError(f"isthmus {command} ended with {done.returncode}:\n{done.stdout}{done.stderr}")
+        return done.stdout
+
+    def environment(self, user: str) -> dict[str, str]:
+        """Return this process's environment with the OS_* variables of `admin` or `demo`."""
+        lines = self.run("env", "--user", user).splitlines()
+        exports = [line.removeprefix("export ").split("=", 1) for line in lines if line.startswith("export ")]
+        others = {name: value for name, value in os.environ.items() if not name.startswith("OS_")}
+        return {**others, **{name: value.strip("'") for name, value in exports}}
+
+    @property
+    def admin_environment(self) -> dict[str, str]:
+        """The environment of the administrator."""
+        return self.environment("admin")
+
+    @property
+    def demo_environment(self) -> dict[str, str]:
+        """The environment of the plain project user."""
+        return self.environment("demo")
+
+    def parts(self) -> dict[str, dict[str, object]]:
+        """Return what `isthmus status` says, by part."""
+        return {row["part"]: row for row in json.loads(self.run("status", "--format", "json"))}
+
+    def pid(self, part: str) -> int:
+        """Return the process id of a part, straight from what the supervisor publishes; LookupError if it has none."""
+        for row in json.loads((self.state_dir / "run" / "parts.json").read_text())["parts"]:
+            if row["name"] == part and row["pid"]:
+                return int(row["pid"])
+        raise LookupError(f"{part} has no process now")
+
+    def kill(self, part: str) -> int:
+        """Kill a part without warning (SIGKILL) and return the process id it had."""
+        pid = self.pid(part)
+        psutil.Process(pid).kill()
+        return pid
+
+    def wait_ready(self, limit: float = 120) -> None:
+        """Wait until every part runs; TimeoutError names those that do not."""
+        deadline = time.monotonic() + limit
+        while True:
+            rows = json.loads((self.state_dir / "run" / "parts.json").read_text())["parts"]
+            late = {
+                row["name"]: row["state"]
+                for row in rows
+                # The supervisor looks 20 times a second: until then a dead part still stands as running.
+                if row["state"] != "running" or not _runs(row["pid"])
+            }
+            if not late:
+                return
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not ready after {limit} s: {late}")
+            time.sleep(0.1)
+
+    def _start_guard(self) -> subprocess.Popen[bytes]:
+        """Start the process that ends the control plane when this one is gone: its pipe then closes."""
+        return subprocess.Popen(
+            [sys.executable, __file__, str(self.state_dir), *(["--remove"] if self._is_ours else [])],
+            stdin=subprocess.PIPE,
+            start_new_session=True,
+        )
+
+
+def free_ports() -> dict[str, int]:
+    """Return a free loopback port for each listener; Temporal's has two free ones after it, which it takes too."""
+    ports: dict[str, int] = {}
+    taken: set[int] = set()
+    for name, width in (("api", 1), ("keystone", 1), ("barbican", 1), ("temporal", 3)):
+        while name not in ports:
+            first = random.randrange(FIRST_PORT, LAST_PORT)
+            wanted = set(range(first, first + width))
+            if not wanted & taken and all(_is_free(port) for port in wanted):
+                ports[name] = first
+                taken |= wanted
+    return ports
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _runs(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _guard(state_dir: str, remove: bool) -> None:
+    sys.stdin.buffer.read()
+    subprocess.run([ISTHMUS, "down", "--state-dir", state_dir], check=False, capture_output=True)
+    if remove:
+        shutil.rmtree(state_dir, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    _guard(sys.argv[1], "--remove" in sys.argv[2:])

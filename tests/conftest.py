@@ -1,0 +1,27 @@
+"""What all tests share: one whole control plane for a run, started when the first test asks for it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from lab.control_plane import ControlPlane
+
+
+@pytest.fixture(scope="session")
+def control_plane() -> Iterator[ControlPlane]:
+    """Return the run's control plane with every part. Tests that kill or stop parts make one of their own."""
+    with ControlPlane() as plane:
+        yield plane
+
+
+@pytest.fixture(scope="session")
+def backing_services() -> Iterator[ControlPlane]:
+    """Return MariaDB, Keystone, Barbican and Temporal without Isthmus's services, for tests that run those themselves."""
+    with ControlPlane(only=("keystone", "barbican", "temporal")) as plane:
+        yield plane
+
+
+@pytest.fixture
+def environment_of(control_plane: ControlPlane) -> Callable[[str], dict[str, str]]:
+    """Return a function from a user's name (`admin` or `demo`) to an environment with that user's OS_* variables."""
+    return control_plane.environment
