@@ -117,7 +117,7 @@ class LiveBars:
         bars.refresh()
 
     def _begin(self, title: str) -> Progress:
-        self._console.print(title, style="bold", markup=False)
+        self._console.print(title, style="bold", markup=False, highlight=False)
         self._bars = Progress(
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),

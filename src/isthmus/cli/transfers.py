@@ -11,11 +11,11 @@ from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
 ENVIRONMENT_FORM = "FILE|JSON|KEY=VALUE"
 
 
-def mapping_options(parser: argparse.ArgumentParser) -> None:
+def mapping_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
     """Add what `transfer create` and `migrate` have in common: where things go and what is done to the guest."""
     add = parser.add_argument
-    add("--from", dest="origin", required=True, metavar="ENDPOINT", help="the source cloud: name or id")
-    add("--to", dest="destination", required=True, metavar="ENDPOINT", help="the destination cloud: name or id")
+    add("--from", dest="origin", required=required, metavar="ENDPOINT", help="the source cloud: name or id")
+    add("--to", dest="destination", required=required, metavar="ENDPOINT", help="the destination cloud: name or id")
     add("--network", action="append", nargs="+", default=[], metavar="SOURCE=DESTINATION", help="where NICs go")
     add("--default-network", metavar="DESTINATION", help="where NICs on networks not named by --network go")
     add(
@@ -121,7 +121,7 @@ class TransferCreate(RestShow):
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
         parser.add_argument("instances", nargs="+", metavar="INSTANCE", help="machines of the source: names or ids")
         parser.add_argument("--scenario", choices=["replica", "live_migration"], default="replica")
-        mapping_options(parser)
+        mapping_options(parser, required=True)
         probe_options(parser)
         return parser
 
