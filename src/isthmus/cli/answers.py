@@ -69,6 +69,7 @@ class Execution(Answer):
     number: int = 0
     type: str = ""
     status: str
+    shutdown_instances: bool = False
     tasks: list[Task] = Field(default_factory=list)
     created_at: datetime | None = None
     updated_at: datetime | None = None

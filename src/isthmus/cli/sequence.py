@@ -83,7 +83,7 @@ def passes(executions: Sequence[Execution]) -> list[Execution]:
 
 def stops_machine(execution: Execution) -> bool:
     """Return whether the execution is a last pass."""
-    return any(task.task_type == SHUTDOWN for task in execution.tasks)
+    return execution.shutdown_instances or any(task.task_type == SHUTDOWN for task in execution.tasks)
 
 
 def _deployed_since(execution: Execution, deployments: Sequence[Deployment]) -> bool:
