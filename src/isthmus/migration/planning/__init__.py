@@ -1,1 +1,1 @@
-"""Pure decisions: what is wanted and what was observed become steps. Nothing here reads, writes or waits."""
+"""Pure decisions: what is wanted and what was observed in, steps out. No clouds, no database, no engine."""

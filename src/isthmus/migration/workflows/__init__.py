@@ -1,1 +1,1 @@
-"""Durable workflows: run the planned steps, and undo them."""
+"""Durable work: workflow definitions, and the activities that they call on the conductor and on workers."""

@@ -1,0 +1,72 @@
+"""The worker: takes the steps of the clouds in its regions. It polls outwards only and has no database."""
+
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+from oslo_config.cfg import ConfigOpts
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from isthmus.control import identity, secrets
+from isthmus.control.engine import EngineAddress
+from isthmus.control.queues import worker_queue
+from isthmus.migration.morphing.contract import WayIn
+from isthmus.migration.providers.registry import provider_class
+from isthmus.migration.services.lifecycle import leave, run_until_stopped
+from isthmus.migration.workflows.activities import WorkerActivities
+from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
+
+
+def run(conf: ConfigOpts) -> None:
+    """Serve until SIGTERM or SIGINT; running steps are handed back and taken up by the next worker."""
+
+    def resolve(trust_id: str | None, reference: str) -> Mapping[str, Any]:
+        return secrets.fetch(identity.trust_session(conf, trust_id), reference)
+
+    serve(conf, Clouds(provider_class, resolve))
+    leave()
+
+
+def serve(conf: ConfigOpts, clouds: Clouds) -> None:
+    """Serve these clouds until told to stop."""
+    settings = settings_of(conf)
+    settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+    activities = conf.worker.activities
+    regions = conf.worker.queues
+    with ThreadPoolExecutor(activities * len(regions), thread_name_prefix="step") as pool:
+        offered = WorkerActivities(Site(clouds, settings, _now), pool)
+
+        def workers(client: Client) -> list[Worker]:
+            return [
+                Worker(
+                    client,
+                    task_queue=worker_queue([region]),
+                    activities=offered.all,
+                    max_concurrent_activities=activities,
+                    # Fresh progress needs each second's heartbeat sent, not every eighth.
+                    max_heartbeat_throttle_interval=timedelta(seconds=1),
+                    default_heartbeat_throttle_interval=timedelta(seconds=1),
+                    graceful_shutdown_timeout=timedelta(seconds=1),
+                )
+                for region in regions
+            ]
+
+        run_until_stopped(EngineAddress.of(conf), workers)
+
+
+def settings_of(conf: ConfigOpts) -> WorkerSettings:
+    """Return the `[worker]` options that steps need."""
+    group = conf.worker
+    return WorkerSettings(
+        staging_dir=Path(group.staging_dir or f"{conf.state_dir}/staging"),
+        bandwidth_limit=group.bandwidth_limit,
+        nbd_connections=group.nbd_connections,
+        morphing_way_in=WayIn(group.morphing_way_in),
+    )
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)

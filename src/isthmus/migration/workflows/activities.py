@@ -1,0 +1,80 @@
+"""The activities of a worker: one that runs any step, one that answers questions. No step's own code knows the engine.
+
+Each runs its blocking work in a thread of the worker's pool; see `attempt`.
+"""
+
+import functools
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from isthmus.control.engine import as_failure
+from isthmus.control.errors import IsthmusError, StepFailed
+from isthmus.migration.reporting import Level
+from isthmus.migration.workflows import deployment_steps, questions, transfer_steps
+from isthmus.migration.workflows.attempt import ActivityReport, Result, beat_while
+from isthmus.migration.workflows.calls import ANSWER_QUESTION, RUN_STEP, Inquiry, StepCall, StepOutcome
+from isthmus.migration.workflows.site import Site
+
+LOG = logging.getLogger(__name__)
+
+STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS}
+
+
+class WorkerActivities:
+    """What a worker offers. `pool` has a thread for each activity that may run at once."""
+
+    def __init__(self, site: Site, pool: Executor) -> None:
+        self._site = site
+        self._pool = pool
+
+    @property
+    def all(self) -> Sequence[Callable[..., Any]]:
+        """The activities to register."""
+        return (self.run_step, self.answer_question)
+
+    @activity.defn(name=RUN_STEP)
+    async def run_step(self, call: StepCall) -> StepOutcome:
+        """Run one step and return what it learned, with all its events."""
+        attempt = activity.info().attempt
+        report = ActivityReport(attempt)
+
+        def work() -> StepOutcome:
+            report.check()
+            return STEPS[call.step.task_type](call, self._site, report, attempt)
+
+        outcome = await self._guard(call.step.task_type, work, report)
+        return StepOutcome(outcome.facts, outcome.result, report.notes())
+
+    @activity.defn(name=ANSWER_QUESTION)
+    async def answer_question(self, inquiry: Inquiry) -> dict[str, Any]:
+        """Return what a cloud answers."""
+        report = ActivityReport(1)
+        work = functools.partial(questions.answer, inquiry, self._site.clouds)
+        return await self._guard(inquiry.question, work, report)
+
+    async def _guard(self, name: str, work: Callable[[], Result], report: ActivityReport) -> Result:
+        """Turn every error into the engine's form, with what was told so far."""
+        try:
+            return await beat_while(self._pool, work, report)
+        except IsthmusError as error:
+            raise self._failure(error, report) from None
+        except ApplicationError:
+            raise
+        except Exception as error:  # whatever a plug-in raises must end the step with an event
+            if report.stopped is not None:
+                raise self._failure(report.stopped, report) from None
+            LOG.exception("%s failed in an unforeseen way", name)
+            unforeseen = StepFailed(
+                f"{name} failed in an unforeseen way ({type(error).__name__}): see this worker's log, and report it"
+            )
+            raise self._failure(unforeseen, report) from None
+
+    def _failure(self, error: IsthmusError, report: ActivityReport) -> ApplicationError:
+        level = Level.WARNING if error.retryable else Level.ERROR
+        report.event(level, error.message)
+        return as_failure(error, report.notes())

@@ -1,0 +1,117 @@
+"""What workflows and activities say to each other. JSON-able facts, free of secrets."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+from isthmus.migration.model import ExecutionStatus, TaskStatus
+from isthmus.migration.planning.steps import Step
+from isthmus.migration.planning.work import EndpointRef, Facts, Work
+from isthmus.migration.reporting import Level, Progress
+
+RUN_STEP = "run_step"
+ANSWER_QUESTION = "answer_question"
+BEGIN_EXECUTION = "begin_execution"
+BEGIN_FORGET = "begin_forget"
+BEGIN_STEP = "begin_step"
+END_STEP = "end_step"
+FINISH_EXECUTION = "finish_execution"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """An execution ready to run: what was asked, its steps, and what is known of each instance."""
+
+    work: Work
+    steps: tuple[Step, ...]
+    facts: dict[str, Facts]
+
+
+@dataclass(frozen=True)
+class StepCall:
+    """One step for a worker."""
+
+    step: Step
+    work: Work
+    facts: Facts
+
+
+@dataclass(frozen=True)
+class NumberedEvent:
+    """An event with its place among the task's events, by which it is recorded exactly once."""
+
+    index: int
+    level: Level
+    message: str
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What a step has told so far: heartbeats carry the latest, the outcome carries all."""
+
+    events: tuple[NumberedEvent, ...] = ()
+    progress: tuple[Progress, ...] = ()
+    host: str = ""
+    process_id: int = 0
+
+
+@dataclass(frozen=True)
+class StepOutcome:
+    """What a successful step learned. `result` is for the task's row."""
+
+    facts: Facts
+    result: dict[str, Any] | None = None
+    notes: Notes = field(default_factory=Notes)
+
+
+@dataclass(frozen=True)
+class StepStart:
+    """A step is about to run."""
+
+    execution_id: str
+    step_id: str
+
+
+@dataclass(frozen=True)
+class StepEnd:
+    """A step has ended: what its row and its transfer shall say. `facts` is None when nothing was learned."""
+
+    execution_id: str
+    step_id: str
+    status: TaskStatus
+    notes: Notes = field(default_factory=Notes)
+    facts: Facts | None = None
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+
+@dataclass(frozen=True)
+class Finish:
+    """An execution has ended. `error` explains a failure that belongs to no step."""
+
+    execution_id: str
+    status: ExecutionStatus
+    error: str | None = None
+
+
+class Question(StrEnum):
+    """What a cloud can be asked without changing anything."""
+
+    VALIDATE_CONNECTION = "validate_connection"
+    LIST_MACHINES = "list_machines"
+    GET_MACHINE = "get_machine"
+    LIST_NETWORKS = "list_networks"
+    LIST_STORAGE = "list_storage"
+    SOURCE_OPTIONS = "source_options"
+    DESTINATION_OPTIONS = "destination_options"
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """A question to one cloud; `parameters` depend on the question."""
+
+    question: Question
+    endpoint: EndpointRef
+    trust_id: str | None = None
+    parameters: Mapping[str, Any] = field(default_factory=dict)

@@ -1,0 +1,298 @@
+"""The activities on the conductor: they alone touch the database. Each is one transaction and may be repeated."""
+
+import functools
+import logging
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import TypeAdapter
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.orm import Session
+from temporalio import activity
+from temporalio.exceptions import ApplicationError
+
+from isthmus.control.database import Database
+from isthmus.control.engine import as_failure
+from isthmus.control.errors import Conflict, IsthmusError, NotFound, StepFailed
+from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, TaskStatus, TaskType
+from isthmus.migration.planning.steps import Step, When, plan, plan_forget
+from isthmus.migration.planning.work import EndpointRef, Facts, Replica, Work
+from isthmus.migration.reporting import Level
+from isthmus.migration.store import recording, requests
+from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
+from isthmus.migration.workflows.calls import (
+    BEGIN_EXECUTION,
+    BEGIN_FORGET,
+    BEGIN_STEP,
+    END_STEP,
+    FINISH_EXECUTION,
+    Finish,
+    Plan,
+    StepEnd,
+    StepStart,
+)
+
+LOG = logging.getLogger(__name__)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_REPLICA = TypeAdapter(Replica)
+
+CHANGES_REPLICA = frozenset(
+    {
+        TaskType.CREATE_TRANSFER_DISK_SNAPSHOTS,
+        TaskType.RESTORE_TRANSFER_DISK_SNAPSHOTS,
+        TaskType.VERIFY_INSTANCE_BOOT,
+        TaskType.START_SOURCE_INSTANCE,
+    }
+)
+"""The steps of a deployment after which the transfer knows something else of its replica."""
+
+
+def _recorded(function: Callable[P, R]) -> Callable[P, R]:
+    """Give errors the engine's form. A database that is away is tried again; a statement's values never travel."""
+
+    @functools.wraps(function)
+    def guarded(*args: P.args, **named: P.kwargs) -> R:
+        try:
+            return function(*args, **named)
+        except IsthmusError as error:
+            raise as_failure(error) from None
+        except SQLAlchemyError as error:
+            cause = type(error.orig if isinstance(error, DBAPIError) else error).__name__
+            LOG.warning("%s waits for the database: %s", function.__name__, cause)
+            raise ApplicationError(f"the database did not take {function.__name__}: {cause}", type="database") from None
+        except Exception as error:
+            LOG.exception("%s failed in an unforeseen way", function.__name__)
+            failed = StepFailed(f"{function.__name__} failed ({type(error).__name__}): see the conductor's log")
+            raise as_failure(failed) from None
+
+    return guarded
+
+
+class ControlActivities:
+    """What the conductor offers to workflows. `now` tells UTC without a zone; `new_id` makes ids of new rows."""
+
+    def __init__(
+        self, database: Database, now: Callable[[], datetime], new_id: Callable[[], str] = lambda: str(uuid.uuid4())
+    ) -> None:
+        self._database = database
+        self._now = now
+        self._new_id = new_id
+
+    @property
+    def all(self) -> Sequence[Callable[..., Any]]:
+        """The activities to register."""
+        return (
+            self.begin_execution,
+            self.begin_forget,
+            self.begin_step,
+            self.end_step,
+            self.finish_execution,
+        )
+
+    @activity.defn(name=BEGIN_EXECUTION)
+    @_recorded
+    def begin_execution(self, argument: dict[str, Any]) -> Plan:
+        """Plan an execution and show its steps; the second time the same plan comes out."""
+        with self._database.transaction() as session:
+            row = recording.execution(session, str(argument["execution_id"]))
+            now = self._now()
+            if row.status == ExecutionStatus.PENDING:
+                recording.move_execution(session, row.id, ExecutionStatus.RUNNING, now)
+            elif row.status not in ACTIVE:
+                raise Conflict(f"execution {row.id} is {row.status} already: it is not begun again")
+            work, transfer = _work_of(session, row, argument.get("trust_id"))
+            steps = plan(work)
+            recording.add_tasks(session, [_task(work.execution_id, step, now) for step in steps])
+            return Plan(work, steps, _facts(transfer, work.instances))
+
+    @activity.defn(name=BEGIN_FORGET)
+    @_recorded
+    def begin_forget(self, argument: dict[str, Any]) -> Plan:
+        """Plan what removes the traces of a transfer that is deleted already."""
+        with self._database.transaction() as session:
+            transfer = _get(session, TransferRow, str(argument["transfer_id"]), "transfer")
+            work = _transfer_work(session, transfer, f"forget-{transfer.id}", "forget", argument.get("trust_id"))
+            return Plan(work, plan_forget(work), _facts(transfer, work.instances))
+
+    @activity.defn(name=BEGIN_STEP)
+    @_recorded
+    def begin_step(self, start: StepStart) -> bool:
+        """Show that a step runs. False: it must not, because its execution or itself has ended, or it is not needed."""
+        with self._database.transaction() as session:
+            task = _get(session, TaskRow, start.step_id, "task")
+            now = self._now()
+            if task.task_type == TaskType.START_SOURCE_INSTANCE and _is_deployed(session, start, task.instance):
+                recording.move_task(session, task.id, TaskStatus.UNSCHEDULED, now)
+                return False
+            won = recording.move_task(session, task.id, TaskStatus.RUNNING, now)
+            return won or task.status == TaskStatus.RUNNING
+
+    @activity.defn(name=END_STEP)
+    @_recorded
+    def end_step(self, end: StepEnd) -> None:
+        """Record how a step ended, all it told, and what the transfer or deployment now knows."""
+        with self._database.transaction() as session:
+            now = self._now()
+            task = _get(session, TaskRow, end.step_id, "task")
+            recording.add_events(session, task.id, [(e.index, e.level, e.message) for e in end.notes.events], now)
+            recording.save_progress(session, task.id, end.notes.progress, now)
+            task.host = end.notes.host or task.host
+            task.process_id = end.notes.process_id or task.process_id
+            if end.error and not end.notes.events:
+                # The worker died too often to say it itself.
+                recording.add_conductor_event(session, task.id, Level.ERROR, end.error, now)
+            if end.result is not None:
+                task.result = recording.json_of(end.result)
+            session.flush()
+            recording.move_task(session, task.id, end.status, now, error=end.error)
+            if end.facts is not None:
+                self._learn(session, end, end.facts, task, now)
+
+    def _learn(self, session: Session, end: StepEnd, facts: Facts, task: TaskRow, now: datetime) -> None:
+        row = recording.execution(session, end.execution_id)
+        if row.type != ExecutionType.DEPLOYMENT:
+            recording.save_info(session, row.action_id, task.instance, recording.json_of(facts.replica), now)
+            return
+        if facts.result:
+            recording.save_result(session, row.action_id, task.instance, facts.result, now)
+        if task.task_type in CHANGES_REPLICA:
+            transfer_id = _get(session, DeploymentRow, row.action_id, "deployment").transfer_id
+            recording.save_info(session, transfer_id, task.instance, recording.json_of(facts.replica), now)
+
+    @activity.defn(name=FINISH_EXECUTION)
+    @_recorded
+    def finish_execution(self, finish: Finish) -> None:
+        """Make the final move; after a COMPLETED one with `auto_deploy` also begin the deployment, all or nothing."""
+        with self._database.transaction() as session:
+            now = self._now()
+            row = recording.execution(session, finish.execution_id)
+            if finish.error:
+                recording.explain(session, row, finish.error, now)
+            if finish.status is ExecutionStatus.CANCELED:
+                # Somebody may have cancelled through the engine itself, not through the API.
+                recording.move_execution(session, row.id, ExecutionStatus.CANCELLING, now)
+            if not recording.move_execution(session, row.id, finish.status, now):
+                return
+            recording.end_open_tasks(session, row.id, now)
+            if finish.status is ExecutionStatus.COMPLETED and row.auto_deploy:
+                self._deploy(session, row, now)
+
+    def _deploy(self, session: Session, execution: ExecutionRow, now: datetime) -> None:
+        transfer = requests.claim_transfer(session, execution.project_id, execution.action_id)
+        deployment = DeploymentRow(
+            id=self._new_id(),
+            project_id=transfer.project_id,
+            user_id=transfer.user_id,
+            trust_id=transfer.trust_id,
+            transfer_id=transfer.id,
+            deployer_id=execution.id,
+            instances=list(transfer.instances),
+            clone_disks=transfer.clone_disks,
+            force=False,
+            skip_os_morphing=transfer.skip_os_morphing,
+            instance_osmorphing_minion_pool_mappings=transfer.instance_osmorphing_minion_pool_mappings,
+            user_scripts=transfer.user_scripts,
+            last_execution_status=ExecutionStatus.RUNNING,
+            info={},
+            created_at=now,
+        )
+        run = ExecutionRow(
+            id=self._new_id(),
+            action_id=deployment.id,
+            project_id=transfer.project_id,
+            type=ExecutionType.DEPLOYMENT,
+            status=ExecutionStatus.RUNNING,
+            number=1,
+            created_at=now,
+        )
+        requests.start_deployment(session, transfer, deployment, run)
+
+
+def _is_deployed(session: Session, start: StepStart, instance: str) -> bool:
+    """Whether a deployment of the instance succeeded meanwhile, so that its source must stay off."""
+    row = recording.execution(session, start.execution_id)
+    if row.type != ExecutionType.DEPLOYMENT:
+        return False
+    transfer_id = _get(session, DeploymentRow, row.action_id, "deployment").transfer_id
+    info = recording.locked_transfer(session, transfer_id).info or {}
+    return bool((info.get(instance) or {}).get("deployed"))
+
+
+Row = TypeVar("Row", TransferRow, DeploymentRow, EndpointRow, TaskRow)
+
+
+def _get(session: Session, table: type[Row], row_id: str, what: str) -> Row:
+    row = session.get(table, row_id)
+    if row is None:
+        raise NotFound(f"the {what} {row_id} is gone from the database: nothing can be done for it")
+    return row
+
+
+def _endpoint(session: Session, endpoint_id: str) -> EndpointRef:
+    row = _get(session, EndpointRow, endpoint_id, "endpoint")
+    return EndpointRef(row.id, row.type, dict(row.connection_info or {}), tuple(row.mapped_regions or ()))
+
+
+def _transfer_work(session: Session, transfer: TransferRow, run_id: str, kind: str, trust_id: str | None) -> Work:
+    return Work(
+        execution_id=run_id,
+        execution_type=kind,
+        transfer_id=transfer.id,
+        origin=_endpoint(session, transfer.origin_endpoint_id),
+        destination=_endpoint(session, transfer.destination_endpoint_id),
+        instances=tuple(transfer.instances),
+        trust_id=trust_id or transfer.trust_id,
+        source_environment=transfer.source_environment or {},
+        destination_environment=transfer.destination_environment or {},
+        network_map=transfer.network_map or {},
+        storage_mappings=transfer.storage_mappings or {},
+        user_scripts=transfer.user_scripts or {},
+        clone_disks=transfer.clone_disks,
+        skip_os_morphing=transfer.skip_os_morphing,
+    )
+
+
+def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple[Work, TransferRow]:
+    """Return what an execution was asked for: a deployment's own wishes stand before its transfer's."""
+    if row.type != ExecutionType.DEPLOYMENT:
+        transfer = _get(session, TransferRow, row.action_id, "transfer")
+        work = _transfer_work(session, transfer, row.id, row.type, trust_id)
+        return replace(work, shutdown_instances=bool(row.shutdown_instances)), transfer
+    deployment = _get(session, DeploymentRow, row.action_id, "deployment")
+    transfer = _get(session, TransferRow, deployment.transfer_id, "transfer")
+    work = _transfer_work(session, transfer, row.id, row.type, trust_id or deployment.trust_id)
+    return replace(
+        work,
+        deployment_id=deployment.id,
+        instances=tuple(deployment.instances or transfer.instances),
+        user_scripts=deployment.user_scripts or work.user_scripts,
+        clone_disks=deployment.clone_disks,
+        skip_os_morphing=deployment.skip_os_morphing,
+        force=deployment.force,
+    ), transfer
+
+
+def _facts(transfer: TransferRow, instances: Sequence[str]) -> dict[str, Facts]:
+    info: Mapping[str, Any] = transfer.info or {}
+    return {each: Facts(replica=_REPLICA.validate_python(info.get(each) or {})) for each in instances}
+
+
+def _task(execution_id: str, step: Step, now: datetime) -> TaskRow:
+    waits = TaskStatus.EXECUTE_ON_ERROR_ONLY if step.when is When.ON_ERROR else TaskStatus.SCHEDULED
+    return TaskRow(
+        id=step.id,
+        execution_id=execution_id,
+        instance=step.instance,
+        status=waits,
+        task_type=step.task_type,
+        depends_on=list(step.depends_on),
+        index=step.index,
+        on_error=step.on_error,
+        created_at=now,
+    )

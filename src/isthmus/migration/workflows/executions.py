@@ -1,0 +1,144 @@
+"""The workflows. Each is started by the outbox under the id `execution-<execution id>`.
+
+The last act of each is the final move of the execution's status, which is tried for ever: an execution never stays
+under way because something was away for a while.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError
+
+from isthmus.control.engine import from_failure
+from isthmus.control.errors import Cancelled, IsthmusError
+from isthmus.migration.model import ExecutionStatus
+from isthmus.migration.workflows.calls import (
+    BEGIN_EXECUTION,
+    BEGIN_FORGET,
+    FINISH_EXECUTION,
+    RUN_STEP,
+    Finish,
+    Plan,
+    StepCall,
+    StepOutcome,
+)
+from isthmus.migration.workflows.policies import CONTROL, UNDO
+from isthmus.migration.workflows.runner import Cancellation, InstanceRun
+
+
+class _Execution:
+    """Plan, run all instances at once, record how it ended."""
+
+    def __init__(self) -> None:
+        self._cancellation = Cancellation()
+
+    def force_cancel(self) -> None:
+        """Stop undo steps too."""
+        self._cancellation.request(force=True)
+
+    async def execute(self, argument: dict[str, Any]) -> str:
+        """Return the final status."""
+        work = asyncio.ensure_future(self._work(argument))
+        while True:
+            try:
+                return await asyncio.shield(work)
+            except asyncio.CancelledError:
+                if work.cancelled():
+                    raise
+                self._cancellation.request()
+
+    async def _work(self, argument: dict[str, Any]) -> str:
+        try:
+            plan = await workflow.execute_activity(BEGIN_EXECUTION, argument, result_type=Plan, **CONTROL)
+        except ActivityError as failure:
+            finish = Finish(str(argument["execution_id"]), ExecutionStatus.ERROR, from_failure(failure).message)
+        else:
+            runs = [InstanceRun(plan, instance, self._cancellation).run() for instance in plan.work.instances]
+            finish = Finish(plan.work.execution_id, outcome_of(await asyncio.gather(*runs)))
+        await workflow.execute_activity(FINISH_EXECUTION, finish, **CONTROL)
+        return finish.status.value
+
+
+def outcome_of(errors: Sequence[IsthmusError | None]) -> ExecutionStatus:
+    """Return the execution's status from how its instances ended: one failure fails it, then cancel counts."""
+    if any(error is not None and not isinstance(error, Cancelled) for error in errors):
+        return ExecutionStatus.ERROR
+    if any(error is not None for error in errors):
+        return ExecutionStatus.CANCELED
+    return ExecutionStatus.COMPLETED
+
+
+@workflow.defn(name="TransferExecution")
+class TransferExecution(_Execution):
+    """Bring the replicas of all instances of a transfer up to one new point in time."""
+
+    @workflow.run
+    async def run(self, argument: dict[str, Any]) -> str:
+        """Run one transfer execution."""
+        return await self.execute(argument)
+
+    @workflow.signal(name="force_cancel")
+    def force(self) -> None:
+        """Stop undo steps too."""
+        self.force_cancel()
+
+
+@workflow.defn(name="Deployment")
+class Deployment(_Execution):
+    """Make machines from replicas, and prove that they live."""
+
+    @workflow.run
+    async def run(self, argument: dict[str, Any]) -> str:
+        """Run one deployment's execution."""
+        return await self.execute(argument)
+
+    @workflow.signal(name="force_cancel")
+    def force(self) -> None:
+        """Stop undo steps too."""
+        self.force_cancel()
+
+
+@workflow.defn(name="TransferDisksDelete")
+class TransferDisksDelete(_Execution):
+    """Delete a transfer's replicas, and all that it keeps at the source."""
+
+    @workflow.run
+    async def run(self, argument: dict[str, Any]) -> str:
+        """Run one deletion."""
+        return await self.execute(argument)
+
+    @workflow.signal(name="force_cancel")
+    def force(self) -> None:
+        """Stop undo steps too."""
+        self.force_cancel()
+
+
+@workflow.defn(name="TransferForget")
+class TransferForget:
+    """Remove what a deleted transfer left at its clouds: checkpoints and open exports, not its disks.
+
+    Best effort, but durable: a cloud that does not answer is asked for an hour; one that refuses is left.
+    """
+
+    @workflow.run
+    async def run(self, argument: dict[str, Any]) -> list[str]:
+        """Return what could not be removed, one line each."""
+        plan = await workflow.execute_activity(BEGIN_FORGET, argument, result_type=Plan, **CONTROL)
+        left: list[str] = []
+        for step in plan.steps:
+            call = StepCall(step, plan.work, plan.facts[step.instance])
+            try:
+                await workflow.execute_activity(RUN_STEP, call, task_queue=step.queue, result_type=StepOutcome, **UNDO)
+            except ActivityError as failure:
+                left.append(f"{step.instance}: {replace_lines(from_failure(failure).message)}")
+        return left
+
+
+def replace_lines(text: str) -> str:
+    """Return the text on one line."""
+    return " ".join(text.split())
+
+
+WORKFLOWS = (TransferExecution, Deployment, TransferDisksDelete, TransferForget)

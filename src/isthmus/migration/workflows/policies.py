@@ -1,0 +1,73 @@
+"""How long work may take, and why it is safe to try it again. All of it is here.
+
+A step may be run again because every call to a provider, the disk engine and a morpher is idempotent by its contract:
+"already done" is success. Two attempts never work at the same time: an attempt whose heartbeats are refused, or not
+answered for `HEARTBEAT_TIMEOUT`, stops before the next one is given out (`activities.Attempt`).
+Control activities are guarded updates and inserts by fixed ids: a repetition finds its own work and leaves it.
+"""
+
+from datetime import timedelta
+from typing import TypedDict
+
+from temporalio.common import RetryPolicy
+from temporalio.workflow import ActivityCancellationType
+
+HEARTBEAT_TIMEOUT = timedelta(seconds=10)
+HEARTBEAT_INTERVAL_SECONDS = 1.0
+
+
+class ActivityOptions(TypedDict, total=False):
+    """The options of an activity call that we use."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    heartbeat_timeout: timedelta
+    retry_policy: RetryPolicy
+    cancellation_type: ActivityCancellationType
+
+
+STEP = ActivityOptions(
+    # A copy of many TiB takes days; heartbeats find out about death much earlier.
+    start_to_close_timeout=timedelta(days=14),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    # A cloud that does not answer for ten minutes fails the step. A killed worker costs one of these attempts.
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=60),
+        maximum_attempts=16,
+    ),
+    # Undo begins only when the cancelled step has really let go of the cloud.
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+
+UNDO = ActivityOptions(
+    start_to_close_timeout=timedelta(days=14),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    # Leaving things behind is worse than waiting: an hour for the cloud to come back, then an event says what is left.
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=60),
+        maximum_attempts=64,
+    ),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+
+CONTROL = ActivityOptions(
+    # The database may be away: the work waits for it for ever, and goes on where it was.
+    start_to_close_timeout=timedelta(seconds=30),
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(milliseconds=200),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=5),
+        maximum_attempts=0,
+    ),
+)
+
+QUESTION = ActivityOptions(
+    # The caller waits at a terminal; the workflow's own limit ends the question.
+    schedule_to_close_timeout=timedelta(seconds=110),
+    start_to_close_timeout=timedelta(seconds=100),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=2),
+)

@@ -1,0 +1,146 @@
+"""Carry a plan out: steps in order for each instance, undo after a failure or cancel. Runs inside a workflow.
+
+Cancelling reaches only the steps themselves: records in the database and the undo are never interrupted by it. A
+second, forced cancel also stops undo steps that do not get on.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from pydantic import TypeAdapter
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
+
+from isthmus.control.engine import from_failure
+from isthmus.control.errors import Cancelled, Conflict, IsthmusError
+from isthmus.migration.model import TaskStatus, TaskType
+from isthmus.migration.planning.steps import Step, When, applies_after_failure
+from isthmus.migration.planning.work import Facts
+from isthmus.migration.workflows.calls import (
+    BEGIN_STEP,
+    END_STEP,
+    RUN_STEP,
+    Notes,
+    Plan,
+    StepCall,
+    StepEnd,
+    StepOutcome,
+    StepStart,
+)
+from isthmus.migration.workflows.policies import CONTROL, STEP, UNDO
+
+Handle = workflow.ActivityHandle[StepOutcome]
+_NOTES = TypeAdapter(Notes)
+
+
+class Cancellation:
+    """Whether the work shall stop, and the steps to be told when it shall."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self.forced = False
+        self._steps: set[Handle] = set()
+        self._undo_steps: set[Handle] = set()
+
+    def request(self, *, force: bool = False) -> None:
+        """Stop running steps and begin no other; with `force`, undo steps too."""
+        self.requested = True
+        self.forced = self.forced or force
+        for handle in (*self._steps, *(self._undo_steps if force else ())):
+            handle.cancel()
+
+    async def watch(self, handle: Handle, *, interruptible: bool) -> StepOutcome:
+        """Await a step's activity, which `request` can cancel meanwhile."""
+        watched = self._steps if interruptible else self._undo_steps
+        if self.forced or (self.requested and interruptible):
+            handle.cancel()
+        watched.add(handle)
+        try:
+            return await handle
+        finally:
+            watched.discard(handle)
+
+
+class InstanceRun:
+    """The steps of one instance. `run` returns None after success, else the error that ended it, after the undo."""
+
+    def __init__(self, plan: Plan, instance: str, cancellation: Cancellation) -> None:
+        self._plan = plan
+        self._steps: Sequence[Step] = [step for step in plan.steps if step.instance == instance]
+        self._facts: Facts = plan.facts[instance]
+        self._cancellation = cancellation
+        self._begun: list[TaskType] = []
+        self._done: list[TaskType] = []
+
+    async def run(self) -> IsthmusError | None:
+        """Run all steps that success needs; at the first failure or cancel, undo what was begun."""
+        try:
+            error = await self._forward()
+            if error is not None:
+                await self._undo()
+        except ActivityError as failure:
+            return from_failure(failure)
+        return error
+
+    async def _forward(self) -> IsthmusError | None:
+        for step in self._steps:
+            if step.when is When.ON_ERROR:
+                continue
+            if self._cancellation.requested and step.is_interruptible:
+                return Cancelled("the execution was cancelled")
+            error = await self._run(step)
+            if error is not None:
+                return error
+        return None
+
+    async def _undo(self) -> None:
+        """Give back all that was begun. A part that cannot be given back has its own failed task; the rest goes on."""
+        for step in self._steps:
+            if self._cancellation.forced:
+                return
+            if applies_after_failure(step, self._begun, self._done, self._facts):
+                await self._run(step)
+
+    async def _run(self, step: Step) -> IsthmusError | None:
+        """Run one step and record how it went. A step that gives something back is stopped by a forced cancel only."""
+        start = StepStart(self._plan.work.execution_id, step.id)
+        if not await workflow.execute_activity(BEGIN_STEP, start, result_type=bool, **CONTROL):
+            return None if step.on_error else Conflict(f"step {step.task_type} of {step.instance} was ended elsewhere")
+        self._begun.append(step.task_type)
+        handle: Handle = workflow.start_activity(
+            RUN_STEP,
+            StepCall(step, self._plan.work, self._facts),
+            activity_id=step.id,
+            task_queue=step.queue,
+            result_type=StepOutcome,
+            **(STEP if step.is_interruptible else UNDO),
+        )
+        try:
+            outcome = await self._cancellation.watch(handle, interruptible=step.is_interruptible)
+        except (ActivityError, CancelledError, asyncio.CancelledError) as failure:
+            error = from_failure(failure)
+            await self._record(step, _failed(error), notes=_notes(failure), error=error.message)
+            return error
+        self._facts = outcome.facts
+        self._done.append(step.task_type)
+        await self._record(step, TaskStatus.COMPLETED, notes=outcome.notes, facts=outcome.facts, result=outcome.result)
+        return None
+
+    async def _record(self, step: Step, status: TaskStatus, **what: Any) -> None:
+        end = StepEnd(self._plan.work.execution_id, step.id, status, **what)
+        await workflow.execute_activity(END_STEP, end, **CONTROL)
+
+
+def _failed(error: IsthmusError) -> TaskStatus:
+    return TaskStatus.CANCELED if isinstance(error, Cancelled) else TaskStatus.ERROR
+
+
+def _notes(failure: BaseException) -> Notes:
+    """Return what a failed step had told; `activities` puts it into the failure's details."""
+    cause: BaseException | None = failure
+    while cause is not None:
+        if isinstance(cause, ApplicationError) and cause.details:
+            return _NOTES.validate_python(cause.details[0])
+        cause = cause.__cause__
+    return Notes()

@@ -1,0 +1,123 @@
+"""Where a step runs: the clouds that the worker can reach, with their secrets, and the worker's own settings."""
+
+import base64
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from jsonschema import Draft7Validator, ValidationError
+
+from isthmus.control.errors import InvalidInput, NotSupported
+from isthmus.migration.morphing.contract import WayIn
+from isthmus.migration.planning.work import EndpointRef
+from isthmus.migration.providers.contract import DestinationProvider, Provider, SourceProvider
+
+Side = TypeVar("Side", bound=Provider)
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """The `[worker]` options that steps need. `bandwidth_limit` in bytes per second for each copy, 0 for none."""
+
+    staging_dir: Path
+    bandwidth_limit: int = 0
+    nbd_connections: int = 4
+    morphing_way_in: WayIn = WayIn.APPLIANCE
+
+
+class Clouds:
+    """Opens providers. `find` gives a platform's provider class, `resolve` a secret's content for a trust."""
+
+    def __init__(
+        self,
+        find: Callable[[str], type[Provider]],
+        resolve: Callable[[str | None, str], Mapping[str, Any]],
+    ) -> None:
+        self._find = find
+        self._resolve = resolve
+
+    def source(self, endpoint: EndpointRef, trust_id: str | None) -> SourceProvider:
+        """Return a connected-on-demand source; close it (`with`). Raises as `any` does."""
+        return self._open(endpoint, trust_id, SourceProvider)  # type: ignore[type-abstract]
+
+    def destination(self, endpoint: EndpointRef, trust_id: str | None) -> DestinationProvider:
+        """Return a connected-on-demand destination; close it (`with`). Raises as `any` does."""
+        return self._open(endpoint, trust_id, DestinationProvider)  # type: ignore[type-abstract]
+
+    def any(self, endpoint: EndpointRef, trust_id: str | None) -> Provider:
+        """Return the endpoint's provider.
+
+        Raises `InvalidInput` for an unknown platform or connection details that do not fit its schema, and what
+        resolving the secret raises.
+        """
+        return self._open(endpoint, trust_id, Provider)  # type: ignore[type-abstract]
+
+    def _open(self, endpoint: EndpointRef, trust_id: str | None, side: type[Side]) -> Side:
+        kind = self._find(endpoint.type)
+        if not issubclass(kind, side):
+            role = "a source" if side is SourceProvider else "a destination"
+            raise NotSupported(f"platform {endpoint.type} cannot be {role}: choose another endpoint than {endpoint.id}")
+        reference = endpoint.connection_info.get("secret_ref")
+        connection = self._resolve(trust_id, str(reference)) if reference else dict(endpoint.connection_info)
+        check_connection(endpoint, kind, connection)
+        return kind(connection)
+
+
+def check_connection(endpoint: EndpointRef, kind: type[Provider], connection: Mapping[str, Any]) -> None:
+    """Raise `InvalidInput` naming every key that does not fit the provider's schema; never a value, it may be secret."""
+    found = sorted(Draft7Validator(kind.connection_schema()).iter_errors(dict(connection)), key=lambda e: list(e.path))
+    if found:
+        raise InvalidInput(
+            f"the connection details of endpoint {endpoint.id} do not fit platform {endpoint.type}: "
+            f"{'; '.join(_misfit(error) for error in found)}; correct its connection_info"
+        )
+
+
+def _misfit(error: ValidationError) -> str:
+    where = "/".join(map(str, error.path)) or "the whole"
+    if error.validator in {"required", "additionalProperties"}:
+        # These messages name keys only.
+        return f"{where}: {error.message}"
+    return f"{where}: must fit {error.validator} {error.validator_value!r}"
+
+
+@dataclass(frozen=True)
+class Site:
+    """What step functions are given beside their call. `now` tells UTC."""
+
+    clouds: Clouds
+    settings: WorkerSettings
+    now: Callable[[], datetime]
+
+    def state_file(self, transfer_id: str, instance: str, disk_id: str, generation: str) -> Path:
+        """Return where a disk's journal and hash map is kept.
+
+        The generation is in the name, so that the map of disks that are gone is never taken for that of new ones.
+        """
+        return self.state_directory(transfer_id) / f"{_encoded(instance)}-{_encoded(disk_id)}-{generation[:8]}.map"
+
+    def state_directory(self, transfer_id: str) -> Path:
+        """Return the directory of a transfer's state files."""
+        return self.settings.staging_dir / transfer_id
+
+    def forget_state(self, transfer_id: str, instance: str, *, but_generation: str | None = None) -> None:
+        """Remove an instance's state files, but those of one generation. Already done: there are none."""
+        directory = self.state_directory(transfer_id)
+        for path in directory.glob(f"{_encoded(instance)}-*"):
+            if but_generation is None or f"-{but_generation[:8]}.map" not in path.name:
+                path.unlink(missing_ok=True)
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+
+
+def writing_owner(action_id: str, instance: str) -> str:
+    """Return the name under which disks are exported for writing: short, and safe in paths and domain names."""
+    return f"{action_id}-{hashlib.blake2s(instance.encode(), digest_size=4).hexdigest()}"
+
+
+def _encoded(name: str) -> str:
+    """Return a file name for any name; `-` is our separator, so it is not in it."""
+    return base64.urlsafe_b64encode(name.encode()).decode().rstrip("=").replace("-", ".")
