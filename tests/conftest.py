@@ -3,7 +3,6 @@
 from collections.abc import Callable, Iterator
 
 import pytest
-
 from lab.control_plane import ControlPlane
 
 
@@ -16,7 +15,7 @@ def control_plane() -> Iterator[ControlPlane]:
 
 @pytest.fixture(scope="session")
 def backing_services() -> Iterator[ControlPlane]:
-    """Return MariaDB, Keystone, Barbican and Temporal without Isthmus's services, for tests that run those themselves."""
+    """Return MariaDB, Keystone, Barbican and Temporal, for tests that run Isthmus's services themselves."""
     with ControlPlane(only=("keystone", "barbican", "temporal")) as plane:
         yield plane
 

@@ -173,8 +173,11 @@ class Watch:
 
     def _died(self, how: str) -> None:
         """Clear what the part left behind and plan its next start: soon at first, later after each death in a row."""
-        self._kill_remains()
+        if self._process:
+            self._process.kill()
+            self._process.wait()
         self._process = None
+        self._kill_remains()
         self._deaths_in_row += 1
         self.restarts += 1
         pause = min(FIRST_PAUSE * 2 ** (self._deaths_in_row - 1), LONGEST_PAUSE)

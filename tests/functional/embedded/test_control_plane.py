@@ -7,16 +7,17 @@ import stat
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 import requests
 import yaml
+from lab.control_plane import ControlPlane, free_ports
 
 from isthmus.embedded import processes
 from isthmus.embedded.credentials import Credentials
 from isthmus.embedded.plane import PART_NAMES
-from lab.control_plane import ControlPlane
 
 ANSWER_SECONDS = 20
 
@@ -32,7 +33,9 @@ def log_in(environment: dict[str, str]) -> requests.Response:
     user = {"name": environment["OS_USERNAME"], "domain": {"name": environment["OS_USER_DOMAIN_NAME"]}}
     project = {"name": environment["OS_PROJECT_NAME"], "domain": {"name": environment["OS_PROJECT_DOMAIN_NAME"]}}
     password = {"user": {**user, "password": environment["OS_PASSWORD"]}}
-    body = {"auth": {"identity": {"methods": ["password"], "password": password}, "scope": {"project": project}}}
+    body: dict[str, Any] = {
+        "auth": {"identity": {"methods": ["password"], "password": password}, "scope": {"project": project}}
+    }
     answer = requests.post(f"{environment['OS_AUTH_URL']}/auth/tokens", json=body, timeout=ANSWER_SECONDS)
     answer.raise_for_status()
     return answer
@@ -171,7 +174,7 @@ def test_down_leaves_no_process_and_the_next_up_has_all_state_on_another_port(pl
     plane.stop()
     assert not parts_of(plane)
     assert {row["state"] for row in plane.parts().values()} == {"stopped"}
-    plane.ports["barbican"] = ControlPlane(plane.state_dir).ports["barbican"]
+    plane.ports["barbican"] = free_ports()["barbican"]
     plane.start()
     assert secrets_url(plane) == f"http://127.0.0.1:{plane.ports['barbican']}/v1/secrets"
     assert read_secret(plane, secret) == "outlives a restart"
