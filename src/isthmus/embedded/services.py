@@ -4,13 +4,15 @@ import hashlib
 from pathlib import Path
 
 import isthmus.control
-from isthmus.control.readiness import READY_FILE_VARIABLE
 from isthmus.embedded.keystone import REGION
 from isthmus.embedded.layout import write_private
 from isthmus.embedded.mariadb import database_url
 from isthmus.embedded.part import Part, Preparation, Site, program
 from isthmus.embedded.ports import LOOPBACK
 from isthmus.embedded.readiness import file_exists, http_answers
+
+READY_FILE_VARIABLE = "ISTHMUS_READY_FILE"
+"""Names the file that the conductor and the worker touch once Temporal sees them poll their task queues."""
 
 
 def configure(site: Site) -> None:
