@@ -25,6 +25,25 @@ still stays in the foreground until the migration has ended: it begins one pass 
 Exit codes: 0 the machine runs at the destination; 1 it does not, and the error says why; 130 interrupted.
 """
 
+FIXED_AT_FIRST = (
+    "instance",
+    "origin",
+    "destination",
+    "network",
+    "default_network",
+    "storage",
+    "default_storage",
+    "source_environment",
+    "destination_environment",
+    "skip_os_morphing",
+    "no_clone",
+    "script",
+    "notes",
+    "boot_probe",
+    "boot_timeout",
+)
+"""Options that are kept with the transfer."""
+
 
 class Migrate(RestShow):
     """Move a running machine from one cloud to another."""
@@ -71,8 +90,12 @@ class Migrate(RestShow):
 
     def _transfer(self, parsed: argparse.Namespace) -> str:
         if parsed.resume:
-            if parsed.instance or parsed.origin or parsed.destination:
-                raise InvalidInput("--resume takes everything from the transfer: leave out INSTANCE, --from and --to")
+            given = [name for name in FIXED_AT_FIRST if getattr(parsed, name)]
+            if given:
+                raise InvalidInput(
+                    f"--resume takes everything from the transfer: leave out {', '.join(given)} "
+                    "(only --syncs, --watch and --report may be given)"
+                )
             return self.api.transfer(parsed.resume).id
         if not (parsed.instance and parsed.origin and parsed.destination):
             raise InvalidInput("give INSTANCE --from ENDPOINT --to ENDPOINT, or --resume TRANSFER")

@@ -52,6 +52,7 @@ class MigrationReport:
     morphing_seconds: float | None
     boot_seconds: float | None
     probe: str | None
+    console_tail: tuple[str, ...]
 
 
 def build(executions: Sequence[Execution], deployment: Deployment) -> MigrationReport:
@@ -78,6 +79,7 @@ def build(executions: Sequence[Execution], deployment: Deployment) -> MigrationR
         morphing_seconds=morphing.get("seconds"),
         boot_seconds=probe.get("seconds"),
         probe=probe.get("saw"),
+        console_tail=tuple(probe.get("console_tail") or ()),
     )
 
 
