@@ -30,7 +30,6 @@ _API: list[Any] = [
     cfg.IntOpt("threads", default=16, min=1, max=256, help="Requests served at once by one process."),
     cfg.IntOpt("processes", default=1, min=1, max=64, help="Processes that serve requests."),
     cfg.IntOpt("max_body_bytes", default=1048576, min=1024, help="Largest request body accepted, in bytes."),
-    cfg.IntOpt("max_page", default=1000, min=1, help="Most objects in one answer of a listing."),
     cfg.IntOpt("ask_timeout", default=60, min=1, help="Seconds to wait for a cloud's answer to a listing call."),
     cfg.StrOpt(
         "auth_strategy",

@@ -21,7 +21,7 @@ class Database:
     """A pool of connections to one database (`[database] connection`, an SQLAlchemy URL)."""
 
     def __init__(self, url: str) -> None:
-        self.engine: Engine = create_engine(url, pool_pre_ping=True)
+        self.engine: Engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager

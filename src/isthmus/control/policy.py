@@ -1,0 +1,50 @@
+"""Who may do what: oslo.policy rules, changed by an operator's `policy.yaml`.
+
+`admin` may do everything, `writer` is a member, manager or owner of the project, `reader` may look.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from oslo_config.cfg import ConfigOpts
+from oslo_policy import policy
+
+from isthmus.control.errors import NotAllowed
+from isthmus.control.identity import Caller
+
+BASE_RULES = [
+    policy.RuleDefault("admin", "is_admin:True or role:admin", "May do everything."),
+    policy.RuleDefault(
+        "writer",
+        "rule:admin or (project_id:%(project_id)s and (role:member or role:manager or role:owner))",
+        "May change what belongs to its own project.",
+    ),
+    policy.RuleDefault(
+        "reader",
+        "rule:writer or (project_id:%(project_id)s and role:reader)",
+        "May look at what belongs to its own project.",
+    ),
+]
+
+
+class Policy:
+    """The rules in force: the services' defaults, overridden by `[oslo_policy] policy_file`."""
+
+    def __init__(self, conf: ConfigOpts, rules: list[policy.RuleDefault]) -> None:
+        self._enforcer = policy.Enforcer(conf)
+        self._enforcer.register_defaults([*BASE_RULES, *rules])
+        self._enforcer.load_rules()
+
+    def check(self, caller: Caller, rule: str, target: Mapping[str, Any] | None = None) -> None:
+        """Return if the caller may; raise `NotAllowed` naming the rule if not. The target is the caller's project."""
+        credentials = {
+            "user_id": caller.user_id,
+            "project_id": caller.project_id,
+            "roles": list(caller.roles),
+            "is_admin": caller.is_admin,
+        }
+        if not self._enforcer.authorize(rule, dict(target or {"project_id": caller.project_id}), credentials):
+            raise NotAllowed(
+                f"the policy {rule} does not allow this to your roles ({', '.join(caller.roles) or 'none'}); "
+                "ask the cloud's administrator for the role member in this project"
+            )

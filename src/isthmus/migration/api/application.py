@@ -1,0 +1,57 @@
+"""The migration API as one WSGI application: its routes and nothing else."""
+
+import falcon
+from oslo_config.cfg import ConfigOpts
+
+from isthmus.control.http import Identify, serve_faults
+from isthmus.migration.api import clouds, deployments, endpoints, executions, providers, transfers, versions
+from isthmus.migration.api.service import Service
+
+OPEN_PATHS = frozenset({"/", "/v1", "/v1/"})
+"""What needs no token."""
+
+
+def create_application(conf: ConfigOpts, service: Service) -> "falcon.App[falcon.Request, falcon.Response]":
+    """Return the API. With `[api] auth_strategy = noauth` the URLs without a project are served too."""
+    app = falcon.App(middleware=[Identify(conf, OPEN_PATHS)])
+    app.req_options.strip_url_path_trailing_slash = True
+    # Coriolis' clients send a marker or an env with commas as they are.
+    app.req_options.auto_parse_qs_csv = False
+    serve_faults(app)
+    app.add_route("/", versions.Versions())
+    app.add_route("/v1", versions.Version())
+    _add_routes(app, "/v1/{project_id}", service)
+    if conf.api.auth_strategy == "noauth":
+        _add_routes(app, "/v1", service)
+    return app
+
+
+def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, service: Service) -> None:
+    listed_transfers = transfers.Transfers(service)
+    listed_executions = executions.Executions(service)
+    listed_deployments = deployments.Deployments(service)
+    endpoint, transfer = f"{base}/endpoints/{{endpoint_id}}", f"{base}/transfers/{{transfer_id}}"
+    execution, deployment = f"{transfer}/executions/{{execution_id}}", f"{base}/deployments/{{deployment_id}}"
+    app.add_route(f"{base}/providers", providers.Providers(service))
+    app.add_route(f"{base}/providers/{{platform}}/schemas/{{bit}}", providers.ProviderSchemas(service))
+    app.add_route(f"{base}/endpoints", endpoints.Endpoints(service))
+    app.add_route(endpoint, endpoints.Endpoint(service))
+    app.add_route(f"{endpoint}/actions", endpoints.EndpointActions(service))
+    app.add_route(f"{endpoint}/instances", clouds.EndpointInstances(service))
+    app.add_route(f"{endpoint}/instances/{{instance}}", clouds.EndpointInstance(service))
+    app.add_route(f"{endpoint}/networks", clouds.EndpointNetworks(service))
+    app.add_route(f"{endpoint}/storage", clouds.EndpointStorage(service))
+    app.add_route(f"{endpoint}/source-options", clouds.EndpointSourceOptions(service))
+    app.add_route(f"{endpoint}/destination-options", clouds.EndpointDestinationOptions(service))
+    app.add_route(f"{base}/transfers", listed_transfers)
+    app.add_route(f"{base}/transfers/detail", listed_transfers, suffix="detail")
+    app.add_route(transfer, transfers.Transfer(service))
+    app.add_route(f"{transfer}/actions", transfers.TransferActions(service))
+    app.add_route(f"{transfer}/executions", listed_executions)
+    app.add_route(f"{transfer}/executions/detail", listed_executions, suffix="detail")
+    app.add_route(execution, executions.Execution(service))
+    app.add_route(f"{execution}/actions", executions.ExecutionActions(service))
+    app.add_route(f"{base}/deployments", listed_deployments)
+    app.add_route(f"{base}/deployments/detail", listed_deployments, suffix="detail")
+    app.add_route(deployment, deployments.Deployment(service))
+    app.add_route(f"{deployment}/actions", deployments.DeploymentActions(service))

@@ -1,0 +1,114 @@
+"""What an endpoint's cloud has: instances, networks, storage, options. Each is asked of a worker near that cloud."""
+
+from typing import Any
+
+import falcon
+
+from isthmus.control.identity import Caller
+from isthmus.migration.api import views
+from isthmus.migration.api.environments import check_destination, check_source
+from isthmus.migration.api.queries import decode, environment_of, flag, limit_of, names_of, text
+from isthmus.migration.api.service import Service
+from isthmus.migration.providers.registry import provider_class
+from isthmus.migration.store import endpoints as store
+from isthmus.migration.tables import EndpointRow
+
+
+class _Cloud:
+    """One endpoint's cloud."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def _endpoint(self, req: falcon.Request, operation: str, endpoint_id: str) -> tuple[Caller, EndpointRow]:
+        caller = self._service.allow(req, f"endpoints:{operation}")
+        with self._service.database.transaction() as session:
+            return caller, store.get(session, caller.project_id, endpoint_id)
+
+
+class EndpointInstances(_Cloud):
+    """GET endpoints/{id}/instances."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str) -> None:
+        """List machines ordered by id; `name` is a regular expression, `marker` the last id already seen."""
+        caller, row = self._endpoint(req, "list_instances", endpoint_id)
+        _check_source(req, row)
+        marker, limit = text(req, "marker"), limit_of(req)
+        flag(req, "refresh")  # nothing is cached: every listing is fresh
+        answer = self._service.ask(caller, row, "list_machines", {"name": text(req, "name")})
+        found = [each for each in answer["machines"] if marker is None or each["id"] > marker]
+        resp.media = {"instances": [views.instance(each) for each in found[:limit]]}
+
+
+class EndpointInstance(_Cloud):
+    """GET endpoints/{id}/instances/{base64 of the machine's id or name}."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str, instance: str) -> None:
+        """Show one machine whole."""
+        caller, row = self._endpoint(req, "get_instance", endpoint_id)
+        _check_source(req, row)
+        wanted = decode(instance, "the instance in the URL")
+        resp.media = {
+            "instance": views.instance(self._service.ask(caller, row, "get_machine", {"instance": wanted})["machine"])
+        }
+
+
+class EndpointNetworks(_Cloud):
+    """GET endpoints/{id}/networks."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str) -> None:
+        """List networks."""
+        caller, row = self._endpoint(req, "list_networks", endpoint_id)
+        _check_destination(req, row)
+        resp.media = {"networks": self._service.ask(caller, row, "list_networks")["networks"]}
+
+
+class EndpointStorage(_Cloud):
+    """GET endpoints/{id}/storage."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str) -> None:
+        """List storage back ends."""
+        caller, row = self._endpoint(req, "list_storage", endpoint_id)
+        _check_destination(req, row)
+        resp.media = {"storage": views.storage(self._service.ask(caller, row, "list_storage"))}
+
+
+class EndpointSourceOptions(_Cloud):
+    """GET endpoints/{id}/source-options."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str) -> None:
+        """Show the keys of the source environment with the values that are possible now."""
+        caller, row = self._endpoint(req, "list_source_options", endpoint_id)
+        environment = _check_source(req, row)
+        answer = self._service.ask(caller, row, "source_options", {"environment": environment})
+        resp.media = {"source_options": _chosen(req, answer["options"])}
+
+
+class EndpointDestinationOptions(_Cloud):
+    """GET endpoints/{id}/destination-options."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str) -> None:
+        """Show the keys of the destination environment with the values that are possible now."""
+        caller, row = self._endpoint(req, "list_destination_options", endpoint_id)
+        environment = _check_destination(req, row)
+        answer = self._service.ask(caller, row, "destination_options", {"environment": environment})
+        resp.media = {"destination_options": _chosen(req, answer["options"])}
+
+
+def _check_source(req: falcon.Request, row: EndpointRow) -> dict[str, Any]:
+    environment = environment_of(req)
+    if environment:
+        check_source(provider_class(row.type), environment, whole=False)
+    return environment
+
+
+def _check_destination(req: falcon.Request, row: EndpointRow) -> dict[str, Any]:
+    environment = environment_of(req)
+    if environment:
+        check_destination(provider_class(row.type), environment, whole=False)
+    return environment
+
+
+def _chosen(req: falcon.Request, options: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    names = names_of(req)
+    return [option for option in options if not names or option["name"] in names]

@@ -1,0 +1,139 @@
+"""Deployments: machines made from a transfer's replicas."""
+
+from collections.abc import Sequence
+
+import falcon
+from sqlalchemy.orm import Session
+
+from isthmus.control.database import utc_now
+from isthmus.control.errors import InvalidInput
+from isthmus.control.http import parse
+from isthmus.control.identity import Caller
+from isthmus.migration.api import views
+from isthmus.migration.api.actions import action_of, wrapped
+from isthmus.migration.api.queries import flag, page_of
+from isthmus.migration.api.schemas import Cancel, DeploymentCreate
+from isthmus.migration.api.service import Service, new_id
+from isthmus.migration.api.transfers import new_execution
+from isthmus.migration.model import ExecutionStatus, ExecutionType
+from isthmus.migration.store import reading, requests
+from isthmus.migration.store.paging import Page
+from isthmus.migration.tables import DeploymentRow, ExecutionRow, TransferRow
+
+
+class Deployments:
+    """GET and POST deployments."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List the project's deployments; tasks and `info` only with include_task_info, as in Coriolis."""
+        caller = self._service.allow(req, "deployments:list")
+        whole = flag(req, "include_task_info")
+        with self._service.database.transaction() as session:
+            rows = reading.deployments(session, caller.project_id, page_of(req))
+            parents = reading.transfers_by_id(session, [row.transfer_id for row in rows])
+            runs = _runs(session, caller, rows) if whole else []
+            resp.media = {
+                "deployments": [
+                    views.deployment(
+                        row,
+                        parents[row.transfer_id],
+                        [run for run in runs if run.action_id == row.id] if whole else None,
+                        with_info=whole,
+                    )
+                    for row in rows
+                ]
+            }
+
+    def on_get_detail(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer deployments/detail, which is the same list."""
+        self.on_get(req, resp)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Start a deployment of a transfer whose last execution is COMPLETED, or of any with `force`."""
+        caller = self._service.allow(req, "deployments:create")
+        wanted = parse(DeploymentCreate, wrapped(self._service.body(req), "deployment"), "deployment")
+        with self._service.database.transaction() as session:
+            reading.transfer(session, caller.project_id, wanted.transfer_id)
+        trust_id = self._service.trusts(caller)
+        with self._service.database.transaction() as session:
+            transfer = requests.claim_transfer(session, caller.project_id, wanted.transfer_id)
+            row = _row(caller, trust_id, transfer, wanted)
+            run = new_execution(caller, row.id, ExecutionType.DEPLOYMENT)
+            requests.start_deployment(session, transfer, row, run)
+            resp.media = {"deployment": views.deployment(row, transfer, [run])}
+
+
+class Deployment:
+    """GET and DELETE of one deployment."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, deployment_id: str) -> None:
+        """Show a deployment with its tasks."""
+        caller = self._service.allow(req, "deployments:show")
+        with self._service.database.transaction() as session:
+            row = reading.deployment(session, caller.project_id, deployment_id)
+            parent = reading.transfers_by_id(session, [row.transfer_id])[row.transfer_id]
+            runs = _runs(session, caller, [row])
+            resp.media = {"deployment": views.deployment(row, parent, runs, with_info=flag(req, "include_task_info"))}
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, deployment_id: str) -> None:
+        """Hide a deployment that has ended; the machines it made stay."""
+        caller = self._service.allow(req, "deployments:delete")
+        with self._service.database.transaction() as session:
+            row = requests.claim_deployment(session, caller.project_id, deployment_id)
+            requests.delete_deployment(row, utc_now())
+        resp.status = 204
+
+
+class DeploymentActions:
+    """POST deployments/{id}/actions."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, deployment_id: str) -> None:
+        """Cancel an active deployment; what it began is undone first, unless forced."""
+        caller = self._service.allow(req, "deployments:cancel")
+        body = self._service.body(req)
+        wanted = parse(Cancel, body[action_of(body, "cancel")] or {}, "cancel")
+        with self._service.database.transaction() as session:
+            row = requests.claim_deployment(session, caller.project_id, deployment_id)
+            runs = _runs(session, caller, [row])
+            if not runs:
+                raise InvalidInput(f"deployment {row.id} has no execution to cancel; wait until it has started")
+            requests.cancel_execution(session, runs[0], force=wanted.force, now=utc_now())
+        resp.status = 204
+
+
+def _runs(session: Session, caller: Caller, rows: Sequence[DeploymentRow]) -> Sequence[ExecutionRow]:
+    return reading.executions(session, caller.project_id, [row.id for row in rows], Page(), with_tasks=True)
+
+
+def _row(caller: Caller, trust_id: str | None, transfer: TransferRow, wanted: DeploymentCreate) -> DeploymentRow:
+    strangers = sorted(set(wanted.user_scripts.instances) - set(transfer.instances))
+    if strangers:
+        raise InvalidInput(
+            f"deployment.user_scripts.instances names {', '.join(strangers)}, not among the transfer's instances"
+        )
+    own_scripts = wanted.user_scripts.everywhere or wanted.user_scripts.instances
+    return DeploymentRow(
+        id=new_id(),
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        trust_id=trust_id,
+        transfer_id=transfer.id,
+        instances=list(transfer.instances),
+        clone_disks=wanted.clone_disks,
+        force=wanted.force,
+        skip_os_morphing=wanted.skip_os_morphing,
+        instance_osmorphing_minion_pool_mappings={},
+        user_scripts=wanted.user_scripts.as_stored() if own_scripts else transfer.user_scripts,
+        last_execution_status=ExecutionStatus.RUNNING,
+        info={},
+        created_at=utc_now(),
+    )

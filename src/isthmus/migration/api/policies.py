@@ -1,0 +1,43 @@
+"""The rules of the migration API: `migration:<resource>:<operation>`, named as Coriolis names them."""
+
+from oslo_policy import policy
+
+from isthmus.control.policy import BASE_RULES
+
+PREFIX = "migration"
+
+# resource: (what may be looked at, what changes something)
+_OPERATIONS = {
+    "providers": (("list", "show_schemas"), ()),
+    "endpoints": (
+        (
+            "list",
+            "show",
+            "list_instances",
+            "get_instance",
+            "list_networks",
+            "list_storage",
+            "list_source_options",
+            "list_destination_options",
+        ),
+        ("create", "update", "delete", "validate_connection"),
+    ),
+    "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks")),
+    "transfer_executions": (("list", "show"), ("create", "delete", "cancel")),
+    "deployments": (("list", "show"), ("create", "delete", "cancel")),
+}
+
+
+def migration_rules() -> list[policy.RuleDefault]:
+    """Return the rules of this service, without the basic ones they refer to."""
+    return [
+        policy.RuleDefault(f"{PREFIX}:{resource}:{operation}", rule, operation.replace("_", " ").capitalize())
+        for resource, (reads, writes) in _OPERATIONS.items()
+        for rule, operations in (("rule:reader", reads), ("rule:writer", writes))
+        for operation in operations
+    ]
+
+
+def list_rules() -> list[policy.RuleDefault]:
+    """Return all rules, for `oslopolicy-sample-generator --namespace isthmus`."""
+    return [*BASE_RULES, *migration_rules()]

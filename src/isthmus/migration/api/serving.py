@@ -1,0 +1,35 @@
+"""`isthmus api`: the migration API with its real parts around it."""
+
+from functools import partial
+
+from oslo_config.cfg import ConfigOpts
+
+from isthmus.control.database import Database
+from isthmus.control.engine import Engine
+from isthmus.control.policy import Policy
+from isthmus.control.secrets import BarbicanVault
+from isthmus.control.server import Wsgi, serve
+from isthmus.control.trusts import ensure_trust
+from isthmus.migration.api.application import create_application
+from isthmus.migration.api.policies import migration_rules
+from isthmus.migration.api.service import Service
+
+
+def serve_api(conf: ConfigOpts) -> None:
+    """Serve the API until SIGTERM or SIGINT."""
+    serve(conf, partial(make_application, conf))
+
+
+def make_application(conf: ConfigOpts) -> Wsgi:
+    """Return the API on the configured database, engine, Keystone and Barbican; each process makes its own."""
+    database = Database(conf.database.connection)
+    service = Service(
+        database=database,
+        engine=Engine(conf),
+        vault=BarbicanVault(conf),
+        trusts=partial(ensure_trust, conf, database),
+        policy=Policy(conf, migration_rules()),
+        max_body_bytes=conf.api.max_body_bytes,
+        ask_timeout=conf.api.ask_timeout,
+    )
+    return create_application(conf, service)

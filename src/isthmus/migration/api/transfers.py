@@ -1,0 +1,195 @@
+"""Transfers: which machines go from where to where."""
+
+import falcon
+
+from isthmus.control.database import utc_now
+from isthmus.control.errors import InvalidInput
+from isthmus.control.http import parse
+from isthmus.control.identity import Caller
+from isthmus.migration.api import views
+from isthmus.migration.api.actions import action_of, wrapped
+from isthmus.migration.api.environments import check_destination, check_source
+from isthmus.migration.api.queries import flag, page_of
+from isthmus.migration.api.schemas import StorageMappings, TransferCreate
+from isthmus.migration.api.service import Service, new_id
+from isthmus.migration.model import ExecutionStatus, ExecutionType
+from isthmus.migration.providers.registry import provider_class
+from isthmus.migration.store import endpoints, reading, requests
+from isthmus.migration.store.paging import Page
+from isthmus.migration.tables import EndpointRow, ExecutionRow, TransferRow
+
+
+class Transfers:
+    """GET and POST transfers."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """List the project's transfers; executions and `info` only with include_task_info, as in Coriolis."""
+        caller = self._service.allow(req, "transfers:list")
+        whole = flag(req, "include_task_info")
+        with self._service.database.transaction() as session:
+            rows = reading.transfers(session, caller.project_id, page_of(req))
+            runs = (
+                reading.executions(session, caller.project_id, [row.id for row in rows], Page(), with_tasks=True)
+                if whole
+                else ()
+            )
+            resp.media = {
+                "transfers": [
+                    views.transfer(row, [run for run in runs if run.action_id == row.id], with_info=whole)
+                    for row in rows
+                ]
+            }
+
+    def on_get_detail(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer transfers/detail, which is the same list."""
+        self.on_get(req, resp)
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Make a transfer."""
+        caller = self._service.allow(req, "transfers:create")
+        wanted = _without_doubles(parse(TransferCreate, wrapped(self._service.body(req), "transfer"), "transfer"))
+        with self._service.database.transaction() as session:
+            origin = endpoints.get(session, caller.project_id, wanted.origin_endpoint_id)
+            destination = endpoints.get(session, caller.project_id, wanted.destination_endpoint_id)
+        _check_ends(origin, destination, wanted)
+        row = _row(caller, self._service.trusts(caller), wanted)
+        with self._service.database.transaction() as session:
+            # Both endpoints stay until this is committed; always in one order, so that two calls cannot deadlock.
+            for endpoint_id in sorted((origin.id, destination.id)):
+                endpoints.claim(session, caller.project_id, endpoint_id)
+            session.add(row)
+        resp.media = {"transfer": views.transfer(row)}
+
+
+class Transfer:
+    """GET and DELETE of one transfer."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, transfer_id: str) -> None:
+        """Show a transfer; `info` only with include_task_info, as in Coriolis."""
+        caller = self._service.allow(req, "transfers:show")
+        whole = flag(req, "include_task_info")
+        with self._service.database.transaction() as session:
+            row = reading.transfer(session, caller.project_id, transfer_id)
+            runs = reading.executions(session, caller.project_id, [row.id], Page(), with_tasks=True) if whole else ()
+            resp.media = {"transfer": views.transfer(row, runs, with_info=whole)}
+
+    def on_delete(self, req: falcon.Request, resp: falcon.Response, transfer_id: str) -> None:
+        """Delete a transfer that nothing works on. Its disks at the destination stay, its checkpoints do not."""
+        caller = self._service.allow(req, "transfers:delete")
+        trust_id = self._service.trusts(caller)
+        with self._service.database.transaction() as session:
+            row = requests.claim_transfer(session, caller.project_id, transfer_id)
+            row.trust_id = trust_id
+            requests.delete_transfer(session, row, utc_now())
+        resp.status = 204
+
+
+class TransferActions:
+    """POST transfers/{id}/actions."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, transfer_id: str) -> None:
+        """Delete the transfer's disks at the destination (`delete-disks`)."""
+        caller = self._service.allow(req, "transfers:delete_disks")
+        action_of(self._service.body(req), "delete-disks")
+        trust_id = self._service.trusts(caller)
+        with self._service.database.transaction() as session:
+            transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
+            transfer.trust_id = trust_id
+            run = requests.start_execution(
+                session, transfer, new_execution(caller, transfer_id, ExecutionType.TRANSFER_DISKS_DELETE)
+            )
+            resp.media = {"execution": views.execution(run, with_tasks=True)}
+
+
+def new_execution(
+    caller: Caller, action_id: str, kind: ExecutionType, *, shutdown_instances: bool = False, auto_deploy: bool = False
+) -> ExecutionRow:
+    """Return the row of an execution that is about to start."""
+    return ExecutionRow(
+        id=new_id(),
+        action_id=action_id,
+        project_id=caller.project_id,
+        type=kind,
+        shutdown_instances=shutdown_instances,
+        auto_deploy=auto_deploy,
+        tasks=[],
+        created_at=utc_now(),
+    )
+
+
+def _without_doubles(wanted: TransferCreate) -> TransferCreate:
+    """Take network_map and storage_mappings out of the destination environment; their own keys win over those."""
+    environment = dict(wanted.destination_environment)
+    network_map = environment.pop("network_map", None)
+    storage_mappings = environment.pop("storage_mappings", None)
+    inner = parse(
+        TransferCreate,
+        {
+            **wanted.model_dump(include={"origin_endpoint_id", "destination_endpoint_id", "instances"}),
+            "network_map": network_map,
+            "storage_mappings": storage_mappings,
+        },
+        "transfer.destination_environment",
+    )
+    return wanted.model_copy(
+        update={
+            "destination_environment": environment,
+            "network_map": wanted.network_map or inner.network_map,
+            "storage_mappings": (
+                inner.storage_mappings if wanted.storage_mappings == StorageMappings() else wanted.storage_mappings
+            ),
+        }
+    )
+
+
+def _check_ends(origin: EndpointRow, destination: EndpointRow, wanted: TransferCreate) -> None:
+    if origin.id == destination.id:
+        raise InvalidInput(
+            "The origin and destination endpoints cannot be the same; for two areas of one cloud make two endpoints"
+        )
+    if origin.connection_info == destination.connection_info:
+        raise InvalidInput(
+            f"endpoints {origin.id} and {destination.id} have the same connection details; give each its own"
+        )
+    check_source(provider_class(origin.type), wanted.source_environment)
+    check_destination(provider_class(destination.type), wanted.destination_environment)
+    strangers = sorted(set(wanted.user_scripts.instances) - set(wanted.instances))
+    if strangers:
+        raise InvalidInput(
+            f"transfer.user_scripts.instances names {', '.join(strangers)}, not among the transfer's instances"
+        )
+
+
+def _row(caller: Caller, trust_id: str | None, wanted: TransferCreate) -> TransferRow:
+    return TransferRow(
+        id=new_id(),
+        project_id=caller.project_id,
+        user_id=caller.user_id,
+        trust_id=trust_id,
+        scenario=wanted.scenario,
+        origin_endpoint_id=wanted.origin_endpoint_id,
+        destination_endpoint_id=wanted.destination_endpoint_id,
+        instances=list(wanted.instances),
+        source_environment=wanted.source_environment,
+        destination_environment=wanted.destination_environment,
+        network_map=wanted.network_map,
+        storage_mappings=wanted.storage_mappings.model_dump(exclude_none=True, exclude_unset=True),
+        notes=wanted.notes,
+        user_scripts=wanted.user_scripts.as_stored(),
+        instance_osmorphing_minion_pool_mappings={},
+        clone_disks=wanted.clone_disks,
+        skip_os_morphing=wanted.skip_os_morphing,
+        last_execution_status=ExecutionStatus.UNEXECUTED,
+        info={},
+        version=0,
+        created_at=utc_now(),
+    )

@@ -1,0 +1,43 @@
+"""The providers that are installed, found by the entry points `isthmus.migration.providers`."""
+
+import logging
+from collections.abc import Mapping
+from functools import cache
+
+from stevedore import ExtensionManager
+from stevedore.extension import Extension
+
+from isthmus.control.errors import InvalidInput
+from isthmus.migration.providers.contract import Provider
+
+NAMESPACE = "isthmus.migration.providers"
+
+log = logging.getLogger(__name__)
+
+
+def platforms() -> Mapping[str, type[Provider]]:
+    """Return the installed providers by platform name, ordered by name."""
+    return _installed()
+
+
+def provider_class(name: str) -> type[Provider]:
+    """Return the provider of a platform; `InvalidInput` names those that exist."""
+    found = _installed().get(name)
+    if found is None:
+        existing = ", ".join(_installed()) or "none"
+        raise InvalidInput(f"there is no provider {name!r}; installed are: {existing}")
+    return found
+
+
+@cache
+def _installed() -> Mapping[str, type[Provider]]:
+    extensions: list[Extension] = list(
+        ExtensionManager(NAMESPACE, invoke_on_load=False, on_load_failure_callback=_say_broken)
+    )
+    return {each.name: each.plugin for each in sorted(extensions, key=lambda each: str(each.name))}
+
+
+def _say_broken(manager: ExtensionManager, entry_point: object, error: BaseException) -> None:
+    # One broken plug-in must not take the others away; who asks for it learns that it is not installed.
+    del manager
+    log.error("provider %s cannot be loaded and is left out", entry_point, exc_info=error)

@@ -1,0 +1,1 @@
+"""What the services read from and write to the database; every change of a status is guarded."""
