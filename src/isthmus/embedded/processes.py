@@ -19,6 +19,8 @@ PLANE_VARIABLE = "ISTHMUS_CONTROL_PLANE"
 PART_VARIABLE = "ISTHMUS_PART"
 LARGEST_LOG = 10 * 1024 * 1024
 _POLL_SECONDS = 0.05
+# gunicorn names its processes with setproctitle, which would write the name over the environment that others see.
+_KEEP_MARKS = {"SPT_NOENV": "1"}
 
 
 def spawn(
@@ -28,7 +30,7 @@ def spawn(
     death signal when the thread that started the process ends.
     """
     rotate(log)
-    marks = {PLANE_VARIABLE: str(state_dir), PART_VARIABLE: part, "PYTHONUNBUFFERED": "1"}
+    marks = {PLANE_VARIABLE: str(state_dir), PART_VARIABLE: part, **_KEEP_MARKS, "PYTHONUNBUFFERED": "1"}
     with log.open("ab") as output:
         process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "TERM", "--", *command],
