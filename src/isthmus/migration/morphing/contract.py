@@ -9,7 +9,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
+from types import TracebackType
+from typing import ClassVar, Self
 
 from isthmus.migration.machine import Firmware
 from isthmus.migration.model import ScriptPhase
@@ -33,7 +34,7 @@ class NicPlan:
 
 @dataclass(frozen=True)
 class UserScript:
-    """A script of the user's: run in the guest's root (POST_OS_MOUNT), before mounting (PRE_OS_MOUNT) or at first boot."""
+    """A script of the user's: before mounting (PRE_OS_MOUNT), in the guest's root (POST_OS_MOUNT) or at first boot."""
 
     phase: ScriptPhase
     payload: str
@@ -146,6 +147,55 @@ class FileSystem:
     mount_point: str | None = None
 
 
+class GuestDisks(GuestAccess):
+    """A way in from the opening of the disks to their closing; the guest's root is what has been mounted at "/".
+
+    A context manager: leaving it without an error unmounts and flushes all that was written; leaving it with one, or a
+    kill at any time, leaves no mount, process or device behind. A cancel reaches a call within seconds (`Cancelled`).
+    """
+
+    @abstractmethod
+    def __enter__(self) -> Self:
+        """Open the disks. Raises `Unavailable` if an NBD server does not answer or the way in does not start."""
+
+    @abstractmethod
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Unmount, flush and give all back. Raises `StepFailed` if what was written could not be flushed."""
+
+    @abstractmethod
+    def check(self, file_system: "FileSystem") -> None:
+        """Replay the journal and repair what is safe, before mounting. Raises `StepFailed` for a corrupt one."""
+
+    @abstractmethod
+    def mount(self, file_system: "FileSystem", mount_point: str, *, subvolume: str = "") -> None:
+        """Mount below the guest's root, "/" first, without device nodes. Raises `StepFailed` if it cannot be."""
+
+    @abstractmethod
+    def unmount_all(self) -> None:
+        """Unmount all that was mounted."""
+
+    @abstractmethod
+    def run_before_mount(self, script: str, *, timeout_seconds: int) -> CommandResult:
+        """Run a shell script beside the guest: it sees the disks' partitions as block devices, not the host."""
+
+    @abstractmethod
+    def read_disk(self, disk_index: int, offset: int, length: int) -> bytes:
+        """Return at most 1 MiB of a disk, as it is on the disk."""
+
+    @abstractmethod
+    def esp_exists(self, file_system: "FileSystem", path: str) -> bool:
+        """Return whether the EFI system partition (type "vfat") holds this file."""
+
+    @abstractmethod
+    def esp_copy(self, file_system: "FileSystem", source: str, destination: str) -> None:
+        """Copy a file within the EFI system partition, making directories; replaces what is there."""
+
+
 class Morpher(ABC):
     """One OS family."""
 
@@ -160,5 +210,5 @@ class Morpher(ABC):
         """
 
     @abstractmethod
-    def morph(self, guest: GuestAccess, request: MorphRequest, report: Report) -> Sequence[str]:
+    def morph(self, guest: GuestDisks, request: MorphRequest, report: Report) -> Sequence[str]:
         """Change the guest so that it boots on `request.target`; return one line for each change."""

@@ -1,0 +1,64 @@
+"""Find the guest's root file system and mount it with all that its fstab names."""
+
+import posixpath
+from collections.abc import Sequence
+
+from isthmus.control.errors import NotSupported, StepFailed
+from isthmus.migration.morphing import fstab
+from isthmus.migration.morphing.contract import FileSystem, GuestDisks
+from isthmus.migration.morphing.device_names import resolve
+
+WAY_ON = "deploy with skip_os_morphing to start it as it is"
+_MOUNTABLE = ("ext4", "ext3", "ext2", "xfs", "btrfs")
+# Where the files that morphing reads and writes can be; other file systems stay untouched.
+_NEEDED = ("/boot", "/usr", "/var", "/etc", "/opt", "/var/lib", "/usr/local", "/var/cache")
+_LOCKED = {"LVM2_member": "LVM", "crypto_LUKS": "LUKS", "linux_raid_member": "software RAID", "zfs_member": "ZFS"}
+
+
+def mount_guest(disks: GuestDisks) -> None:
+    """Mount the guest's root. Raises `NotSupported` if there is no OS, `StepFailed` for a damaged file system."""
+    found = disks.file_systems()
+    root, subvolume = _find_root(disks, found)
+    disks.check(root)
+    disks.mount(root, "/", subvolume=subvolume)
+    entries = fstab.parse(disks.read("/etc/fstab") or "")
+    # Shorter paths first: /var is there before /var/lib is mounted on it.
+    for entry in sorted(entries, key=lambda each: each.mount_point.count("/")):
+        place = posixpath.normpath(entry.mount_point)
+        if place not in _NEEDED or entry.type in ("tmpfs", "vfat"):
+            continue
+        meant = resolve(entry.device, found)
+        if meant is None:
+            raise StepFailed(f"{place} of the guest is on {entry.device}, which none of its disks holds: add that disk")
+        if meant != root:
+            disks.check(meant)
+        if meant != root or entry.subvolume:
+            disks.mount(meant, place, subvolume=entry.subvolume)
+
+
+def _find_root(disks: GuestDisks, found: Sequence[FileSystem]) -> tuple[FileSystem, str]:
+    """Return the root file system and its btrfs subvolume."""
+    damaged: StepFailed | None = None
+    for file_system in found:
+        if file_system.type not in _MOUNTABLE:
+            continue
+        # Ubuntu keeps its btrfs root in a subvolume of this name.
+        for subvolume in ("@", "") if file_system.type == "btrfs" else ("",):
+            try:
+                disks.check(file_system)
+                disks.mount(file_system, "/", subvolume=subvolume)
+            except StepFailed as error:
+                damaged = damaged if subvolume else error
+                continue
+            is_root = disks.exists("/etc/fstab") and (
+                disks.exists("/etc/os-release") or disks.exists("/etc/debian_version")
+            )
+            disks.unmount_all()
+            if is_root:
+                return file_system, subvolume
+    if damaged:
+        raise damaged
+    locked = sorted({_LOCKED[fs.type] for fs in found if fs.type in _LOCKED})
+    if locked:
+        raise NotSupported(f"the guest's root is inside {', '.join(locked)}, which cannot be opened here: {WAY_ON}")
+    raise NotSupported(f"no operating system was found on the machine's disks: {WAY_ON}")
