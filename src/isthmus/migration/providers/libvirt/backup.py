@@ -101,12 +101,20 @@ def job_xml(identity: Identity, plans: Sequence[DiskPlan], endpoint: Endpoint, s
             disk.set("exportbitmap", BITMAP)
         else:
             disk.set("backupmode", "full")
-        # Without a scratch file named here, libvirt puts one beside a disk's file; other kinds have no "beside".
-        directory = scratch_directory or (None if plan.disk.kind == "file" else "/var/tmp")  # noqa: S108
-        if directory is not None:
-            unique = short(identity.transfer_id, identity.full_point, target)
-            ET.SubElement(disk, "scratch", file=f"{directory}/isthmus-{unique}.scratch")
+        ET.SubElement(disk, "scratch", file=_scratch_file(identity, plan.disk, scratch_directory))
     return text_of(root)
+
+
+def _scratch_file(identity: Identity, disk: DomainDisk, directory: str | None) -> str:
+    """Return where QEMU keeps blocks that the guest overwrites meanwhile: beside a disk's file unless told otherwise.
+
+    It is named here, though libvirt could choose, because libvirt 9 does so only for an XML that its own schema
+    refuses. libvirt removes it when the job ends.
+    """
+    beside = disk.path.rpartition("/")[0] if disk.kind in ("file", "volume") and disk.path else "/var/tmp"  # noqa: S108
+    if beside.startswith("/dev/"):
+        beside = "/var/tmp"  # noqa: S108 - a volume that is a block device
+    return f"{directory or beside}/isthmus-{short(identity.transfer_id, identity.full_point, disk.target)}.scratch"
 
 
 def checkpoint_xml(name: str, plans: Sequence[DiskPlan]) -> str | None:
