@@ -6,6 +6,7 @@ Any number may run at once: all that they write is guarded, and the engine start
 from concurrent.futures import ThreadPoolExecutor
 
 from oslo_config.cfg import ConfigOpts
+from oslo_log import log
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
@@ -24,6 +25,7 @@ DATABASE_THREADS = 8
 
 def run(conf: ConfigOpts) -> None:
     """Serve until SIGTERM or SIGINT."""
+    log.setup(conf, "isthmus")
     database = Database(conf.database.connection)
     control = ControlActivities(database, utc_now)
     dispatcher = Dispatcher(database, conf.conductor.dispatch_interval)

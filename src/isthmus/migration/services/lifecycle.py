@@ -8,7 +8,7 @@ import logging
 import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 from temporalio.api.enums.v1 import TaskQueueType
@@ -27,6 +27,7 @@ READY_FILE = "ISTHMUS_READY_FILE"
 """Environment variable: the file to touch once all queues are polled."""
 
 RECONNECT_SECONDS = 1.0
+LOOK_SECONDS = 0.2
 
 Loop = Callable[[Client, asyncio.Event], Awaitable[None]]
 
@@ -57,23 +58,23 @@ async def _serve(address: EngineAddress, workers: Callable[[Client], Sequence[Wo
 
 async def _serve_once(client: Client, workers: Sequence[Worker], loops: Sequence[Loop], stop: asyncio.Event) -> None:
     """Run workers and loops until told to stop; raise what ended one of them before."""
-    async with AsyncExitStack() as stack:
-        for worker in workers:
-            await stack.enter_async_context(worker)
-        ending = asyncio.Event()
-        tasks = [asyncio.ensure_future(loop(client, ending)) for loop in loops]
-        tasks.append(asyncio.ensure_future(_announce(client, workers)))
-        try:
-            while not stop.is_set() and all(worker.is_running for worker in workers):
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), 0.2)
-                for task in (each for each in tasks if each.done()):
-                    task.result()
-        finally:
-            ending.set()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    ending = asyncio.Event()
+    polling = [asyncio.ensure_future(worker.run()) for worker in workers]
+    tasks = [asyncio.ensure_future(loop(client, ending)) for loop in loops]
+    tasks.append(asyncio.ensure_future(_announce(client, workers)))
+    try:
+        while not stop.is_set():
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), LOOK_SECONDS)
+            for task in (each for each in (*polling, *tasks) if each.done()):
+                task.result()
+    finally:
+        ending.set()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(worker.shutdown() for worker in workers if worker.is_running))
+        await asyncio.gather(*polling, return_exceptions=True)
 
 
 async def _announce(client: Client, workers: Sequence[Worker]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from oslo_config.cfg import ConfigOpts
+from oslo_log import log
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -22,6 +23,7 @@ from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
 
 def run(conf: ConfigOpts) -> None:
     """Serve until SIGTERM or SIGINT; running steps are handed back and taken up by the next worker."""
+    log.setup(conf, "isthmus")
 
     def resolve(trust_id: str | None, reference: str) -> Mapping[str, Any]:
         return secrets.fetch(identity.trust_session(conf, trust_id), reference)

@@ -14,6 +14,7 @@ from isthmus.control.errors import InvalidInput, StepFailed
 from isthmus.migration.machine import BootProbe, Machine
 from isthmus.migration.model import ScriptPhase, TaskType
 from isthmus.migration.morphing.contract import MorphRequest, NicPlan, Target, UserScript, WayIn
+from isthmus.migration.morphing.morph import morph
 from isthmus.migration.planning.mapping import map_nics
 from isthmus.migration.reporting import Level, Report
 from isthmus.migration.workflows.calls import StepCall, StepOutcome
@@ -81,8 +82,6 @@ def open_for_morphing(call: StepCall, site: Site, report: Report, _: int) -> Ste
 
 def change_os(call: StepCall, site: Site, report: Report, _: int) -> StepOutcome:
     """Make the guest boot on its new platform. Every edit is idempotent, so a killed morphing is simply run again."""
-    from isthmus.migration.morphing.morph import morph  # noqa: PLC0415
-
     with site.clouds.destination(call.work.destination, call.work.trust_id) as cloud:
         exported = {disk.disk_id: disk for disk in cloud.open_writing(_owner(call), call.facts.disks)}
         uris = tuple(exported[disk.id].uri for disk in _machine(call).disks)

@@ -67,7 +67,7 @@ class Clouds:
 
 
 def check_connection(endpoint: EndpointRef, kind: type[Provider], connection: Mapping[str, Any]) -> None:
-    """Raise `InvalidInput` naming every key that does not fit the provider's schema; never a value, it may be secret."""
+    """Raise `InvalidInput` naming each key that does not fit the provider's schema; never a value: it may be secret."""
     found = sorted(Draft7Validator(kind.connection_schema()).iter_errors(dict(connection)), key=lambda e: list(e.path))
     if found:
         raise InvalidInput(
