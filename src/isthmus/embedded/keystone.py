@@ -22,6 +22,9 @@ use_stderr = true
 [database]
 connection = {database_url(site, "keystone")}
 max_pool_size = 8
+[identity]
+# What bcrypt can take; with more, Keystone warns at every login.
+max_password_length = 72
 [token]
 provider = fernet
 expiration = 3600

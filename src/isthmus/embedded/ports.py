@@ -31,7 +31,7 @@ class Ports:
 
     @property
     def temporal_http(self) -> int:
-        """Temporal's HTTP API, unused by us."""
+        """Temporal's HTTP API: only the supervisor asks it, whether Temporal is ready."""
         return self.temporal + 1
 
     @property

@@ -7,6 +7,7 @@ stranger who got a dead process's pid.
 """
 
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -57,6 +58,16 @@ def rotate(log: Path) -> None:
     """Move a log that has grown beyond 10 MiB to `.1`, over the older one."""
     if log.exists() and log.stat().st_size > LARGEST_LOG:
         log.replace(log.with_name(log.name + ".1"))
+
+
+def rotate_open(log: Path) -> None:
+    """Move what stands in a grown log to `.1` while its part goes on writing to it.
+
+    The part appends to the same file, so it is copied and emptied; lines written in between, milliseconds, are lost.
+    """
+    if log.exists() and log.stat().st_size > LARGEST_LOG:
+        shutil.copyfile(log, log.with_name(log.name + ".1"))
+        os.truncate(log, 0)
 
 
 def marked(state_dir: Path, part: str | None = None) -> list[psutil.Process]:

@@ -1,13 +1,10 @@
 """Does a part answer? Real questions, asked the way its clients will."""
 
-import asyncio
 import http.client
+import socket
 from pathlib import Path
 
 import pymysql
-from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
-from temporalio.client import Client
-from temporalio.service import RPCError
 
 from isthmus.embedded.part import Check, NotReady
 from isthmus.embedded.ports import LOOPBACK
@@ -33,12 +30,12 @@ def http_answers(port: int, path: str, *, also: tuple[int, ...] = ()) -> Check:
     return check
 
 
-def mariadb_answers(socket: Path, user: str, password: str) -> Check:
+def mariadb_answers(path: Path, user: str, password: str) -> Check:
     """Return a check that a service's own user can ask its database something."""
 
     def check() -> None:
         try:
-            connection = pymysql.connect(unix_socket=str(socket), user=user, password=password, database=user,
+            connection = pymysql.connect(unix_socket=str(path), user=user, password=password, database=user,
                                          connect_timeout=int(_ANSWER_SECONDS))  # fmt: skip
         except pymysql.Error as error:
             raise NotReady(f"MariaDB: {error.args[0]}") from error
@@ -48,18 +45,16 @@ def mariadb_answers(socket: Path, user: str, password: str) -> Check:
     return check
 
 
-def temporal_answers(port: int) -> Check:
-    """Return a check that Temporal's front end knows the namespace `default`."""
+def temporal_answers(port: int, http_port: int) -> Check:
+    """Return a check that Temporal's front end listens and knows the namespace `default`.
 
-    async def ask() -> None:
-        client = await Client.connect(f"{LOOPBACK}:{port}")
-        await client.workflow_service.describe_namespace(DescribeNamespaceRequest(namespace="default"))
+    Asked over its HTTP listener: the Python client would bring a native runtime into the supervisor for one question.
+    """
+    knows_namespace = http_answers(http_port, "/api/v1/namespaces/default")
 
     def check() -> None:
-        try:
-            asyncio.run(asyncio.wait_for(ask(), _ANSWER_SECONDS))
-        except (RPCError, RuntimeError, TimeoutError) as error:
-            raise NotReady(f"Temporal: {error}") from error
+        socket.create_connection((LOOPBACK, port), timeout=_ANSWER_SECONDS).close()
+        knows_namespace()
 
     return check
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 
+from isthmus.embedded import processes
 from isthmus.embedded.layout import Layout, write_private
 from isthmus.embedded.part import Part
 from isthmus.embedded.watch import Report, State, Watch
 
 TICK_SECONDS = 0.05
+ROTATION_SECONDS = 60.0
 
 Announce = Callable[[list[Report]], None]
 
@@ -26,6 +28,7 @@ class Supervisor:
         self._checks = ThreadPoolExecutor(max_workers=len(parts), thread_name_prefix="check")
         self._watches = {part.name: Watch(part, layout, self._checks) for part in parts}
         self._stopping = False
+        self._next_rotation = 0.0
         self._published: list[Report] = []
 
     def run(self) -> None:
@@ -37,6 +40,7 @@ class Supervisor:
                 for watch in self._watches.values():
                     watch.step(dependencies_ready=self._are_ready(watch.part.depends_on))
                 self._publish()
+                self._rotate_logs()
                 time.sleep(TICK_SECONDS)
         finally:
             self._stop_all()
@@ -61,6 +65,13 @@ class Supervisor:
                 watch.finish()
                 del remaining[watch.part.name]
             self._publish()
+
+    def _rotate_logs(self) -> None:
+        if time.monotonic() < self._next_rotation:
+            return
+        self._next_rotation = time.monotonic() + ROTATION_SECONDS
+        for name in (*self._watches, "supervisor"):
+            processes.rotate_open(self._layout.log(name))
 
     def _publish(self) -> None:
         reports = [watch.report() for watch in self._watches.values()]

@@ -25,6 +25,6 @@ def part(site: Site) -> Part:
         ),
         # It would keep a configuration file in the caller's home.
         environment={"HOME": str(own)},
-        check=temporal_answers(site.ports.temporal),
+        check=temporal_answers(site.ports.temporal, site.ports.temporal_http),
         address=f"{LOOPBACK}:{site.ports.temporal}",
     )  # fmt: skip

@@ -122,3 +122,13 @@ def test_a_log_is_moved_aside_only_when_it_has_grown_large(tmp_path: Path) -> No
     os.truncate(log, processes.LARGEST_LOG + 1)
     processes.rotate(log)
     assert [file.name for file in tmp_path.iterdir()] == ["part.log.1"]
+
+
+def test_a_log_that_is_being_written_is_emptied_under_its_writer(tmp_path: Path) -> None:
+    log = tmp_path / "part.log"
+    with log.open("ab") as writer:
+        writer.truncate(processes.LARGEST_LOG + 1)
+        processes.rotate_open(log)
+        writer.write(b"goes on")
+    assert log.read_text() == "goes on"
+    assert (tmp_path / "part.log.1").stat().st_size == processes.LARGEST_LOG + 1

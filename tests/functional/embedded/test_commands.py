@@ -1,0 +1,68 @@
+"""`isthmus up` in the foreground, and the commands where there is nothing yet."""
+
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from isthmus.embedded import processes
+from lab.control_plane import ISTHMUS, ControlPlane, free_ports
+
+LIMIT_SECONDS = 90
+
+
+@pytest.fixture
+def plane(tmp_path: Path) -> Iterator[ControlPlane]:
+    made = ControlPlane(tmp_path / "s", only=("temporal",))
+    yield made
+    made.close()
+
+
+def test_up_in_the_foreground_tells_each_part_and_ends_all_at_ctrl_c(plane: ControlPlane) -> None:
+    port = str(plane.ports["temporal"])
+    command = [ISTHMUS, "up", "--state-dir", str(plane.state_dir), "--only", "temporal", "--temporal-port", port]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as up:
+        try:
+            assert up.stderr
+            said = []
+            for line in up.stderr:
+                said.append(line)
+                if "All parts are ready" in line:
+                    up.send_signal(signal.SIGINT)
+            assert up.wait(LIMIT_SECONDS) == 0
+        finally:
+            up.kill()
+    assert f"127.0.0.1:{port} after" in "".join(said)
+    assert "temporal   stopped" in "".join(said)
+    assert not processes.marked(plane.state_dir)
+
+
+def test_down_where_nothing_runs_is_no_error(plane: ControlPlane) -> None:
+    plane.stop()
+
+
+@pytest.mark.parametrize("command", ["status", "env"])
+def test_before_the_first_start_a_command_names_the_next_step(plane: ControlPlane, command: str) -> None:
+    with pytest.raises(RuntimeError, match="isthmus up"):
+        plane.run(command)
+
+
+def test_an_unknown_part_is_refused_before_anything_starts(plane: ControlPlane) -> None:
+    plane.only = ("nova",)
+    with pytest.raises(RuntimeError, match="there is no part nova"):
+        plane.start()
+    assert not processes.marked(plane.state_dir)
+
+
+def test_two_planes_do_not_meet(tmp_path: Path, plane: ControlPlane) -> None:
+    other = ControlPlane(tmp_path / "o", only=("temporal",))
+    other.ports = free_ports()
+    try:
+        plane.start()
+        other.start()
+        other.stop()
+        plane.wait_ready(5)
+    finally:
+        other.close()
