@@ -8,7 +8,7 @@ from isthmus.migration.morphing.contract import FileSystem
 from isthmus.migration.morphing.device_names import is_tied, resolve
 
 _FIELDS = re.compile(r"^(\s*)(\S+)(\s+)(\S+)(\s+)(\S+)(.*)$", re.DOTALL)
-_RESUME = re.compile(r"^(\s*RESUME=)(\S+)\s*$", re.MULTILINE)
+_RESUME = re.compile(r"^(\s*RESUME=)(\S+)[ \t]*$", re.MULTILINE)
 
 
 @dataclass(frozen=True)
