@@ -1,0 +1,34 @@
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.functional.api.parts import AnsweringEngine, Api, MemoryVault
+
+from isthmus.control import configuration, migrations
+from isthmus.control.database import Database
+from isthmus.control.policy import Policy
+from isthmus.control.server import wrap
+from isthmus.migration.api.application import create_application
+from isthmus.migration.api.policies import migration_rules
+from isthmus.migration.api.service import Service
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Api]:
+    """Return the API on an SQLite file, every caller an administrator (noauth)."""
+    file = tmp_path / "isthmus.conf"
+    file.write_text(f"[api]\nauth_strategy = noauth\n[database]\nconnection = sqlite:///{tmp_path}/isthmus.sqlite\n")
+    conf = configuration.load(["--config-file", str(file)])
+    migrations.upgrade(conf.database.connection)
+    database, vault, engine = Database(conf.database.connection), MemoryVault(), AnsweringEngine()
+    service = Service(
+        database=database,
+        engine=engine,
+        vault=vault,
+        trusts=lambda caller: None,
+        policy=Policy(conf, migration_rules()),
+        max_body_bytes=conf.api.max_body_bytes,
+        ask_timeout=conf.api.ask_timeout,
+    )
+    yield Api(database, vault, engine, wrap(conf, create_application(conf, service)))
+    database.close()
