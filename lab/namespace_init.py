@@ -21,8 +21,9 @@ BOUND = {
     "lib": "/var/lib/libvirt",
     "log": "/var/log/libvirt",
     "cache": "/var/cache/libvirt",
+    "lock": "/run/lock",
 }
-"""Directory of the cloud -> libvirt's own place, of which each cloud sees its own."""
+"""Directory of the cloud -> place of which each cloud sees its own: libvirt's, and the locks of consoles."""
 
 
 def mount_private_places(directory: Path) -> None:

@@ -12,7 +12,7 @@ from xml.etree import ElementTree as ET
 
 import libvirt
 
-from isthmus.control.errors import Conflict, Unavailable
+from isthmus.control.errors import Conflict, IsthmusError, Unavailable
 from isthmus.migration.machine import DestinationDisk
 from isthmus.migration.providers.contract import ExportedDisk
 from isthmus.migration.providers.libvirt import endpoints, names, volumes
@@ -25,6 +25,8 @@ from isthmus.migration.providers.libvirt.power import is_active
 
 QEMU_NAMESPACE = "http://libvirt.org/schemas/domain/qemu/1.0"
 CLOSE_SECONDS = 120
+NOTICE_SECONDS = 3
+"""How long libvirtd may take to notice that a QEMU is dead."""
 DEFAULT_CERTIFICATES = "/etc/pki/qemu"
 
 ET.register_namespace("qemu", QEMU_NAMESPACE)
@@ -36,7 +38,7 @@ def open_writing(hypervisor: Hypervisor, owner: str, disks: Sequence[Destination
         paths = {disk.disk_id: volumes.path_of(hypervisor, disk) for disk in disks}
         domain = _find(hypervisor, owner)
         if domain is not None:
-            endpoint = _serving(hypervisor, domain, owner, paths)
+            endpoint = _alive(hypervisor, domain, owner, paths)
             if endpoint is not None:
                 return _exports(endpoint, disks)
             _end(domain)
@@ -83,6 +85,19 @@ def _end(domain: Any) -> None:
                     f"helper domain {domain.name()} is still writing its disks out; it will be tried again"
                 ) from error
             time.sleep(0.5)
+
+
+def _alive(hypervisor: Hypervisor, domain: Any, owner: str, paths: dict[str, str]) -> Endpoint | None:
+    """Return what `_serving` does; None also for a helper that dies while we ask it."""
+    try:
+        return _serving(hypervisor, domain, owner, paths)
+    except (IsthmusError, libvirt.libvirtError):
+        deadline = time.monotonic() + NOTICE_SECONDS
+        while is_active(domain):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.1)
+        return None
 
 
 def _serving(hypervisor: Hypervisor, domain: Any, owner: str, paths: dict[str, str]) -> Endpoint | None:
