@@ -1,0 +1,493 @@
+"""A simulator of a cloud: machines and disks are files in one directory, disks are served by real qemu-nbd processes.
+
+It obeys `isthmus.migration.providers.contract`, knows no dirty bitmaps (increments come from hash maps), and does what
+a test asks of it: `settings.json` says how much space is free, whether machines boot, and which methods fail or wait.
+`calls.log` says what was called. Nothing runs inside its machines.
+
+    root/settings.json   {"free_bytes", "boots", "fail": {method: error code}, "hold": [method…]}
+    root/machines/NAME.json, root/disks/*.raw     machines, theirs disks, replicas, clones
+    root/readings/  root/exports/                 what is open now
+"""
+
+import base64
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, ClassVar
+
+from isthmus.control.errors import IsthmusError, NotFound, StepFailed, Unavailable
+from isthmus.migration.machine import (
+    BootProbe,
+    DeployedMachine,
+    DestinationDisk,
+    Disk,
+    DiskMapping,
+    EnvironmentOption,
+    Firmware,
+    Machine,
+    Network,
+    Nic,
+    NicMapping,
+    PowerState,
+    ProbeResult,
+    StorageBackend,
+)
+from isthmus.migration.providers.contract import (
+    Capability,
+    ChangeSource,
+    DestinationProvider,
+    Environment,
+    ExportedDisk,
+    Reading,
+    SourceProvider,
+)
+from isthmus.migration.reporting import Level, Report
+
+DEFAULTS: dict[str, Any] = {"free_bytes": 1 << 40, "boots": True, "fail": {}, "hold": [], "console": []}
+DEAD_SECONDS = 5.0
+
+
+class FileCloud(SourceProvider, DestinationProvider):
+    """One directory as a cloud; `connection` is `{"root": directory, "password": any text}`."""
+
+    platform: ClassVar[str] = "files"
+    capabilities: ClassVar[Capability] = Capability.TRANSFER_IMPORT | Capability.TRANSFER_EXPORT | Capability.ENDPOINT
+
+    def __init__(self, connection: Mapping[str, Any]) -> None:
+        super().__init__(connection)
+        self.root = Path(connection["root"])
+
+    @classmethod
+    def connection_schema(cls) -> dict[str, Any]:
+        """Root and password are required."""
+        text = {"type": "string"}
+        return {
+            "type": "object",
+            "properties": {"root": text, "password": text},
+            "required": ["root", "password"],
+            "additionalProperties": False,
+        }
+
+    def _begin(self, method: str, report: Report | None = None) -> None:
+        """Note the call; then wait or fail as the test wants it."""
+        with (self.root / "calls.log").open("a") as log:
+            log.write(f"{method}\n")
+        while method in self.settings["hold"]:
+            time.sleep(0.05)
+            if report is not None:
+                report.check()
+        code = self.settings["fail"].get(method)
+        if code:
+            kinds = {kind.code: kind for kind in _all_errors(IsthmusError)}
+            raise kinds[code](f"{method} of the simulated cloud was told to fail; clear its settings and try again")
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What the test wants."""
+        path = self.root / "settings.json"
+        return {**DEFAULTS, **(json.loads(path.read_text()) if path.exists() else {})}
+
+    def validate_connection(self) -> None:
+        """Fail unless the directory is there."""
+        self._begin("validate_connection")
+        if not (self.root / "machines").is_dir():
+            raise Unavailable(f"the simulated cloud {self.root} is not there; make it first")
+
+    def list_machines(self, name_pattern: str | None = None) -> Sequence[Machine]:
+        """Return all machines."""
+        del name_pattern
+        return [self.get_machine(path.stem) for path in sorted((self.root / "machines").glob("*.json"))]
+
+    def get_machine(self, instance: str) -> Machine:
+        """Return one machine."""
+        return _machine(self._load(instance))
+
+    def list_networks(self) -> Sequence[Network]:
+        """There is one network, `lan`."""
+        self._begin("list_networks")
+        return [Network("lan", "lan")]
+
+    def list_storage(self) -> tuple[Sequence[StorageBackend], str | None]:
+        """There is one storage, `disks`."""
+        return [StorageBackend("disks", "disks", self.settings["free_bytes"])], "disks"
+
+    # Source
+
+    @classmethod
+    def source_schema(cls) -> dict[str, Any]:
+        """Anything goes."""
+        return {"type": "object"}
+
+    def source_options(self, environment: Environment) -> Sequence[EnvironmentOption]:
+        """There are none."""
+        del environment
+        return []
+
+    def validate_source(self, instance: str, environment: Environment) -> Machine:
+        """Any machine can be replicated."""
+        del environment
+        self._begin("validate_source")
+        return self.get_machine(instance)
+
+    def open_reading(
+        self,
+        transfer_id: str,
+        instance: str,
+        environment: Environment,
+        *,
+        point: str,
+        since: str | None,
+        report: Report,
+    ) -> Reading:
+        """Copy the disks aside and serve the copies; the copies are the point in time, and its checkpoint."""
+        del environment
+        self._begin("open_reading", report)
+        machine = self._load(instance)
+        directory = self.root / "readings" / _short(transfer_id, instance) / point
+        lost = since is not None and not (directory.parent / since).is_dir()
+        changes = ChangeSource.ALLOCATION if since is None else ChangeSource.HASH_MAP
+        if lost:
+            report.event(Level.WARNING, "the checkpoint is lost: everything is compared")
+        if not directory.exists():
+            unfinished = directory.with_name(f"{point}.unfinished")
+            shutil.rmtree(unfinished, ignore_errors=True)
+            unfinished.mkdir(parents=True)
+            for disk in machine["disks"]:
+                _copy(self.root / "disks" / disk["file"], unfinished / f"{disk['id']}.raw")
+            unfinished.rename(directory)
+        exported = []
+        for disk in machine["disks"]:
+            copy = directory / f"{disk['id']}.raw"
+            uri = self._serve(_short(transfer_id, instance, "read", disk["id"]), copy, writable=False)
+            exported.append(ExportedDisk(disk["id"], uri, disk["size_bytes"], changes))
+        return Reading(point, tuple(exported))
+
+    def close_reading(self, transfer_id: str, instance: str, *, keep: str | None) -> None:
+        """Stop serving and remove all copies but `keep`; of that one the name is enough."""
+        self._begin("close_reading")
+        directory = self.root / "readings" / _short(transfer_id, instance)
+        for disk in self._disk_ids(instance):
+            self._stop_serving(_short(transfer_id, instance, "read", disk))
+        for point in list(directory.iterdir()) if directory.is_dir() else []:
+            shutil.rmtree(point)
+            if point.name == keep:
+                point.mkdir()
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
+
+    def shut_down(self, instance: str, environment: Environment, report: Report) -> bool:
+        """Write `off` into the machine's file."""
+        del environment
+        self._begin("shut_down", report)
+        return self._power(instance, PowerState.OFF)
+
+    def start(self, instance: str) -> None:
+        """Write `running` into the machine's file."""
+        self._begin("start")
+        self._power(instance, PowerState.RUNNING)
+
+    # Destination
+
+    @classmethod
+    def destination_schema(cls) -> dict[str, Any]:
+        """Anything goes."""
+        return {"type": "object"}
+
+    def destination_options(self, environment: Environment) -> Sequence[EnvironmentOption]:
+        """There are none."""
+        del environment
+        return []
+
+    def validate_destination(
+        self,
+        transfer_id: str,
+        machine: Machine,
+        environment: Environment,
+        disks: Sequence[DiskMapping],
+        nics: Sequence[NicMapping],
+    ) -> None:
+        """Compare the disks with the free space."""
+        del transfer_id, environment, nics
+        self._begin("validate_destination")
+        wanted = sum(each.disk.size_bytes for each in disks)
+        if wanted > self.settings["free_bytes"]:
+            raise StepFailed(
+                f"{machine.name} needs {wanted} bytes, storage disks has {self.settings['free_bytes']} free: make room"
+            )
+
+    def ensure_disks(
+        self, transfer_id: str, instance: str, environment: Environment, disks: Sequence[DiskMapping]
+    ) -> Sequence[DestinationDisk]:
+        """Make sparse files."""
+        del environment
+        made = []
+        for mapping in disks:
+            path = self.root / "disks" / f"{_short(transfer_id, instance, mapping.disk.id)}.raw"
+            is_new = not path.exists()
+            with path.open("ab") as file:
+                file.truncate(mapping.disk.size_bytes)
+            made.append(
+                DestinationDisk(mapping.disk.id, path.name, mapping.disk.size_bytes, "raw", "disks", is_zero=is_new)
+            )
+        self._begin("ensure_disks")
+        return made
+
+    def delete_disks(self, disks: Sequence[DestinationDisk]) -> None:
+        """Remove the files."""
+        self._begin("delete_disks")
+        for disk in disks:
+            (self.root / "disks" / disk.volume_id).unlink(missing_ok=True)
+
+    def open_writing(self, owner: str, disks: Sequence[DestinationDisk]) -> Sequence[ExportedDisk]:
+        """Serve the files."""
+        self._begin("open_writing")
+        opened = []
+        for disk in disks:
+            uri = self._serve(f"w{_short(owner)}-{_short(disk.disk_id)}", self.root / "disks" / disk.volume_id)
+            opened.append(ExportedDisk(disk.disk_id, uri, disk.size_bytes))
+        return opened
+
+    def close_writing(self, owner: str) -> None:
+        """Stop serving."""
+        self._begin("close_writing")
+        for path in (self.root / "exports").glob(f"w{_short(owner)}-*.pid"):
+            self._stop_serving(path.stem)
+
+    def clone_disks(
+        self, deployment_id: str, instance: str, disks: Sequence[DestinationDisk], report: Report
+    ) -> Sequence[DestinationDisk]:
+        """Copy the files."""
+        self._begin("clone_disks", report)
+        clones = []
+        for disk in disks:
+            name = f"{_short(deployment_id, instance, disk.disk_id)}.raw"
+            if not (self.root / "disks" / name).exists():
+                _copy(self.root / "disks" / disk.volume_id, self.root / "disks" / f"{name}.part")
+                (self.root / "disks" / f"{name}.part").rename(self.root / "disks" / name)
+            clones.append(DestinationDisk(disk.disk_id, name, disk.size_bytes, "raw", "disks"))
+        return clones
+
+    def delete_clones(self, deployment_id: str, instance: str, disks: Sequence[DestinationDisk]) -> None:
+        """Remove the copies."""
+        self._begin("delete_clones")
+        for disk in disks:
+            name = f"{_short(deployment_id, instance, disk.disk_id)}.raw"
+            for path in (self.root / "disks").glob(f"{name}*"):
+                path.unlink()
+
+    def create_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
+        """Copy the files aside."""
+        self._begin("create_snapshots")
+        for disk in disks:
+            path = self.root / "disks" / f"{disk.volume_id}.{_short(deployment_id)}.kept"
+            if not path.exists():
+                _copy(self.root / "disks" / disk.volume_id, path)
+
+    def restore_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
+        """Copy the files back."""
+        self._begin("restore_snapshots")
+        for disk in disks:
+            path = self.root / "disks" / f"{disk.volume_id}.{_short(deployment_id)}.kept"
+            _copy(path, self.root / "disks" / disk.volume_id)
+
+    def delete_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
+        """Remove the copies."""
+        self._begin("delete_snapshots")
+        for disk in disks:
+            (self.root / "disks" / f"{disk.volume_id}.{_short(deployment_id)}.kept").unlink(missing_ok=True)
+
+    def create_machine(
+        self,
+        deployment_id: str,
+        machine: Machine,
+        environment: Environment,
+        disks: Sequence[DestinationDisk],
+        nics: Sequence[NicMapping],
+    ) -> DeployedMachine:
+        """Write a machine's file."""
+        del environment, nics
+        self._begin("create_machine")
+        files = {disk.disk_id: disk.volume_id for disk in disks}
+        content = [(disk.id, files[disk.id], disk.size_bytes) for disk in machine.disks]
+        make_machine(self.root, machine.name, content, power=PowerState.OFF, deployment_id=deployment_id)
+        return DeployedMachine(machine.name, machine.name)
+
+    def boot_machine(self, deployed: DeployedMachine, probe: BootProbe, report: Report) -> ProbeResult:
+        """Say what the test wants."""
+        del probe
+        self._begin("boot_machine", report)
+        self._power(deployed.id, PowerState.RUNNING)
+        passed = bool(self.settings["boots"])
+        return ProbeResult(passed, "the simulated console", 0.1, tuple(self.settings["console"]))
+
+    def delete_machine(self, deployment_id: str, machine_name: str) -> None:
+        """Remove the machine's file, if it is this deployment's."""
+        self._begin("delete_machine")
+        with suppress(NotFound):
+            if self._load(machine_name).get("deployment_id") == deployment_id:
+                (self.root / "machines" / f"{machine_name}.json").unlink()
+
+    # Files and processes
+
+    def _load(self, instance: str) -> dict[str, Any]:
+        path = self.root / "machines" / f"{instance}.json"
+        if not path.exists():
+            raise NotFound(f"the simulated cloud has no machine {instance}: list its machines")
+        loaded: dict[str, Any] = json.loads(path.read_text())
+        return loaded
+
+    def _disk_ids(self, instance: str) -> list[str]:
+        with suppress(NotFound):
+            return [disk["id"] for disk in self._load(instance)["disks"]]
+        return []
+
+    def _power(self, instance: str, power: PowerState) -> bool:
+        content = self._load(instance)
+        changed = bool(content["power"] != power)
+        content["power"] = power
+        _write(self.root / "machines" / f"{instance}.json", content)
+        return changed
+
+    def _serve(self, name: str, file: Path, *, writable: bool = True) -> str:
+        pid_file, socket = self.root / "exports" / f"{name}.pid", self.root / "exports" / f"{name}.sock"
+        uri = f"nbd+unix:///?socket={socket}"
+        if _runs(pid_file) and (self.root / "exports" / f"{name}.file").read_text() == str(file):
+            return uri
+        self._stop_serving(name)
+        (self.root / "exports" / f"{name}.file").write_text(str(file))
+        access = ["--discard=unmap"] if writable else ["--read-only"]
+        served = ["qemu-nbd", "--fork", "--persistent", "--shared=16", f"--socket={socket}", f"--pid-file={pid_file}"]
+        subprocess.run(
+            [*served, "--format=raw", "--cache=writeback", *access, str(file)],
+            check=True,
+            capture_output=True,
+            timeout=30,
+        )
+        return uri
+
+    def _stop_serving(self, name: str) -> None:
+        _end(self.root / "exports" / f"{name}.pid")
+        for suffix in ("pid", "sock", "file"):
+            (self.root / "exports" / f"{name}.{suffix}").unlink(missing_ok=True)
+
+
+def make_cloud(root: Path) -> None:
+    """Make an empty cloud."""
+    for name in ("machines", "disks", "readings", "exports"):
+        (root / name).mkdir(parents=True, exist_ok=True)
+
+
+def set_up(root: Path, **settings: Any) -> None:
+    """Change what the cloud does from now on."""
+    path = root / "settings.json"
+    _write(path, {**(json.loads(path.read_text()) if path.exists() else {}), **settings})
+
+
+def make_machine(
+    root: Path,
+    name: str,
+    disks: Sequence[tuple[str, str, int]],
+    *,
+    power: PowerState = PowerState.RUNNING,
+    deployment_id: str | None = None,
+) -> None:
+    """Write a machine's file; `disks` are (id, file in disks/, size in bytes)."""
+    facts = [{"id": disk, "file": file, "size_bytes": size} for disk, file, size in disks]
+    content = {"name": name, "power": power, "disks": facts, "deployment_id": deployment_id}
+    _write(root / "machines" / f"{name}.json", content)
+
+
+def calls(root: Path) -> list[str]:
+    """Return the methods called so far."""
+    path = root / "calls.log"
+    return path.read_text().splitlines() if path.exists() else []
+
+
+def end_cloud(root: Path) -> None:
+    """End all that the cloud serves."""
+    for pid_file in (root / "exports").glob("*.pid"):
+        _end(pid_file)
+
+
+def leftovers(root: Path) -> list[str]:
+    """Return what is open or kept: exports, readings, files that no machine owns."""
+    owned = {
+        disk["file"] for path in (root / "machines").glob("*.json") for disk in json.loads(path.read_text())["disks"]
+    }
+    files = [path.name for path in (root / "disks").iterdir() if path.name not in owned]
+    return sorted(
+        [*files, *(p.name for p in (root / "exports").glob("*.pid")), *(p.name for p in (root / "readings").glob("*"))]
+    )
+
+
+def _machine(content: Mapping[str, Any]) -> Machine:
+    disks = tuple(
+        Disk(each["id"], each["size_bytes"], "raw", "disks", "sata", can_track_changes=False)
+        for each in content["disks"]
+    )
+    return Machine(
+        id=content["name"],
+        name=content["name"],
+        num_cpu=1,
+        memory_mb=128,
+        firmware=Firmware.BIOS,
+        power_state=PowerState(content["power"]),
+        disks=disks,
+        nics=(Nic("nic0", "52:54:00:00:00:01", "lan"),),
+    )
+
+
+def _short(*names: str) -> str:
+    return base64.b32encode(hashlib.blake2s("/".join(names).encode(), digest_size=10).digest()).decode().lower()
+
+
+def _copy(source: Path, target: Path) -> None:
+    subprocess.run(["cp", "--sparse=always", str(source), str(target)], check=True, timeout=120)
+
+
+def _write(path: Path, content: Any) -> None:
+    new = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
+    new.write_text(json.dumps(content, default=asdict))
+    new.rename(path)
+
+
+def _runs(pid_file: Path) -> bool:
+    try:
+        os.kill(int(pid_file.read_text()), 0)
+    except (FileNotFoundError, ValueError, ProcessLookupError):
+        return False
+    return True
+
+
+def _end(pid_file: Path) -> None:
+    """End a server by the id that it wrote itself, and wait until it is gone."""
+    if not _runs(pid_file):
+        return
+    pid = int(pid_file.read_text())
+    with suppress(ProcessLookupError):
+        os.kill(pid, signal.SIGTERM)
+        deadline = time.monotonic() + DEAD_SECONDS
+        while _runs_pid(pid):
+            if time.monotonic() > deadline:
+                os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+
+
+def _runs_pid(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def _all_errors(kind: type[IsthmusError]) -> list[type[IsthmusError]]:
+    return [kind, *(each for child in kind.__subclasses__() for each in _all_errors(child))]
