@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from lab.control_plane import ISTHMUS, ControlPlane, free_ports
 
 from isthmus.embedded import processes
-from lab.control_plane import ISTHMUS, ControlPlane, free_ports
 
 LIMIT_SECONDS = 90
 
