@@ -1,19 +1,11 @@
 """Transfer executions on a real engine and database, between simulated clouds served by real qemu-nbd."""
 
 import os
-from collections.abc import Iterator
 
-import pytest
 from lab.engine_room import MIB, EngineRoom
 from lab.file_cloud import calls, leftovers, set_up
 
 from isthmus.migration.model import ExecutionType
-
-
-@pytest.fixture(scope="module")
-def room() -> Iterator[EngineRoom]:
-    with EngineRoom() as made:
-        yield made
 
 
 def test_replica_equals_source_and_only_replica_is_left(room: EngineRoom) -> None:
@@ -110,9 +102,8 @@ def test_cancel_before_a_disk_is_named_leaves_no_disk(room: EngineRoom) -> None:
     run_id = move.begin()
     move.called(move.destination, "ensure_disks")
     move.cancel(run_id)
-    room.wait(lambda: move.task(run_id, "DEPLOY_TRANSFER_DISKS").status == "CANCELLING" or True, "cancel")
     set_up(move.destination, hold=[])
-    assert move.ended(run_id, limit=15).status in {"CANCELED"}
+    assert move.ended(run_id, limit=15).status == "CANCELED"
     assert leftovers(move.destination) == []
 
 

@@ -1,0 +1,95 @@
+"""What workflows and deployment steps decide without touching anything."""
+
+from datetime import UTC, datetime
+
+import pytest
+from temporalio.exceptions import ApplicationError
+
+from isthmus.control.engine import as_failure, from_failure
+from isthmus.control.errors import Cancelled, InvalidInput, IsthmusError, NotFound, StepFailed, Unavailable
+from isthmus.migration.machine import ProbeType
+from isthmus.migration.model import ExecutionStatus, ScriptPhase
+from isthmus.migration.reporting import Level
+from isthmus.migration.workflows.attempt import EVENTS_OF_AN_ATTEMPT, ActivityReport
+from isthmus.migration.workflows.deployment_steps import boot_probe, downtime, user_scripts
+from isthmus.migration.workflows.executions import outcome_of
+from isthmus.migration.workflows.site import writing_owner
+
+
+@pytest.mark.parametrize(
+    ("errors", "status"),
+    [
+        ([None, None], ExecutionStatus.COMPLETED),
+        ([None, StepFailed("x")], ExecutionStatus.ERROR),
+        ([Cancelled("x"), None], ExecutionStatus.CANCELED),
+        ([Cancelled("x"), StepFailed("x")], ExecutionStatus.ERROR),
+    ],
+)
+def test_how_an_execution_ends(errors: list[IsthmusError | None], status: ExecutionStatus) -> None:
+    assert outcome_of(errors) is status
+
+
+@pytest.mark.parametrize("error", [NotFound("gone"), Unavailable("away"), StepFailed("no")])
+def test_errors_cross_the_engine_as_themselves(error: IsthmusError) -> None:
+    failure = as_failure(error)
+    assert failure.non_retryable is not error.retryable
+    back = from_failure(failure)
+    assert type(back) is type(error)
+    assert back.message == error.message
+
+
+def test_the_innermost_failure_decides() -> None:
+    outer = ApplicationError("outer", type="step-failed")
+    outer.__cause__ = ApplicationError("inner", type="not-found")
+    assert isinstance(from_failure(outer), NotFound)
+
+
+def test_scripts_of_the_os_type_come_before_the_machines_own() -> None:
+    scripts = {
+        "global": {"linux": "one", "windows": "never"},
+        "instances": {"m": [{"phase": "replica_first_boot", "payload": "two"}]},
+    }
+    found = user_scripts(scripts, "m", "linux")
+    assert [(each.phase, each.payload) for each in found] == [
+        (ScriptPhase.POST_OS_MOUNT, "one"),
+        (ScriptPhase.FIRST_BOOT, "two"),
+    ]
+
+
+def test_an_unknown_phase_is_refused_with_those_that_exist() -> None:
+    with pytest.raises(InvalidInput, match="osmorphing_pre_os_mount"):
+        user_scripts({"instances": {"m": [{"phase": "later", "payload": "x"}]}}, "m", "linux")
+
+
+def test_a_probe_comes_from_the_environment() -> None:
+    assert boot_probe({}).type is ProbeType.NONE
+    assert boot_probe({"boot_probe": {"type": "tcp", "port": 80}}).port == 80
+    with pytest.raises(InvalidInput, match="type"):
+        boot_probe({"boot_probe": {"type": "hope"}})
+
+
+def test_downtime_counts_from_the_end_of_the_source() -> None:
+    passed = datetime(2030, 1, 1, 0, 1, tzinfo=UTC)
+    assert downtime("2030-01-01T00:00:00+00:00", passed) == 60
+    assert downtime(None, passed) is None
+
+
+def test_a_later_attempt_numbers_its_events_after_the_first() -> None:
+    report = ActivityReport(2)
+    report.event(Level.INFO, "x")
+    assert [event.index for event in report.notes().events] == [EVENTS_OF_AN_ATTEMPT, EVENTS_OF_AN_ATTEMPT + 1]
+
+
+def test_a_stopped_report_raises_the_first_reason() -> None:
+    report = ActivityReport(1)
+    report.check()
+    report.stop(Cancelled("first"))
+    report.stop(Unavailable("second"))
+    with pytest.raises(Cancelled, match="first"):
+        report.check()
+
+
+def test_a_writers_name_fits_a_socket_path_for_any_instance() -> None:
+    name = writing_owner("0" * 36, "any/thing at all é" * 20)
+    assert len(name) < 50
+    assert name.isascii()
