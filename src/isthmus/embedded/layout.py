@@ -95,11 +95,30 @@ def open_layout(state_dir: str | None) -> Layout:
 
 
 def make_directories(layout: Layout) -> None:
-    """Make the state directory and its rooms, for their owner only (0700)."""
+    """Make the state directory and its rooms, for their owner only (0700).
+
+    Raises InvalidInput when that cannot be, or when the directory is somebody else's.
+    """
     own = [layout.of(part) for part in ("mariadb", "keystone", "barbican", "temporal", "isthmus")]
-    for directory in (layout.state_dir, layout.run, layout.logs, *own):
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
+    directory = layout.state_dir
+    try:
+        _check_ours(layout)
+        for directory in (layout.state_dir, layout.run, layout.logs, *own):
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory.chmod(0o700)
+    except OSError as error:
+        raise InvalidInput(
+            f"cannot make {directory} for its owner alone: {error.strerror}; choose another place with --state-dir"
+        ) from error
+
+
+def _check_ours(layout: Layout) -> None:
+    """Refuse a directory that holds something else: closing it to others could lock a whole machine out of /tmp."""
+    present = layout.state_dir.is_dir() and any(layout.state_dir.iterdir())
+    if present and not layout.lock.exists():
+        raise InvalidInput(
+            f"{layout.state_dir} holds other files and no control plane: choose a new or empty --state-dir"
+        )
 
 
 def write_private(path: Path, text: str) -> None:

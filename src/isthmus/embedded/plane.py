@@ -14,6 +14,7 @@ from isthmus.control.errors import Conflict, InvalidInput, StepFailed
 from isthmus.embedded import access, barbican, credentials, keystone, mariadb, ports, processes, services, temporal
 from isthmus.embedded.layout import Layout, make_directories
 from isthmus.embedded.part import Part, Site
+from isthmus.embedded.requirements import check_installed
 from isthmus.embedded.supervisor import Announce, Supervisor, read_reports
 from isthmus.embedded.watch import State, last_lines
 
@@ -74,10 +75,11 @@ def supervisor_pid(layout: Layout) -> int | None:
 
 
 def make_ready(layout: Layout, wanted: dict[str, int | None]) -> Site:
-    """Clear what a killed supervisor left, check the ports and write all configuration. The lock must be held.
+    """Clear what a killed supervisor left, check what can be and write all configuration. The lock must be held.
 
-    Raises Conflict naming a taken port and its owner.
+    Raises Conflict naming a taken port and its owner, NotSupported naming what is not installed.
     """
+    check_installed()
     processes.end_leftovers(layout.state_dir, LEFTOVERS_LIMIT)
     layout.parts.unlink(missing_ok=True)
     chosen = ports.choose(layout, **wanted)
@@ -157,7 +159,10 @@ def _wait_ready(layout: Layout, child: subprocess.Popen[bytes], announce: Announ
         announce(reports)
         for report in reports:
             if report.state is State.FAILED:
-                raise StepFailed(f"{report.name} {report.message}\nIt is tried again; `isthmus down` stops all.")
+                how = report.message.partition(";")[0]
+                raise StepFailed(
+                    f"{report.name} {how}: see `isthmus logs {report.name}`; it is tried again until `isthmus down`"
+                )
         if reports and all(report.state is State.RUNNING for report in reports):
             return
         time.sleep(_POLL_SECONDS)

@@ -29,8 +29,8 @@ def parts(site: Site) -> tuple[Part, ...]:
         # Both mean that it listens and its pipeline works: the version document, or Keystone's middleware refusing.
         check=http_answers(site.ports.api, "/", also=(401,)),
         address=site.ports.api_url,
-        # The schema is made by the API's preparation; Keystone, as its first request would fail without.
-        depends_on=("mariadb", "keystone"),
+        # Keystone is asked only when a token comes, so both start at once.
+        depends_on=("mariadb",),
         preparation=Preparation(
             command=_command(site, "db", "upgrade"),
             stamp=site.layout.stamp("isthmus"),
@@ -40,8 +40,8 @@ def parts(site: Site) -> tuple[Part, ...]:
     # The conductor writes to the tables that the API's preparation makes.
     return (
         api,
-        _polling(site, "conductor", ("temporal", "keystone", "api")),
-        _polling(site, "worker", ("temporal", "keystone")),
+        _polling(site, "conductor", ("temporal", "api")),
+        _polling(site, "worker", ("temporal",)),
     )
 
 

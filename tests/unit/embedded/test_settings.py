@@ -36,6 +36,20 @@ def test_a_state_directory_too_long_for_a_socket_is_refused() -> None:
         open_layout("/" + "x" * 90)
 
 
+def test_a_directory_of_other_things_is_not_taken_over(tmp_path: Path) -> None:
+    (tmp_path / "thesis.odt").touch()
+    before = tmp_path.stat().st_mode
+    with pytest.raises(InvalidInput, match="holds other files"):
+        make_directories(Layout(tmp_path))
+    assert tmp_path.stat().st_mode == before
+
+
+def test_a_directory_that_cannot_be_made_is_named_with_the_way_on(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match=r"file.*--state-dir"):
+        make_directories(Layout(tmp_path / "file" / "below"))
+
+
 def test_a_private_file_is_replaced_whole_and_unreadable_to_others(tmp_path: Path) -> None:
     file = tmp_path / "secret"
     write_private(file, "old")
