@@ -11,6 +11,7 @@ from isthmus.cli.answers import ProgressUpdate, Task
 
 PLAIN_PROGRESS_SECONDS = 10
 MARKS = {"COMPLETED": "✓", "ERROR": "✗", "CANCELED": "✗", "RUNNING": "▸", "CANCELLING": "▸"}
+FINAL = frozenset({"COMPLETED", "ERROR", "CANCELED"})
 NEVER_RUN = frozenset({"UNSCHEDULED", "EXECUTE_ON_ERROR_ONLY"})
 
 
@@ -60,14 +61,17 @@ class PlainLines:
     def show(self, title: str, tasks: Sequence[Task]) -> None:
         """Print what is new."""
         for task in visible(tasks):
-            if self._statuses.get(task.id) != task.status:
-                self._statuses[task.id] = task.status
-                if task.status != "SCHEDULED":
-                    self.say(f"{title}: {label(task, tasks)}: {task.status.lower()}")
+            changed = self._statuses.get(task.id) != task.status and task.status != "SCHEDULED"
+            self._statuses[task.id] = task.status
+            line = f"{title}: {label(task, tasks)}: {task.status.lower()}"
+            if changed and task.status not in FINAL:
+                self.say(line)
             for event in unseen(task, self._events):
                 self.say(f"  {event}")
             for update in task.progress_updates:
                 self._show_progress(update)
+            if changed and task.status in FINAL:
+                self.say(line)
         self._stream.flush()
 
     def _show_progress(self, update: ProgressUpdate) -> None:

@@ -38,8 +38,8 @@ def test_plain_lines_tell_each_change_once() -> None:
         "  WARNING: no bitmap [vda]",
         "  10 % disk vda: 12 MiB/s, 40 s left",
         "  30 % disk vda: 12 MiB/s, 40 s left",
-        "execution 1: replicate disks: completed",
         "  100 % disk vda: 12 MiB/s, 40 s left",
+        "execution 1: replicate disks: completed",
     ]
 
 
