@@ -28,14 +28,15 @@ FIRST_PORT, LAST_PORT = 20000, 32000  # below the range from which the kernel ta
 class ControlPlane:
     """One control plane; a context manager. Without a state directory it makes one and removes it at the end.
 
-    `only` names the parts to start (with those they need); all by default. `ports` are found once and kept.
+    `only` names the parts to start (with those they need); all by default. `ports` are the state directory's last
+    ones if they are free, else newly found; changing them between a stop and a start is fine.
     """
 
     def __init__(self, state_dir: Path | None = None, *, only: tuple[str, ...] = ()) -> None:
         self._is_ours = state_dir is None
         self.state_dir = Path(tempfile.mkdtemp(prefix="isthmus-")) if state_dir is None else state_dir
         self.only = only
-        self.ports = free_ports()
+        self.ports = last_ports(self.state_dir) or free_ports()
         self._guard: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -163,6 +164,16 @@ class ControlPlane:
         )
 
 
+def last_ports(state_dir: Path) -> dict[str, int] | None:
+    """Return the ports of the state directory's last start, None if there was none or one is taken now."""
+    remembered = state_dir / "ports.json"
+    if not remembered.exists():
+        return None
+    ports: dict[str, int] = json.loads(remembered.read_text())
+    wanted = [*ports.values(), ports["temporal"] + 1, ports["temporal"] + 2]
+    return ports if all(_is_free(port) for port in wanted) else None
+
+
 def free_ports() -> dict[str, int]:
     """Return a free loopback port for each listener; Temporal's has two free ones after it, which it takes too."""
     ports: dict[str, int] = {}
@@ -179,6 +190,7 @@ def free_ports() -> dict[str, int]:
 
 def _is_free(port: int) -> bool:
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:
