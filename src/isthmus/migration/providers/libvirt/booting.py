@@ -61,12 +61,12 @@ class Console:
                 break
             lines += self._take(received.decode("utf-8", errors="replace"))
         if self._line:
-            lines.append(_plain(self._line))
+            lines.append(plain_line(self._line))
         return lines
 
     def lines(self) -> tuple[str, ...]:
         """Return the last lines, with the unfinished one."""
-        return (*self.tail, _plain(self._line)) if self._line else tuple(self.tail)
+        return (*self.tail, plain_line(self._line)) if self._line else tuple(self.tail)
 
     def close(self) -> None:
         """Give the stream back."""
@@ -78,12 +78,13 @@ class Console:
     def _take(self, text: str) -> list[str]:
         *finished, rest = re.split(r"[\r\n]+", self._line + text)
         self._line = rest[-4 * LINE_CHARACTERS :]
-        plain = [line for line in map(_plain, finished) if line]
+        plain = [line for line in map(plain_line, finished) if line]
         self.tail.extend(plain)
         return plain
 
 
-def _plain(line: str) -> str:
+def plain_line(line: str) -> str:
+    """Return a console line without control sequences, cut to `LINE_CHARACTERS`."""
     return _CONTROL.sub("", line).replace("\t", " ")[:LINE_CHARACTERS].rstrip()
 
 

@@ -1,0 +1,255 @@
+"""What every provider must do, whatever its cloud (`isthmus.migration.providers.contract`).
+
+A provider joins by a fixture that yields a `Subject`: two clouds of its kind and an instance in the first.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import jsonschema
+import pytest
+from lab.tiny_guest import TinyGuest
+
+from isthmus.control.errors import Conflict, InvalidInput, NotFound, Unavailable
+from isthmus.migration.machine import (
+    BootProbe,
+    DestinationDisk,
+    DiskMapping,
+    Machine,
+    NicMapping,
+    PowerState,
+)
+from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Provider, SourceProvider
+from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
+
+__all__ = ["clouds", "make_machine"]
+TRANSFER, DEPLOYMENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
+OWNER = f"{TRANSFER}/contract"
+WRITTEN = bytes(range(256)) * 8192
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A provider under test. `instance` is a stopped machine with two disks that the source cloud has."""
+
+    source: SourceProvider
+    destination: DestinationProvider
+    instance: str
+    connection: dict[str, Any]
+    silent_connection: dict[str, Any]
+    leftovers: Callable[[], Sequence[str]]
+
+
+@pytest.fixture
+def libvirt_subject(clouds: Clouds, make_machine: Callable[..., Any]) -> Iterator[Subject]:
+    make_machine("contract", TinyGuest(disks=2, size_mib=48))
+    yield Subject(
+        clouds.source,
+        clouds.destination,
+        "contract",
+        clouds.east.connection,
+        {"uri": "qemu+unix:///system?socket=/nonexistent/socket"},
+        lambda: leftovers(clouds.east) + leftovers(clouds.west),
+    )
+    assert leftovers(clouds.west) == []
+
+
+@pytest.fixture(params=["libvirt"])
+def subject(request: pytest.FixtureRequest) -> Subject:
+    found: Subject = request.getfixturevalue(f"{request.param}_subject")
+    return found
+
+
+@pytest.fixture
+def replica(subject: Subject) -> Iterator[list[DestinationDisk]]:
+    """Yield the destination's disks for the subject's machine; they are deleted at the end."""
+    disks = list(subject.destination.ensure_disks(TRANSFER, subject.instance, {}, mappings(subject)))
+    yield disks
+    subject.destination.close_writing(OWNER)
+    subject.destination.delete_disks(disks)
+    subject.destination.delete_disks(disks)
+
+
+def mappings(subject: Subject) -> list[DiskMapping]:
+    storage = subject.destination.list_storage()[1]
+    assert storage is not None
+    return [DiskMapping(disk, storage) for disk in machine_of(subject).disks]
+
+
+def nic_mappings(subject: Subject) -> list[NicMapping]:
+    network = subject.destination.list_networks()[0]
+    return [NicMapping(nic, network.id) for nic in machine_of(subject).nics]
+
+
+def machine_of(subject: Subject) -> Machine:
+    return subject.source.get_machine(subject.instance)
+
+
+def test_schemas_are_json_schemas_and_take_the_lab_connection(subject: Subject) -> None:
+    provider = subject.source
+    for schema in (provider.connection_schema(), provider.source_schema(), subject.destination.destination_schema()):
+        jsonschema.Draft7Validator.check_schema(schema)
+    jsonschema.validate(subject.connection, provider.connection_schema())
+
+
+def test_a_cloud_that_does_not_answer_is_unavailable_soon(subject: Subject) -> None:
+    provider: Provider = type(subject.source)(subject.silent_connection)
+    began = time.monotonic()
+    with provider, pytest.raises(Unavailable):
+        provider.validate_connection()
+    assert time.monotonic() - began < 20
+
+
+def test_machines_are_listed_by_id_and_found_by_name_and_id(subject: Subject) -> None:
+    listed = subject.source.list_machines()
+    assert [machine.id for machine in listed] == sorted(machine.id for machine in listed)
+    machine = machine_of(subject)
+    assert machine in [replace(item, disks=machine.disks, nics=machine.nics) for item in listed]
+    assert subject.source.get_machine(machine.id) == machine
+    assert [item.name for item in subject.source.list_machines(f"^{machine.name}$")] == [machine.name]
+    assert len(machine.disks) == 2
+    assert subject.source.validate_source(subject.instance, {}) == machine
+
+
+def test_what_is_not_there_is_not_found(subject: Subject) -> None:
+    with pytest.raises(NotFound):
+        subject.source.get_machine("no-such-machine")
+    with pytest.raises(InvalidInput):
+        subject.source.list_machines("(")
+    subject.source.close_reading(TRANSFER, "no-such-machine", keep=None)
+
+
+def test_options_name_the_schema_keys(subject: Subject) -> None:
+    destination = {option.name for option in subject.destination.destination_options({})}
+    assert destination <= set(subject.destination.destination_schema()["properties"])
+    assert {option.name for option in subject.source.source_options({})} <= set(
+        subject.source.source_schema()["properties"]
+    )
+
+
+def test_a_reading_is_found_again_and_closed_twice(subject: Subject) -> None:
+    report, machine = Notes(), machine_of(subject)
+    try:
+        first = subject.source.open_reading(TRANSFER, subject.instance, {}, point="p1", since=None, report=report)
+        again = subject.source.open_reading(TRANSFER, subject.instance, {}, point="p1", since=None, report=report)
+        assert again == first
+        assert first.point == "p1"
+        assert [(disk.disk_id, disk.size_bytes) for disk in first.disks] == [
+            (disk.id, disk.size_bytes) for disk in machine.disks
+        ]
+        assert {disk.changes for disk in first.disks} == {ChangeSource.ALLOCATION}
+        assert any(read_all(first.disks[0].uri))
+    finally:
+        subject.source.close_reading(TRANSFER, subject.instance, keep=None)
+    subject.source.close_reading(TRANSFER, subject.instance, keep=None)
+    assert machine_of(subject).power_state is PowerState.OFF
+
+
+def test_a_second_pass_never_reads_by_allocation_and_a_lost_point_is_told(subject: Subject) -> None:
+    def changes(point: str, since: str, report: Notes) -> set[ChangeSource]:
+        reading = subject.source.open_reading(TRANSFER, subject.instance, {}, point=point, since=since, report=report)
+        subject.source.close_reading(TRANSFER, subject.instance, keep=reading.point)
+        return {disk.changes for disk in reading.disks}
+
+    try:
+        subject.source.open_reading(TRANSFER, subject.instance, {}, point="p1", since=None, report=Notes())
+        subject.source.close_reading(TRANSFER, subject.instance, keep="p1")
+        tracked = all(disk.can_track_changes for disk in machine_of(subject).disks)
+        report = Notes()
+        assert changes("p2", "p1", report) == {ChangeSource.DIRTY_BITMAP if tracked else ChangeSource.HASH_MAP}
+        assert report.warnings() == []
+        report = Notes()
+        assert changes("p3", "never-made", report) == {ChangeSource.HASH_MAP}
+        assert bool(report.warnings()) == tracked
+    finally:
+        subject.source.close_reading(TRANSFER, subject.instance, keep=None)
+
+
+def test_start_and_shut_down_say_who_did_it(subject: Subject) -> None:
+    assert subject.source.shut_down(subject.instance, {}, Notes()) is False
+    subject.source.start(subject.instance)
+    subject.source.start(subject.instance)
+    assert machine_of(subject).power_state is PowerState.RUNNING
+    forced = {"shutdown_timeout": 1, "force_shutdown": True}
+    assert subject.source.shut_down(subject.instance, forced, Notes()) is True
+    assert machine_of(subject).power_state is PowerState.OFF
+
+
+def test_disks_are_made_once_and_grown(subject: Subject, replica: list[DestinationDisk]) -> None:
+    assert all(disk.is_zero for disk in replica)
+    again = subject.destination.ensure_disks(TRANSFER, subject.instance, {}, mappings(subject))
+    assert [disk.volume_id for disk in again] == [disk.volume_id for disk in replica]
+    larger = [
+        replace(item, disk=replace(item.disk, size_bytes=item.disk.size_bytes + (8 << 20)))
+        for item in mappings(subject)
+    ]
+    grown = subject.destination.ensure_disks(TRANSFER, subject.instance, {}, larger)
+    assert [disk.size_bytes for disk in grown] == [item.disk.size_bytes for item in larger]
+
+
+def test_a_disk_larger_than_the_free_space_is_refused_before_anything_is_made(subject: Subject) -> None:
+    huge = [replace(item, disk=replace(item.disk, size_bytes=1 << 60)) for item in mappings(subject)]
+    with pytest.raises(InvalidInput, match="free"):
+        subject.destination.validate_destination(TRANSFER, machine_of(subject), {}, huge, nic_mappings(subject))
+    nowhere = [replace(item, destination_network="no-such-network") for item in nic_mappings(subject)]
+    with pytest.raises(InvalidInput, match="no-such-network"):
+        subject.destination.validate_destination(TRANSFER, machine_of(subject), {}, mappings(subject), nowhere)
+    subject.destination.validate_destination(
+        TRANSFER, machine_of(subject), {}, mappings(subject), nic_mappings(subject)
+    )
+    assert subject.leftovers() == []
+
+
+def test_an_export_for_writing_is_found_again_and_is_exclusive(
+    subject: Subject, replica: list[DestinationDisk]
+) -> None:
+    exports = subject.destination.open_writing(OWNER, replica)
+    assert subject.destination.open_writing(OWNER, replica) == exports
+    with pytest.raises(Conflict):
+        subject.destination.open_writing("somebody else", replica)
+    write_all(exports[0].uri, WRITTEN)
+    subject.destination.close_writing(OWNER)
+    subject.destination.close_writing(OWNER)
+    assert read_all(subject.destination.open_writing(OWNER, replica)[0].uri).startswith(WRITTEN)
+
+
+def test_clones_and_kept_content(subject: Subject, replica: list[DestinationDisk]) -> None:
+    cloud = subject.destination
+    write_all(cloud.open_writing(OWNER, replica)[0].uri, WRITTEN)
+    cloud.close_writing(OWNER)
+    clones = list(cloud.clone_disks(DEPLOYMENT, subject.instance, replica, Notes()))
+    try:
+        assert cloud.clone_disks(DEPLOYMENT, subject.instance, replica, Notes()) == clones
+        assert {disk.volume_id for disk in clones}.isdisjoint(disk.volume_id for disk in replica)
+        assert read_all(cloud.open_writing(OWNER, clones)[0].uri).startswith(WRITTEN)
+        cloud.close_writing(OWNER)
+    finally:
+        cloud.delete_disks(clones)
+    cloud.create_snapshots(DEPLOYMENT, replica)
+    cloud.create_snapshots(DEPLOYMENT, replica)
+    write_all(cloud.open_writing(OWNER, replica)[0].uri, WRITTEN[::-1])
+    cloud.close_writing(OWNER)
+    cloud.restore_snapshots(DEPLOYMENT, replica)
+    cloud.restore_snapshots(DEPLOYMENT, replica)
+    cloud.delete_snapshots(DEPLOYMENT, replica)
+    cloud.delete_snapshots(DEPLOYMENT, replica)
+    assert read_all(cloud.open_writing(OWNER, replica)[0].uri).startswith(WRITTEN)
+
+
+def test_a_machine_is_defined_once_started_and_removed(subject: Subject, replica: list[DestinationDisk]) -> None:
+    cloud, machine = subject.destination, machine_of(subject)
+    made = cloud.create_machine(DEPLOYMENT, machine, {}, replica, nic_mappings(subject))
+    try:
+        assert cloud.create_machine(DEPLOYMENT, machine, {}, replica, nic_mappings(subject)) == made
+        assert cloud.get_machine(made.id).power_state is PowerState.OFF
+        assert [nic.mac_address for nic in cloud.get_machine(made.id).nics] == [nic.mac_address for nic in machine.nics]
+        assert cloud.boot_machine(made, BootProbe(), Notes()).passed
+        assert cloud.get_machine(made.id).power_state is PowerState.RUNNING
+        assert cloud.boot_machine(made, BootProbe(), Notes()).passed
+    finally:
+        cloud.delete_machine(DEPLOYMENT, machine.name)
+    cloud.delete_machine(DEPLOYMENT, machine.name)
+    with pytest.raises(NotFound):
+        cloud.get_machine(made.id)
