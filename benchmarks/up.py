@@ -11,6 +11,7 @@ import statistics
 import time
 from pathlib import Path
 
+import psutil
 from lab.control_plane import ControlPlane
 
 LATER_STARTS = 3
@@ -31,6 +32,7 @@ def measure() -> dict[str, object]:
             later.append(_seconds_to_start(plane))
         time.sleep(SETTLE_SECONDS)
         memory = {part: int(str(row["memory"])) for part, row in plane.parts().items()}
+        memory["supervisor"] = psutil.Process(plane.supervisor()).memory_full_info().pss
     finally:
         plane.close()
     return {

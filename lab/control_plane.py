@@ -132,6 +132,10 @@ class ControlPlane:
                 return int(row["pid"])
         raise LookupError(f"{part} has no process now")
 
+    def supervisor(self) -> int:
+        """Return the process id of the supervisor."""
+        return int(json.loads((self.state_dir / "run" / "parts.json").read_text())["supervisor"])
+
     def kill(self, part: str) -> int:
         """Kill a part without warning (SIGKILL) and return the process id it had."""
         pid = self.pid(part)

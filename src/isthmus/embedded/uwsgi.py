@@ -17,6 +17,8 @@ def command(port: int, threads: int, *application: str) -> tuple[str, ...]:
         "--processes", "1",
         "--threads", str(threads),
         "--enable-threads",
+        # cryptography's native code refuses to be loaded in a second interpreter.
+        "--single-interpreter",
         "--need-app",
         "--die-on-term",
         "--disable-logging",

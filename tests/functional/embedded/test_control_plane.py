@@ -140,7 +140,7 @@ def test_all_listen_on_loopback_only_and_mariadb_on_no_port(plane: ControlPlane)
 
 
 def test_a_second_up_is_refused_and_names_the_first(plane: ControlPlane) -> None:
-    supervisor = json.loads((plane.state_dir / "run" / "parts.json").read_text())["supervisor"]
+    supervisor = plane.supervisor()
     with pytest.raises(RuntimeError, match=rf"already runs on {plane.state_dir} \(supervisor pid {supervisor}\)"):
         plane.start()
 
@@ -181,7 +181,7 @@ def test_down_leaves_no_process_and_the_next_up_has_all_state_on_another_port(pl
 
 
 def test_a_killed_supervisor_takes_its_parts_along_and_up_starts_again(plane: ControlPlane) -> None:
-    supervisor = psutil.Process(json.loads((plane.state_dir / "run" / "parts.json").read_text())["supervisor"])
+    supervisor = psutil.Process(plane.supervisor())
     supervisor.kill()
     plane.start()
     plane.wait_ready()
@@ -191,7 +191,7 @@ def test_a_killed_supervisor_takes_its_parts_along_and_up_starts_again(plane: Co
 
 
 def test_down_clears_what_a_killed_supervisor_left(plane: ControlPlane) -> None:
-    psutil.Process(json.loads((plane.state_dir / "run" / "parts.json").read_text())["supervisor"]).kill()
+    psutil.Process(plane.supervisor()).kill()
     plane.stop()
     assert not parts_of(plane)
 
