@@ -6,6 +6,7 @@ For tests that must see what the engine does when a cloud fails or a service is 
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -39,6 +40,7 @@ class EngineRoom:
         self.plane = ControlPlane(only=("mariadb", "temporal"))
         self.root = Path(tempfile.mkdtemp(prefix="/tmp/engine-"))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._frozen: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         try:
@@ -64,6 +66,9 @@ class EngineRoom:
     def close(self) -> None:
         """Stop everything and remove all files."""
         try:
+            for process in self._frozen:
+                process.kill()
+                process.wait()
             for name in list(self._processes):
                 self.stop(name)
             for cloud in self.root.glob("clouds/*"):
@@ -107,6 +112,20 @@ class EngineRoom:
         process = self._processes.pop(name)
         process.kill()
         process.wait()
+
+    def freeze(self, name: str) -> subprocess.Popen[bytes]:
+        """Stop a service's process where it stands (SIGSTOP) and return it."""
+        process = self._processes.pop(name)
+        process.send_signal(signal.SIGSTOP)
+        self._frozen.append(process)
+        return process
+
+    def thaw(self, process: subprocess.Popen[bytes]) -> None:
+        """Let a frozen process go on for some seconds, then end it as an operator does."""
+        process.send_signal(signal.SIGCONT)
+        time.sleep(2)
+        process.terminate()
+        process.wait(30)
 
     def log(self, name: str) -> str:
         """Return what a service has logged."""

@@ -120,6 +120,9 @@ class InstanceRun:
             outcome = await self._cancellation.watch(handle, interruptible=step.is_interruptible)
         except (ActivityError, CancelledError, asyncio.CancelledError) as failure:
             error = from_failure(failure)
+            if error.retryable and self._cancellation.requested and step.is_interruptible:
+                # Its worker died, or the cloud was silent, just when it should stop: it did stop.
+                error = Cancelled(f"the execution was cancelled; at that time {error.message}")
             await self._record(step, _failed(error), notes=_notes(failure), error=error.message)
             return error
         self._facts = outcome.facts
