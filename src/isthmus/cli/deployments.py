@@ -3,6 +3,8 @@
 import argparse
 from typing import Any
 
+from cliff.columns import FormattableColumn
+
 from isthmus.cli import inputs
 from isthmus.cli.answers import Deployment
 from isthmus.cli.display import choose
@@ -19,12 +21,31 @@ def _record(deployment: Deployment) -> Record:
         "instances": "\n".join(deployment.instances),
         "clone_disks": deployment.clone_disks,
         "skip_os_morphing": deployment.skip_os_morphing,
-        "created_at": deployment.created_at or "",
-        "updated_at": deployment.updated_at or "",
+        "created_at": str(deployment.created_at or ""),
+        "updated_at": str(deployment.updated_at or ""),
         "steps": steps_text(deployment.tasks),
-        "result": deployment.transfer_result or {},
+        "result": _Result(deployment.transfer_result or {}),
     }
     return list(shown), list(shown.values())
+
+
+class _Result(FormattableColumn):  # type: ignore[misc]  # cliff is not followed by mypy
+    """What became of each instance: whole for programs, the main facts for people."""
+
+    def human_readable(self) -> str:
+        """Return some lines for each instance."""
+        return "\n".join(line for instance, result in self._value.items() for line in _result_lines(instance, result))
+
+
+def _result_lines(instance: str, result: dict[str, Any]) -> list[str]:
+    machine, probe = result.get("machine") or {}, result.get("probe") or {}
+    lines = [f"{instance}: is {machine.get('name', 'not made')} ({machine.get('id', 'no id')})"]
+    if probe:
+        lines.append(f"  probe saw {probe.get('saw')} after {probe.get('seconds', 0):.1f} s")
+    if result.get("downtime_seconds") is not None:
+        lines.append(f"  was down for {result['downtime_seconds']:.1f} s")
+    changes = (result.get("morphing") or {}).get("changes") or ()
+    return lines + [f"  morphing: {change}" for change in changes]
 
 
 class DeploymentCreate(RestShow):
@@ -64,7 +85,13 @@ class DeploymentList(RestLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:  # noqa: ARG002 - cliff's
         """Return one line for each deployment."""
         rows = [
-            (item.id, item.transfer_id, ", ".join(item.instances), item.last_execution_status, item.created_at or "")
+            (
+                item.id,
+                item.transfer_id,
+                ", ".join(item.instances),
+                item.last_execution_status,
+                str(item.created_at or ""),
+            )
             for item in self.api.deployments()
         ]
         return ("ID", "Transfer", "Instances", "Status", "Begun"), rows

@@ -22,7 +22,7 @@ def _record(endpoint: Endpoint) -> Record:
         "description": endpoint.description or "",
         "regions": ", ".join(endpoint.mapped_regions),
         "connection_secret": endpoint.connection_info.get("secret_ref", ""),
-        "created_at": endpoint.created_at or "",
+        "created_at": str(endpoint.created_at or ""),
     }
     return list(shown), list(shown.values())
 

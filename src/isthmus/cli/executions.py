@@ -64,7 +64,7 @@ class ExecutionList(RestLister):
     def take_action(self, parsed_args: argparse.Namespace) -> Table:
         """Return one line for each execution, oldest first."""
         rows = [
-            (item.number, item.id, item.type, item.status, item.created_at or "", item.updated_at or "")
+            (item.number, item.id, item.type, item.status, str(item.created_at or ""), str(item.updated_at or ""))
             for item in self.api.executions(parsed_args.transfer)
         ]
         return ("Number", "ID", "Type", "Status", "Begun", "Updated"), rows
@@ -82,8 +82,8 @@ class ExecutionShow(_OneExecution, RestShow):
             "number": execution.number,
             "type": execution.type,
             "status": execution.status,
-            "created_at": execution.created_at or "",
-            "updated_at": execution.updated_at or "",
+            "created_at": str(execution.created_at or ""),
+            "updated_at": str(execution.updated_at or ""),
             "steps": steps_text(execution.tasks),
         }
         return list(shown), list(shown.values())

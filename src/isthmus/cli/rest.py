@@ -1,10 +1,12 @@
 """Bases of the commands that talk to the REST API."""
 
 import argparse
+import json
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
+from cliff.columns import FormattableColumn
 from cliff.command import Command
 from cliff.lister import Lister
 from cliff.show import ShowOne
@@ -34,6 +36,18 @@ class RestLister(WithApi, Lister):  # type: ignore[misc]
 
 class RestShow(WithApi, ShowOne):  # type: ignore[misc]
     """A command that prints one object."""
+
+
+class Facts(FormattableColumn):  # type: ignore[misc]
+    """An object: whole for programs, a line for each key for people."""
+
+    def human_readable(self) -> str:
+        """Return "key: value" lines."""
+        return "\n".join(f"{key}: {_line(value)}" for key, value in self._value.items())
+
+
+def _line(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 Table = tuple[Sequence[str], Iterable[Sequence[Any]]]

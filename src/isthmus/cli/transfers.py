@@ -6,7 +6,7 @@ from typing import Any
 from isthmus.cli import inputs
 from isthmus.cli.answers import Transfer
 from isthmus.cli.client import MigrationApi
-from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
+from isthmus.cli.rest import Facts, Record, RestCommand, RestLister, RestShow, Table
 
 ENVIRONMENT_FORM = "FILE|JSON|KEY=VALUE"
 
@@ -100,15 +100,15 @@ def transfer_record(api: MigrationApi, transfer: Transfer) -> Record:
         "instances": "\n".join(transfer.instances),
         "from": names.get(transfer.origin_endpoint_id, transfer.origin_endpoint_id),
         "to": names.get(transfer.destination_endpoint_id, transfer.destination_endpoint_id),
-        "source_environment": transfer.source_environment or {},
-        "destination_environment": transfer.destination_environment or {},
-        "network_map": transfer.network_map or {},
-        "storage_mappings": transfer.storage_mappings or {},
+        "source_environment": Facts(transfer.source_environment or {}),
+        "destination_environment": Facts(transfer.destination_environment or {}),
+        "network_map": Facts(transfer.network_map or {}),
+        "storage_mappings": Facts(transfer.storage_mappings or {}),
         "clone_disks": transfer.clone_disks,
         "skip_os_morphing": transfer.skip_os_morphing,
         "notes": transfer.notes or "",
-        "created_at": transfer.created_at or "",
-        "updated_at": transfer.updated_at or "",
+        "created_at": str(transfer.created_at or ""),
+        "updated_at": str(transfer.updated_at or ""),
     }
     return list(shown), list(shown.values())
 
