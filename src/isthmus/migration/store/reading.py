@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, noload
+from sqlalchemy.orm import Session, raiseload
 
 from isthmus.control.errors import NotFound
 from isthmus.migration.store.paging import Page, fetch_page
@@ -60,7 +60,7 @@ def executions(
     if page.status is not None:
         wanted = wanted.where(ExecutionRow.status == page.status)
     if not with_tasks:
-        wanted = wanted.options(noload(ExecutionRow.tasks))
+        wanted = wanted.options(raiseload(ExecutionRow.tasks))
     return fetch_page(session, ExecutionRow, wanted, page)
 
 

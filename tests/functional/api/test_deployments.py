@@ -1,0 +1,152 @@
+"""Deployments of a transfer."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+from sqlalchemy import update
+from tests.functional.api.parts import Api, assert_fault
+
+from isthmus.migration.model import ExecutionStatus
+from isthmus.migration.tables import DeploymentRow, ExecutionRow
+
+
+def _ready(api: Api, **options: Any) -> str:
+    made = api.transfer(**options)
+    api.execution(made["id"])
+    api.finish(made["id"])
+    return str(made["id"])
+
+
+def _deploy(api: Api, transfer: str, **options: Any) -> Any:
+    return api.call("POST", "/deployments", {"deployment": {"transfer_id": transfer, **options}})
+
+
+def _end(api: Api, deployment: str, status: ExecutionStatus) -> None:
+    with api.database.transaction() as session:
+        session.execute(update(ExecutionRow).where(ExecutionRow.action_id == deployment).values(status=status))
+        session.execute(
+            update(DeploymentRow).where(DeploymentRow.id == deployment).values(last_execution_status=status)
+        )
+
+
+def test_a_deployment_starts_with_its_outbox_entry(api: Api) -> None:
+    scripts = {"global": {"linux": "echo"}}
+    transfer = _ready(api, user_scripts=scripts)
+    made = _deploy(api, transfer).json["deployment"]
+    assert {
+        "id", "base_id", "transfer_id", "transfer_scenario_type", "deployer_id", "trust_id", "type", "tasks",
+        "instances", "notes", "last_execution_status", "reservation_id", "transfer_result", "clone_disks",
+        "skip_os_morphing", "origin_endpoint_id", "destination_endpoint_id", "source_environment",
+        "destination_environment", "network_map", "storage_mappings", "user_scripts", "shutdown_instances",
+    } <= set(made)  # fmt: skip
+    assert (made["type"], made["transfer_id"], made["tasks"]) == ("deployment", transfer, [])
+    assert (made["clone_disks"], made["skip_os_morphing"]) == (True, False)
+    assert made["last_execution_status"] == "RUNNING"
+    assert made["user_scripts"]["global"]["linux"][0]["payload"] == "echo"
+    kind, workflow, _ = api.outbox()[-1]
+    assert (kind, workflow) == ("start", "Deployment")
+    assert api.call("GET", f"/deployments/{made['id']}").json == {"deployment": made}
+
+
+def test_own_scripts_win_over_the_transfers(api: Api) -> None:
+    transfer = _ready(api, user_scripts={"global": {"linux": "one"}})
+    made = _deploy(api, transfer, user_scripts={"global": {"linux": "two"}}).json["deployment"]
+    assert made["user_scripts"]["global"]["linux"][0]["payload"] == "two"
+
+
+def test_null_stands_for_the_default(api: Api) -> None:
+    keys = ("clone_disks", "force", "skip_os_morphing", "user_scripts", "instance_osmorphing_minion_pool_mappings")
+    made = _deploy(api, _ready(api), **dict.fromkeys(keys)).json["deployment"]
+    assert (made["clone_disks"], made["skip_os_morphing"]) == (True, False)
+
+
+@pytest.mark.parametrize("status", ["UNEXECUTED", "ERROR", "CANCELED"])
+def test_a_transfer_without_a_completed_execution_needs_force(api: Api, status: str) -> None:
+    transfer = api.transfer()["id"]
+    api.finish(transfer, ExecutionStatus(status))
+    assert_fault(_deploy(api, transfer), 409, "conflictingRequest", transfer, status, "force")
+    assert _deploy(api, transfer, force=True).status_code == 200
+
+
+def test_of_many_deployments_and_executions_at_once_one_wins(api: Api) -> None:
+    transfer = _ready(api)
+
+    def ask(index: int) -> Any:
+        if index % 2:
+            return _deploy(api, transfer)
+        return api.call("POST", f"/transfers/{transfer}/executions", {"execution": {}})
+
+    with ThreadPoolExecutor(8) as pool:
+        statuses = [answer.status_code for answer in pool.map(ask, range(8))]
+    assert sorted(statuses) == [200] + [409] * 7
+
+
+def test_while_a_deployment_runs_the_transfer_waits(api: Api) -> None:
+    transfer = _ready(api)
+    made = _deploy(api, transfer).json["deployment"]
+    path = f"/transfers/{transfer}"
+    for method, end, body in (
+        ("POST", "/executions", {"execution": {}}),
+        ("POST", "/actions", {"delete-disks": None}),
+        ("DELETE", "", None),
+    ):
+        assert_fault(api.call(method, path + end, body), 409, "conflictingRequest", made["id"])
+    assert_fault(_deploy(api, transfer), 409, "conflictingRequest", made["id"])
+    assert_fault(api.call("DELETE", f"/deployments/{made['id']}"), 409, "conflictingRequest", made["id"])
+
+
+def test_cancel(api: Api) -> None:
+    made = _deploy(api, _ready(api)).json["deployment"]
+    path = f"/deployments/{made['id']}"
+    assert api.call("POST", f"{path}/actions", {"cancel": {"force": False}}).status_code == 204
+    assert api.call("GET", path).json["deployment"]["last_execution_status"] == "CANCELLING"
+    assert api.outbox()[-1][0] == "cancel"
+    _end(api, made["id"], ExecutionStatus.CANCELED)
+    assert_fault(api.call("POST", f"{path}/actions", {"cancel": None}), 400, "badRequest", "CANCELED")
+
+
+def test_a_waiting_deployment_is_cancelled_at_once(api: Api) -> None:
+    made = _deploy(api, _ready(api)).json["deployment"]
+    _end(api, made["id"], ExecutionStatus.PENDING)
+    assert api.call("POST", f"/deployments/{made['id']}/actions", {"cancel": None}).status_code == 204
+    shown = api.call("GET", f"/deployments/{made['id']}").json["deployment"]
+    assert shown["last_execution_status"] == "CANCELED"
+
+
+def test_delete_hides_an_ended_deployment_and_deployments_outlive_their_transfer(api: Api) -> None:
+    transfer = _ready(api)
+    made = _deploy(api, transfer).json["deployment"]
+    _end(api, made["id"], ExecutionStatus.COMPLETED)
+    assert api.call("DELETE", f"/transfers/{transfer}").status_code == 204
+    for path in ("/deployments", "/deployments/detail"):
+        listed = api.call("GET", path, params={"status": "COMPLETED"}).json["deployments"]
+        assert [each["id"] for each in listed] == [made["id"]]
+        assert "tasks" not in listed[0]
+    whole = api.call("GET", "/deployments", params={"include_task_info": "true"}).json["deployments"]
+    assert (whole[0]["tasks"], whole[0]["info"]) == ([], {})
+    assert api.call("DELETE", f"/deployments/{made['id']}").status_code == 204
+    assert api.call("GET", "/deployments").json == {"deployments": []}
+
+
+def test_another_projects_deployment_does_not_exist(api: Api) -> None:
+    made = _deploy(api, _ready(api)).json["deployment"]
+    path = f"/deployments/{made['id']}"
+    for method, end, body in (("GET", "", None), ("DELETE", "", None), ("POST", "/actions", {"cancel": None})):
+        assert_fault(api.call(method, path + end, body, project="p2"), 404, "itemNotFound")
+    assert api.call("GET", "/deployments", project="p2").json == {"deployments": []}
+
+
+@pytest.mark.parametrize(
+    ("change", "word"),
+    [
+        ({"transfer_id": None}, "transfer_id"),
+        ({"transfer_id": 7}, "transfer_id"),
+        ({"clone_disks": "no"}, "clone_disks"),
+        ({"user_scripts": {"instances": {"db": "x"}}}, "db"),
+        ({"instance_osmorphing_minion_pool_mappings": {"web": "p"}}, "minion_pool"),
+    ],
+)
+def test_a_wrong_value_is_named(api: Api, change: dict[str, Any], word: str) -> None:
+    body = {"deployment": {"transfer_id": _ready(api), **change}}
+    assert_fault(api.call("POST", "/deployments", body), 400, "badRequest", word)

@@ -1,0 +1,59 @@
+"""`isthmus api` as a process of its own."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+
+ISTHMUS = str(Path(sys.executable).parent / "isthmus")
+
+
+def _configure(folder: Path, host: str = "127.0.0.1") -> tuple[Path, int]:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    file = folder / "isthmus.conf"
+    file.write_text(
+        f"[api]\nauth_strategy = noauth\nhost = {host}\nport = {port}\n"
+        f"[database]\nconnection = sqlite:///{folder}/isthmus.sqlite\n"
+    )
+    return file, port
+
+
+def test_it_says_when_it_is_ready_and_stops_when_told(tmp_path: Path) -> None:
+    file, port = _configure(tmp_path)
+    subprocess.run([ISTHMUS, "db", "upgrade", "--config-file", str(file)], check=True, timeout=120)
+    ready = tmp_path / "ready"
+    process = subprocess.Popen(
+        [ISTHMUS, "api", "--config-file", str(file)], env={**os.environ, "ISTHMUS_READY_FILE": str(ready)}
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not ready.exists():
+            assert process.poll() is None
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        for path in ("/", "/healthcheck", "/v1/endpoints", "/v1/any/transfers"):
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
+                assert answer.status == 200
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.org"])
+def test_noauth_is_refused_where_others_can_call(tmp_path: Path, host: str) -> None:
+    file, _ = _configure(tmp_path, host)
+    done = subprocess.run(
+        [ISTHMUS, "api", "--config-file", str(file)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert "noauth" in done.stdout + done.stderr
