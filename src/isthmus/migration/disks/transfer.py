@@ -4,57 +4,38 @@ A chunk goes through these stages; many are under way at once and nothing blocks
 
     block status -> read -> hashed -> [compare] -> write or zero -> batch -> flush -> read back -> recorded as done
 
-Writes are collected in batches. Once a batch is flushed its chunks are read back and compared, and only then recorded:
-so whatever dies, at most UNSETTLED bytes of a disk are sent again. While one batch is flushed or read back the next is
-being written.
+This module has the way to the write, `settling` the rest. Whatever dies, at most UNSETTLED bytes of a disk are sent
+again.
 """
 
 import time
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from mmap import mmap
-from typing import TypeVar
 
 import nbd
 
-from isthmus.control.errors import StepFailed
 from isthmus.migration.disks.connection import Wheel
 from isthmus.migration.disks.extents import CHUNK, Range, chunks_in
 from isthmus.migration.disks.job import CopyJob, CopyReport, Reads
 from isthmus.migration.disks.limiter import Limiter
 from isthmus.migration.disks.progress import Meter
+from isthmus.migration.disks.settling import Settlement, Tally, Written, runs
 from isthmus.migration.disks.source import Source
 from isthmus.migration.disks.state import HASH_BYTES, RECORD_BYTES, Kind, StateFile, digest
 from isthmus.migration.disks.target import SLOT, Hashes, Target
 from isthmus.migration.reporting import Report
 
 SLOTS = 12
-BATCH = 16 << 20
-UNSETTLED = 56 << 20
+UNSETTLED = 60 << 20
 _ZERO_PIECE = 128 << 20
 _ZEROS_IN_FLIGHT = 16
-_BATCH_ENTRIES = 4096
 _QUEUE_LOW = 64
 _REPORT_SECONDS = 0.5
 
-T = TypeVar("T")
-
 # How a chunk of zeros is written among hashes.
 ZERO = b""
-
-
-@dataclass
-class Tally:
-    """What a pass has done so far, bytes."""
-
-    read: int = 0
-    sent: int = 0
-    zeroed: int = 0
-    skipped: int = 0
-    resumed: int = 0
-    verified: int = 0
 
 
 @dataclass
@@ -68,15 +49,6 @@ class Work:
     known: list[bytes | None]
     hashes: list[bytes] = field(default_factory=list)
     writes: int = 0
-
-
-@dataclass(frozen=True)
-class Written:
-    """Chunks that were written and not yet flushed; without hashes they were zeroed."""
-
-    offset: int
-    length: int
-    hashes: Hashes
 
 
 class Transfer:
@@ -108,12 +80,8 @@ class Transfer:
         self._queue: deque[Range] = deque()
         self._slots = [memoryview(mmap(-1, SLOT)) for _ in range(SLOTS)]
         self._zeros_out = 0
-        self._unsettled = 0
-        self._batch: list[Written] = []
-        self._batch_bytes = 0
-        self._flushing = False
-        self._verifying = 0
-        self._rewritten: set[int] = set()
+        self._reading = 0
+        self._settlement = Settlement(job, target=target, state=state, tally=self.tally, settled=self._count_done)
 
     def run(self) -> CopyReport:
         """Copy; raises Cancelled, Unavailable (resumable), StepFailed."""
@@ -123,7 +91,8 @@ class Transfer:
             self._tell()
             self._ask()
             pause = self._start_work()
-            self._flush_if_due()
+            self._settlement.flush_if_due(stalled=self._idle() and not self._asked)
+            self._queue.extendleft(self._settlement.take_damaged())
             self._wheel.turn(min(pause, _REPORT_SECONDS) if pause else _REPORT_SECONDS)
         self._state.finish()
         self._report.progress(self._meter.progress())
@@ -170,10 +139,7 @@ class Transfer:
 
     def _finished(self) -> bool:
         return (
-            self._position >= self._job.size_bytes
-            and not self._queue
-            and self._idle()
-            and not (self._batch or self._flushing or self._verifying)
+            self._position >= self._job.size_bytes and not self._queue and self._idle() and self._settlement.is_empty()
         )
 
     def _idle(self) -> bool:
@@ -184,11 +150,11 @@ class Transfer:
         while self._queue:
             piece = self._queue[0]
             if piece.zero:
-                if self._zeros_out >= _ZEROS_IN_FLIGHT or len(self._batch) > _BATCH_ENTRIES:
+                if self._zeros_out >= _ZEROS_IN_FLIGHT or self._settlement.is_crowded():
                     return 0.0
                 self._start_zero(self._cut(_ZERO_PIECE))
                 continue
-            if not self._slots or self._unsettled + SLOT > UNSETTLED:
+            if not self._slots or self._settlement.unsettled + self._reading + SLOT > UNSETTLED:
                 return 0.0
             if pause := self._limiter.wait():
                 return pause
@@ -221,7 +187,7 @@ class Transfer:
         buffer = self._slots.pop()
         work = Work(piece.offset, length, buffer, statuses[:run], known)
         self._limiter.take(length)
-        self._unsettled += length
+        self._reading += length
         self._source.read(work.offset, buffer[:length], partial(self._have_read, work))
 
     def _records(self, piece: Range) -> tuple[bytes, bytes]:
@@ -272,43 +238,38 @@ class Transfer:
             for known, found in zip(work.known, work.hashes, strict=True)
         ]
         work.writes = 1
+        self._reading -= work.length
         for first, last, act in runs(acts):
             low, high = first * CHUNK, min(work.length, last * CHUNK)
             part = Written(work.offset + low, high - low, work.hashes[first:last] if act == "send" else [])
             if act == "equal":
                 self._state.note(part.offset, b"".join(map(self._record, work.hashes[first:last])))
                 self.tally.skipped += part.length
-                self._meter.add(part.length)
             else:
                 work.writes += 1
                 self._state.before_write(part.offset, part.length)
                 done = partial(self._have_written, work, part)
                 if act == "send":
                     self.tally.sent += part.length
+                    self._settlement.unsettled += part.length
                     self._target.write(part.offset, work.buffer[low:high], part.hashes, done)
                 else:
                     self.tally.zeroed += part.length
-                    self._meter.add(part.length)
                     self._target.zero(part.offset, part.length, done)
             if act != "send":
-                self._unsettled -= part.length
+                self._meter.add(part.length)
         self._give_back(work)
 
     def _have_written(self, work: Work, part: Written, code: int) -> None:
         if code:
             raise self._target.failure(code, part.offset)
-        self._collect(part)
+        self._settlement.add(part)
         self._give_back(work)
 
     def _give_back(self, work: Work) -> None:
         work.writes -= 1
         if not work.writes:
             self._slots.append(work.buffer)
-
-    def _collect(self, part: Written) -> None:
-        self._batch.append(part)
-        if part.hashes:
-            self._batch_bytes += part.length
 
     def _start_zero(self, piece: Range) -> None:
         statuses, _ = self._records(piece)
@@ -336,69 +297,10 @@ class Transfer:
         if code:
             raise self._target.failure(code, part.offset)
         self._zeros_out -= 1
-        self._collect(part)
+        self._settlement.add(part)
 
-    # -- flushing, reading back, recording ---------------------------------------------------------------------------
-
-    def _flush_if_due(self) -> None:
-        if self._flushing or not self._batch:
-            return
-        stalled = self._idle() and not self._asked
-        if self._batch_bytes >= BATCH or len(self._batch) >= _BATCH_ENTRIES or stalled:
-            self._flushing = True
-            batch, self._batch, self._batch_bytes = self._batch, [], 0
-            self._target.flush(partial(self._have_flushed, batch))
-
-    def _have_flushed(self, batch: list[Written], code: int) -> None:
-        if code:
-            raise self._target.failure(code, batch[0].offset)
-        self._flushing = False
-        for part in batch:
-            if not part.hashes:
-                self._settle(part)
-        data = sorted((part for part in batch if part.hashes), key=lambda part: part.offset)
-        for part in joined(data, SLOT):
-            if self._job.verify:
-                self._verifying += 1
-                self._target.hashes(part.offset, part.length, partial(self._have_verified, part))
-            else:
-                self._settle(part)
-
-    def _have_verified(self, part: Written, code: int, found: Hashes) -> None:
-        if code:
-            raise self._target.failure(code, part.offset)
-        self._verifying -= 1
-        same = [wanted == there for wanted, there in zip(part.hashes, found, strict=True)]
-        for first, last, good in runs(same):
-            offset = part.offset + first * CHUNK
-            length = min(part.offset + part.length, part.offset + last * CHUNK) - offset
-            if good:
-                self.tally.verified += length
-                self._settle(Written(offset, length, part.hashes[first:last]))
-            else:
-                self._write_again(offset, length)
-
-    def _write_again(self, offset: int, length: int) -> None:
-        """Once: a damaged packet happens, a destination that does not keep what it is given must not go unnoticed."""
-        chunks = set(range(offset // CHUNK, offset // CHUNK + chunks_in(length)))
-        if twice := chunks & self._rewritten:
-            raise StepFailed(
-                f"disk {self._job.disk_id} at offset {min(twice) * CHUNK}: the destination does not hold what was "
-                "written, also after writing again; check the destination's storage"
-            )
-        self._rewritten |= chunks
-        self._unsettled -= length
-        self._state.withdraw(offset, length)
-        self._queue.appendleft(Range(offset, length, zero=False))
-
-    def _settle(self, part: Written) -> None:
-        if part.hashes:
-            self._unsettled -= part.length
-            self._meter.add(part.length)
-            records = b"".join(map(self._state.data_record, part.hashes))
-        else:
-            records = self._state.zero_record() * chunks_in(part.length)
-        self._state.settle(part.offset, part.length, records)
+    def _count_done(self, size: int) -> None:
+        self._meter.add(size)
 
     def _record(self, value: bytes) -> bytes:
         return self._state.data_record(value) if value else self._state.zero_record()
@@ -409,26 +311,3 @@ class Transfer:
             self._reported_at = now
             self._report.check()
             self._report.progress(self._meter.progress())
-
-
-def runs(values: Sequence[T]) -> list[tuple[int, int, T]]:
-    """Equal neighbours as (first index, index after the last, value)."""
-    found: list[tuple[int, int, T]] = []
-    for index, value in enumerate(values):
-        if found and found[-1][2] == value:
-            found[-1] = (found[-1][0], index + 1, value)
-        else:
-            found.append((index, index + 1, value))
-    return found
-
-
-def joined(parts: Sequence[Written], limit: int) -> list[Written]:
-    """Neighbours made one, up to `limit` bytes; `parts` are sorted."""
-    found: list[Written] = []
-    for part in parts:
-        last = found[-1] if found else None
-        if last and last.offset + last.length == part.offset and last.length + part.length <= limit:
-            found[-1] = Written(last.offset, last.length + part.length, [*last.hashes, *part.hashes])
-        else:
-            found.append(part)
-    return found
