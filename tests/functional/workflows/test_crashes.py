@@ -1,8 +1,10 @@
 """What happens when a service, the engine or its memory goes away in the midst of work."""
 
 import asyncio
+import time
 import uuid
 
+import psutil
 import pytest
 from lab.engine_room import MIB, EngineRoom
 from lab.file_cloud import calls, leftovers, set_up
@@ -155,4 +157,19 @@ def test_worker_that_stood_still_does_not_disturb_its_successor(room: EngineRoom
     set_up(move.source, hold=[])
     assert move.ended(run_id).status == "COMPLETED"
     room.thaw(frozen)
+    assert move.same_disks()
+
+
+def test_engine_that_was_away_for_long_does_not_make_two_attempts_at_once(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.source, hold=["open_reading"])
+    run_id = move.begin()
+    move.called(move.source, "open_reading")
+    engine = psutil.Process(room.plane.pid("temporal"))
+    engine.suspend()
+    time.sleep(12)
+    engine.resume()
+    room.wait(lambda: calls(move.source).count("open_reading") >= 2, "second attempt", 30)
+    set_up(move.source, hold=[])
+    assert move.ended(run_id).status == "COMPLETED"
     assert move.same_disks()

@@ -112,6 +112,9 @@ def test_silent_cloud_is_tried_again(room: EngineRoom) -> None:
     set_up(move.destination, fail={"open_writing": "unavailable"})
     run_id = move.begin()
     room.wait(lambda: calls(move.destination).count("open_writing") >= 2, "second try")
+    room.wait(lambda: move.task(run_id, "DEPLOY_TRANSFER_TARGET_RESOURCES").events, "reason of the second try")
+    event = move.task(run_id, "DEPLOY_TRANSFER_TARGET_RESOURCES").events[0].message
+    assert event.startswith("attempt 1 failed, the step is tried again: open_writing")
     set_up(move.destination, fail={})
     assert move.ended(run_id).status == "COMPLETED"
     assert move.same_disks()

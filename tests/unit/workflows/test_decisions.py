@@ -10,7 +10,8 @@ from isthmus.control.errors import Cancelled, InvalidInput, IsthmusError, NotFou
 from isthmus.migration.machine import ProbeType
 from isthmus.migration.model import ExecutionStatus, ScriptPhase
 from isthmus.migration.reporting import Level
-from isthmus.migration.workflows.attempt import EVENTS_OF_AN_ATTEMPT, ActivityReport
+from isthmus.migration.workflows.attempt import ActivityReport
+from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT
 from isthmus.migration.workflows.deployment_steps import boot_probe, downtime, user_scripts
 from isthmus.migration.workflows.executions import outcome_of
 from isthmus.migration.workflows.site import writing_owner

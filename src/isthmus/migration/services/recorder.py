@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import select
@@ -19,9 +20,10 @@ from temporalio.service import RPCError, RPCStatusCode
 from isthmus.control.database import Database
 from isthmus.control.outbox import OutboxRow
 from isthmus.migration.model import ExecutionStatus, TaskStatus
+from isthmus.migration.reporting import Level
 from isthmus.migration.store import recording
 from isthmus.migration.tables import ExecutionRow, TaskRow
-from isthmus.migration.workflows.calls import RUN_STEP, Notes
+from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT, RUN_STEP, Notes, NumberedEvent
 
 LOG = logging.getLogger(__name__)
 
@@ -80,11 +82,15 @@ class Recorder:
         self._recorded = {key: notes for key, notes in self._recorded.items() if key in live}
 
     async def _record(self, client: Client, pending: PendingActivityInfo) -> None:
-        if pending.activity_type.name != RUN_STEP or not pending.heartbeat_details.payloads:
+        if pending.activity_type.name != RUN_STEP:
             return
-        decoded = await client.data_converter.decode(pending.heartbeat_details.payloads, [Notes])
-        notes: Notes = decoded[0]
-        if self._recorded.get(pending.activity_id) != notes:
+        notes = Notes()
+        if pending.heartbeat_details.payloads:
+            notes = (await client.data_converter.decode(pending.heartbeat_details.payloads, [Notes]))[0]
+        failure = _earlier_failure(pending)
+        if failure is not None and failure.index not in {event.index for event in notes.events}:
+            notes = replace(notes, events=(failure, *notes.events))
+        if self._recorded.get(pending.activity_id, Notes()) != notes:
             await asyncio.to_thread(self._write, pending.activity_id, notes)
             self._recorded[pending.activity_id] = notes
 
@@ -94,7 +100,7 @@ class Recorder:
             if task is None or task.status != TaskStatus.RUNNING:
                 return
             now = self._now()
-            task.host, task.process_id = notes.host, notes.process_id
+            task.host, task.process_id = notes.host or task.host, notes.process_id or task.process_id
             recording.add_events(session, task_id, [(e.index, e.level, e.message) for e in notes.events], now)
             recording.save_progress(session, task_id, notes.progress, now)
 
@@ -134,3 +140,16 @@ async def _pending(client: Client, execution_id: str) -> Sequence[PendingActivit
     if found.status is not WorkflowExecutionStatus.RUNNING:
         return None
     return found.raw_description.pending_activities
+
+
+def _earlier_failure(pending: PendingActivityInfo) -> NumberedEvent | None:
+    """Return the event for the attempt that failed last, while the step is tried again.
+
+    It is the last of its attempt's own numbers, which no attempt gets to.
+    """
+    if pending.attempt < 2 or not pending.HasField("last_failure"):
+        return None
+    failure = pending.last_failure
+    said = failure.message if failure.HasField("application_failure_info") else "its worker stopped answering"
+    message = f"attempt {pending.attempt - 1} failed, the step is tried again: {said}"
+    return NumberedEvent((pending.attempt - 1) * EVENTS_OF_AN_ATTEMPT - 1, Level.WARNING, message)

@@ -3,6 +3,7 @@
 Each runs its blocking work in a thread of the worker's pool; see `attempt`.
 """
 
+import asyncio
 import functools
 import logging
 from collections.abc import Callable, Sequence
@@ -13,7 +14,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from isthmus.control.engine import as_failure
-from isthmus.control.errors import IsthmusError, StepFailed
+from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.migration.reporting import Level
 from isthmus.migration.workflows import deployment_steps, questions, transfer_steps
 from isthmus.migration.workflows.attempt import ActivityReport, Result, beat_while
@@ -21,6 +22,8 @@ from isthmus.migration.workflows.calls import ANSWER_QUESTION, RUN_STEP, Inquiry
 from isthmus.migration.workflows.site import Site
 
 LOG = logging.getLogger(__name__)
+
+OLDER_ATTEMPT_SECONDS = 0.1
 
 STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS}
 
@@ -31,6 +34,7 @@ class WorkerActivities:
     def __init__(self, site: Site, pool: Executor) -> None:
         self._site = site
         self._pool = pool
+        self._attempts: dict[str, ActivityReport] = {}
 
     @property
     def all(self) -> Sequence[Callable[..., Any]]:
@@ -42,13 +46,28 @@ class WorkerActivities:
         """Run one step and return what it learned, with all its events."""
         attempt = activity.info().attempt
         report = ActivityReport(attempt)
-
-        def work() -> StepOutcome:
-            report.check()
-            return STEPS[call.step.task_type](call, self._site, report, attempt)
-
-        outcome = await self._guard(call.step.task_type, work, report)
+        await self._end_older(call.step.id)
+        self._attempts[call.step.id] = report
+        try:
+            work = functools.partial(self._step, call, report, attempt)
+            outcome = await self._guard(call.step.task_type, work, report)
+        finally:
+            self._attempts.pop(call.step.id, None)
         return StepOutcome(outcome.facts, outcome.result, report.notes())
+
+    def _step(self, call: StepCall, report: ActivityReport, attempt: int) -> StepOutcome:
+        report.check()
+        return STEPS[call.step.task_type](call, self._site, report, attempt)
+
+    async def _end_older(self, step_id: str) -> None:
+        """Have an older attempt in this process let go first.
+
+        After the engine itself was away it gives out a step again although its worker lived and went on.
+        """
+        while (older := self._attempts.get(step_id)) is not None:
+            older.stop(Unavailable("the engine has given the step out again"))
+            activity.heartbeat()
+            await asyncio.sleep(OLDER_ATTEMPT_SECONDS)
 
     @activity.defn(name=ANSWER_QUESTION)
     async def answer_question(self, inquiry: Inquiry) -> dict[str, Any]:

@@ -17,11 +17,8 @@ from temporalio import activity
 
 from isthmus.control.errors import Cancelled, IsthmusError, Unavailable
 from isthmus.migration.reporting import Level, Progress
-from isthmus.migration.workflows.calls import Notes, NumberedEvent
+from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT, Notes, NumberedEvent
 from isthmus.migration.workflows.policies import HEARTBEAT_INTERVAL_SECONDS, HEARTBEAT_TIMEOUT
-
-EVENTS_OF_AN_ATTEMPT = 10_000
-"""Each attempt numbers its events from its own multiple of this, so that all attempts' events are kept in order."""
 
 EVENTS_IN_A_HEARTBEAT = 50
 """Heartbeats carry the newest events only; the outcome carries all of them."""
@@ -42,9 +39,9 @@ class ActivityReport:
             self.event(Level.WARNING, f"attempt {attempt}: the one before ended early, going on from where it was")
 
     def event(self, level: Level, message: str) -> None:
-        """Remember an event; more than `EVENTS_OF_AN_ATTEMPT` are dropped."""
+        """Remember an event; what does not fit into an attempt's numbers is dropped."""
         with self._lock:
-            if len(self._events) < EVENTS_OF_AN_ATTEMPT:
+            if len(self._events) < EVENTS_OF_AN_ATTEMPT - 1:
                 self._events.append(NumberedEvent(self._first + len(self._events), level, message))
 
     def progress(self, progress: Progress) -> None:

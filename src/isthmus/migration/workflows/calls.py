@@ -18,6 +18,9 @@ BEGIN_STEP = "begin_step"
 END_STEP = "end_step"
 FINISH_EXECUTION = "finish_execution"
 
+EVENTS_OF_AN_ATTEMPT = 10_000
+"""Each attempt at a step numbers its events from its own multiple of this: all attempts' events are kept, in order."""
+
 
 @dataclass(frozen=True)
 class Plan:
