@@ -80,7 +80,7 @@ def test_networks_and_storage(api: Api) -> None:
 @pytest.mark.parametrize("side", ["source", "destination"])
 def test_options_with_an_environment_and_a_choice(api: Api, side: str) -> None:
     made = api.endpoint()
-    options = [{"name": name, "values": [], "config_default": None} for name in ("one", "two")]
+    options: list[dict[str, Any]] = [{"name": name, "values": [], "config_default": None} for name in ("one", "two")]
     api.engine.answers[f"{side}_options"] = {"options": options}
     environment = {"source": {"force_shutdown": True}, "destination": {"disk_bus": "sata"}}[side]
     query = {**_env(environment), "options": _base64('["two"]')}

@@ -1,6 +1,7 @@
 """The real Coriolis client against the real API with real Keystone, Barbican, MariaDB and Temporal."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,7 +21,8 @@ class Coriolis:
     """The `coriolis` command of one user."""
 
     def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = {**environment, "PYTHONPATH": str(WHEEL), "PYTHONWARNINGS": "ignore"}
+        path = os.pathsep.join(filter(None, [str(WHEEL), environment.get("PYTHONPATH")]))
+        self._environment = {**environment, "PYTHONPATH": path, "PYTHONWARNINGS": "ignore"}
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

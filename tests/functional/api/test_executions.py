@@ -66,8 +66,8 @@ def test_while_an_execution_runs_everything_else_waits(api: Api) -> None:
         ("DELETE", f"/executions/{run['id']}", None),
     ):
         assert_fault(api.call(method, path + end, body), 409, "conflictingRequest", run["id"])
-    body = {"deployment": {"transfer_id": made["id"], "force": True}}
-    assert_fault(api.call("POST", "/deployments", body), 409, "conflictingRequest", run["id"])
+    deployment = {"deployment": {"transfer_id": made["id"], "force": True}}
+    assert_fault(api.call("POST", "/deployments", deployment), 409, "conflictingRequest", run["id"])
 
 
 @pytest.mark.parametrize(("body", "force"), [({"cancel": None}, False), ({"cancel": {"force": True}}, True)])

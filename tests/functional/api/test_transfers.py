@@ -41,7 +41,8 @@ def test_null_stands_for_the_default(api: Api) -> None:
     keys = ("clone_disks", "skip_os_morphing", "network_map", "storage_mappings", "notes", "user_scripts", "scenario",
             "source_environment", "destination_environment", "origin_minion_pool_id", "destination_minion_pool_id",
             "instance_osmorphing_minion_pool_mappings")  # fmt: skip
-    made = api.transfer(**dict.fromkeys(keys))
+    nulls: dict[str, Any] = dict.fromkeys(keys)
+    made = api.transfer(**nulls)
     assert (made["clone_disks"], made["skip_os_morphing"], made["scenario"]) == (True, False, "replica")
     assert made["user_scripts"] == {"global": {}, "instances": {}}
 
@@ -153,8 +154,8 @@ def test_another_projects_transfer_does_not_exist(api: Api) -> None:
         ("POST", "/executions/x/actions", {"cancel": None}),
     ):
         assert_fault(api.call(method, path + end, body), 404, "itemNotFound")
-    body = {"deployment": {"transfer_id": path.rsplit("/", 1)[1]}}
-    assert_fault(api.call("POST", "/deployments", body), 404, "itemNotFound")
+    deployment = {"deployment": {"transfer_id": path.rsplit("/", 1)[1]}}
+    assert_fault(api.call("POST", "/deployments", deployment), 404, "itemNotFound")
     assert api.call("GET", "/transfers").json == {"transfers": []}
     assert api.outbox() == []
 
