@@ -91,11 +91,12 @@ async def connect(address: EngineAddress) -> Client:
 
 
 def _codes() -> dict[str, type[IsthmusError]]:
+    """Return the error class of each code. A room may refine a class for itself; the tree's own stands for the code."""
     found: dict[str, type[IsthmusError]] = {}
     pending = [IsthmusError]
     while pending:
-        kind = pending.pop()
-        found[kind.code] = kind
+        kind = pending.pop(0)
+        found.setdefault(kind.code, kind)
         pending.extend(kind.__subclasses__())
     return found
 
