@@ -2,6 +2,8 @@
 
 import signal
 import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -66,3 +68,17 @@ def test_two_planes_do_not_meet(tmp_path: Path, plane: ControlPlane) -> None:
         plane.wait_ready(5)
     finally:
         other.close()
+
+
+def test_a_killed_test_run_leaves_no_control_plane(tmp_path: Path) -> None:
+    code = (
+        "import os, pathlib, sys; from lab.control_plane import ControlPlane\n"
+        "ControlPlane(pathlib.Path(sys.argv[1]), only=('temporal',)).start(); os.kill(os.getpid(), 9)"
+    )
+    root = Path(__file__).parents[3]
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path / "s")], cwd=root, check=False)
+    assert done.returncode == -signal.SIGKILL
+    deadline = time.monotonic() + LIMIT_SECONDS
+    while processes.marked(tmp_path / "s") and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not processes.marked(tmp_path / "s")
