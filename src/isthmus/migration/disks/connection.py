@@ -9,9 +9,10 @@ import os
 import select
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import nbd
 
@@ -28,6 +29,25 @@ _LOST = {errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNRESET, errno.EPIPE, errno.E
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A descriptor, the poll(2) events it waits for, and what to call with those that came."""
+
+    descriptor: int
+    events: int
+    move: Callable[[int], None]
+
+
+class Turned(Protocol):
+    """What a wheel turns: the connections to one server."""
+
+    name: str
+    in_flight: int
+
+    def waiting(self) -> Iterable[Waiting]:
+        """What its connections wait for now."""
+
+
 class Wheel:
     """Turns all connections of one disk's copy; one thread."""
 
@@ -35,7 +55,7 @@ class Wheel:
         self._clock = clock
         self._completed: deque[Callable[[], None]] = deque()
         self._moved_at = clock()
-        self.exports: list[Export] = []
+        self.turned: list[Turned] = []
 
     def later(self, call: Callable[[], None]) -> None:
         """Call this in the next turn, outside of libnbd."""
@@ -52,27 +72,21 @@ class Wheel:
             self._moved_at = self._clock()
         for _ in range(len(self._completed)):
             self._completed.popleft()()
-        if not any(export.in_flight for export in self.exports):
+        if not any(each.in_flight for each in self.turned):
             self._moved_at = self._clock()
         elif self._clock() - self._moved_at > STALL_SECONDS:
-            stuck = next(export for export in self.exports if export.in_flight)
+            stuck = next(each for each in self.turned if each.in_flight)
             raise Unavailable(f"{stuck.name} has not answered for {STALL_SECONDS:.0f} s; the copy goes on when it does")
 
     def _poll(self, seconds: float) -> None:
         poller = select.poll()
-        by_descriptor: dict[int, tuple[Export, Any, int]] = {}
-        for export in self.exports:
-            for handle in export.living():
-                direction = handle.aio_get_direction()
-                descriptor = handle.aio_get_fd()
-                events = (select.POLLIN if direction & nbd.AIO_DIRECTION_READ else 0) | (
-                    select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0
-                )
-                poller.register(descriptor, events)
-                by_descriptor[descriptor] = (export, handle, direction)
+        moves: dict[int, Callable[[int], None]] = {}
+        for each in self.turned:
+            for waiting in each.waiting():
+                poller.register(waiting.descriptor, waiting.events)
+                moves[waiting.descriptor] = waiting.move
         for descriptor, events in poller.poll(seconds * 1000):
-            export, handle, direction = by_descriptor[descriptor]
-            export.move(handle, direction, events)
+            moves[descriptor](events)
 
 
 class Export:
@@ -89,7 +103,7 @@ class Export:
         self._load: dict[int, int] = {}
         self.in_flight = 0
         self.name = f"the {role} of disk {disk_id}"
-        wheel.exports.append(self)
+        wheel.turned.append(self)
 
     def open(self, connections: int, *, writes: bool) -> None:
         """Connect; further connections join while the copy runs, if the server is one that can have several.
@@ -107,11 +121,15 @@ class Export:
             for _ in range(connections - 1):
                 self._start()
 
-    def living(self) -> list[Any]:
-        """The handles that take part in polling."""
-        return self._ready + self._joining
+    def waiting(self) -> Iterable[Waiting]:
+        """What each connection's state machine waits for."""
+        for handle in (*self._ready, *self._joining):
+            direction = handle.aio_get_direction()
+            reads = select.POLLIN if direction & nbd.AIO_DIRECTION_READ else 0
+            writes = select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0
+            yield Waiting(handle.aio_get_fd(), reads | writes, partial(self._move, handle, direction))
 
-    def move(self, handle: Any, direction: int, events: int) -> None:
+    def _move(self, handle: Any, direction: int, events: int) -> None:
         """Let one connection's state machine go on; Unavailable if it dies with it."""
         wrong = None
         try:
@@ -176,17 +194,7 @@ class Export:
 
     def failure(self, code: int, offset: int) -> IsthmusError:
         """The error for a command that failed."""
-        where = f"disk {self._disk} at offset {offset}"
-        if code in _LOST:
-            return Unavailable(f"the connection to {self.name} was lost; the copy goes on where it was when it is back")
-        if code in _FULL:
-            return StepFailed(
-                f"destination is full: {where}; make space in the destination's storage and run the execution again"
-            )
-        act = "read" if self._role == "source" else "written"
-        return StepFailed(
-            f"{where}: the {self._role} cannot be {act} ({os.strerror(code)}); check that storage and run it again"
-        )
+        return failure_of(code, disk_id=self._disk, role=self._role, offset=offset)
 
     def close(self) -> None:
         """Drop the connections."""
@@ -195,8 +203,8 @@ class Export:
                 handle.aio_disconnect()
         self._ready.clear()
         self._joining.clear()
-        if self in self._wheel.exports:
-            self._wheel.exports.remove(self)
+        if self in self._wheel.turned:
+            self._wheel.turned.remove(self)
 
     def _start(self) -> Any:
         handle = nbd.NBD()
@@ -245,3 +253,16 @@ class Export:
         code = int(error.value)
         self._wheel.later(partial(done, code))
         return 1
+
+
+def failure_of(code: int, *, disk_id: str, role: str, offset: int) -> IsthmusError:
+    """The error for a command on a disk's source or destination that ended with this errno."""
+    where = f"disk {disk_id} at offset {offset}"
+    if code in _LOST:
+        return Unavailable(f"the connection to the {role} of disk {disk_id} was lost; the copy goes on when it is back")
+    if code in _FULL:
+        return StepFailed(
+            f"destination is full: {where}; make space in the destination's storage and run the execution again"
+        )
+    act = "read" if role == "source" else "written"
+    return StepFailed(f"{where}: the {role} cannot be {act} ({os.strerror(code)}); check that storage and run it again")

@@ -10,12 +10,13 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack
 
 from isthmus.control.errors import Cancelled, InvalidInput
+from isthmus.migration.disks.channel import ChannelTarget
 from isthmus.migration.disks.connection import Export, Wheel
 from isthmus.migration.disks.job import CopyJob, CopyReport
 from isthmus.migration.disks.limiter import Limiter
 from isthmus.migration.disks.source import ALLOCATION, Source
 from isthmus.migration.disks.state import StateFile
-from isthmus.migration.disks.target import NbdTarget
+from isthmus.migration.disks.target import NbdTarget, Target
 from isthmus.migration.disks.transfer import Transfer
 from isthmus.migration.reporting import Level, Progress, Report
 
@@ -74,23 +75,36 @@ def copy_disk(job: CopyJob, limiter: Limiter, connections: int, report: Report) 
         contexts = [ALLOCATION, *([job.dirty_context] if job.dirty_context else [])]
         source = Export(wheel, job.source, disk_id=job.disk_id, role="source", contexts=contexts)
         stack.callback(source.close)
-        destination = Export(wheel, job.destination, disk_id=job.disk_id, role="destination")
-        stack.callback(destination.close)
         source.open(connections, writes=False)
-        destination.open(connections, writes=True)
-        _check_sizes(job, source.size, destination.size)
+        target, size = _opened_target(job, wheel, connections, stack)
+        _check_sizes(job, source.size, size)
         state = StateFile.open(job.state_file, size=job.size_bytes, point=job.point, blank=job.destination_is_zero)
         stack.callback(state.close)
         transfer = Transfer(
             job,
             wheel=wheel,
             source=Source(source, job),
-            target=NbdTarget(destination),
+            target=target,
             state=state,
             limiter=limiter,
             report=report,
         )
-        return transfer.run()
+        report_of_pass = transfer.run()
+        if isinstance(target, ChannelTarget):
+            target.say_goodbye()
+        return report_of_pass
+
+
+def _opened_target(job: CopyJob, wheel: Wheel, connections: int, stack: ExitStack) -> tuple[Target, int]:
+    """Where to write to, and its size in bytes."""
+    if job.channel is not None:
+        channel = ChannelTarget.connect(wheel, job.channel, disk_id=job.disk_id)
+        stack.callback(channel.close)
+        return channel, channel.size
+    destination = Export(wheel, job.destination, disk_id=job.disk_id, role="destination")
+    stack.callback(destination.close)
+    destination.open(connections, writes=True)
+    return NbdTarget(destination), destination.size
 
 
 def _check_sizes(job: CopyJob, source: int, destination: int) -> None:

@@ -27,6 +27,20 @@ class Side:
 
 
 @dataclass(frozen=True)
+class Channel:
+    """The data channel of a worker near the destination (`disks.channel.serve_channel`), instead of NBD over the link.
+
+    `tls_certificates` has ca-cert.pem, client-cert.pem and client-key.pem; the far side's certificate is for `host`.
+    `compress`: chunks travel as zstd where that makes them smaller.
+    """
+
+    host: str
+    port: int
+    tls_certificates: Path
+    compress: bool = True
+
+
+@dataclass(frozen=True)
 class CopyJob:
     """Copy one disk.
 
@@ -35,6 +49,7 @@ class CopyJob:
     hashes still count as known. `destination_is_zero`: the destination reads as zeros all over unless the state file
     says that an earlier attempt has written.
     `size_bytes` is the source's size; the destination is at least as large.
+    With a `channel` the copy goes through it, and `destination` is not looked at: the far worker knows its own.
     """
 
     disk_id: str
@@ -47,6 +62,7 @@ class CopyJob:
     dirty_context: str | None = None
     destination_is_zero: bool = False
     verify: bool = True
+    channel: Channel | None = None
 
 
 @dataclass(frozen=True)
