@@ -148,7 +148,7 @@ class ControlPlane:
         while True:
             rows = json.loads((self.state_dir / "run" / "parts.json").read_text())["parts"]
             late = {
-                row["name"]: row["state"]
+                row["name"]: f"{row['state']} {row['message']}"
                 for row in rows
                 # The supervisor looks 20 times a second: until then a dead part still stands as running.
                 if row["state"] != "running" or not _runs(row["pid"])
