@@ -127,7 +127,8 @@ def test_bad_input_is_explained_to_the_clients_user(coriolis: Coriolis, endpoint
     assert "libvirt" in coriolis.refused(*create, "atlantis")
     assert "cannot be the same" in coriolis.refused(
         "transfer", "create", "--origin-endpoint", endpoints[0], "--destination-endpoint", endpoints[0],
-        "--instance", "web", "--network-map", "{}", "--destination-environment", "{}", "--source-environment", "{}",
+        "--instance", "web", "--network-map", '{"a": "b"}',
+        "--destination-environment", '{"disk_bus": "sata"}', "--source-environment", '{"shutdown_timeout": 9}',
     )  # fmt: skip
 
 

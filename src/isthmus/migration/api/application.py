@@ -4,10 +4,10 @@ import falcon
 from oslo_config.cfg import ConfigOpts
 
 from isthmus.control.http import Identify, serve_faults
-from isthmus.migration.api import clouds, deployments, endpoints, executions, providers, transfers, versions
+from isthmus.migration.api import clouds, deployments, endpoints, executions, openapi, providers, transfers, versions
 from isthmus.migration.api.service import Service
 
-OPEN_PATHS = frozenset({"/", "/v1", "/v1/"})
+OPEN_PATHS = frozenset({"/", "/v1", "/v1/", "/v1/openapi.json"})
 """What needs no token."""
 
 
@@ -20,6 +20,7 @@ def create_application(conf: ConfigOpts, service: Service) -> "falcon.App[falcon
     serve_faults(app)
     app.add_route("/", versions.Versions())
     app.add_route("/v1", versions.Version())
+    app.add_route("/v1/openapi.json", openapi.OpenApi())
     _add_routes(app, "/v1/{project_id}", service)
     if conf.api.auth_strategy == "noauth":
         _add_routes(app, "/v1", service)

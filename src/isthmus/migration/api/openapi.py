@@ -1,0 +1,131 @@
+"""GET /v1/openapi.json: the API described by the very models that parse its bodies."""
+
+from functools import cache
+from typing import Any
+
+import falcon
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from isthmus import __version__
+from isthmus.migration.api.schemas import (
+    Cancel,
+    DeploymentCreate,
+    EndpointCreate,
+    EndpointUpdate,
+    ExecutionCreate,
+    TransferCreate,
+)
+
+_ENDPOINT, _TRANSFER, _DEPLOYMENT = (
+    "/endpoints/{endpoint_id}",
+    "/transfers/{transfer_id}",
+    "/deployments/{deployment_id}",
+)
+_EXECUTION = f"{_TRANSFER}/executions/{{execution_id}}"
+
+# (method, path, what it does, the body's key, its model; None is a body whose key holds null)
+_OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...] = (
+    ("get", "/providers", "List providers", None, None),
+    ("get", "/providers/{platform}/schemas/{type}", "Show a provider's schemas", None, None),
+    ("get", "/endpoints", "List endpoints", None, None),
+    ("post", "/endpoints", "Create an endpoint", "endpoint", EndpointCreate),
+    ("get", _ENDPOINT, "Show an endpoint", None, None),
+    ("put", _ENDPOINT, "Change an endpoint", "endpoint", EndpointUpdate),
+    ("delete", _ENDPOINT, "Delete an endpoint", None, None),
+    ("post", f"{_ENDPOINT}/actions", "Validate an endpoint's connection", "validate-connection", None),
+    ("get", f"{_ENDPOINT}/instances", "List instances", None, None),
+    ("get", f"{_ENDPOINT}/instances/{{instance}}", "Show an instance", None, None),
+    ("get", f"{_ENDPOINT}/networks", "List networks", None, None),
+    ("get", f"{_ENDPOINT}/storage", "List storage", None, None),
+    ("get", f"{_ENDPOINT}/source-options", "List options of the source environment", None, None),
+    ("get", f"{_ENDPOINT}/destination-options", "List options of the destination environment", None, None),
+    ("get", "/transfers", "List transfers", None, None),
+    ("get", "/transfers/detail", "List transfers", None, None),
+    ("post", "/transfers", "Create a transfer", "transfer", TransferCreate),
+    ("get", _TRANSFER, "Show a transfer", None, None),
+    ("delete", _TRANSFER, "Delete a transfer", None, None),
+    ("post", f"{_TRANSFER}/actions", "Delete a transfer's disks", "delete-disks", None),
+    ("get", f"{_TRANSFER}/executions", "List executions", None, None),
+    ("get", f"{_TRANSFER}/executions/detail", "List executions with their tasks", None, None),
+    ("post", f"{_TRANSFER}/executions", "Execute a transfer", "execution", ExecutionCreate),
+    ("get", _EXECUTION, "Show an execution", None, None),
+    ("delete", _EXECUTION, "Delete an execution", None, None),
+    ("post", f"{_EXECUTION}/actions", "Cancel an execution", "cancel", Cancel),
+    ("get", "/deployments", "List deployments", None, None),
+    ("get", "/deployments/detail", "List deployments", None, None),
+    ("post", "/deployments", "Create a deployment", "deployment", DeploymentCreate),
+    ("get", _DEPLOYMENT, "Show a deployment", None, None),
+    ("delete", _DEPLOYMENT, "Delete a deployment", None, None),
+    ("post", f"{_DEPLOYMENT}/actions", "Cancel a deployment", "cancel", Cancel),
+)
+
+
+class OpenApi:
+    """GET /v1/openapi.json."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Show the document."""
+        del req
+        resp.media = document()
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the OpenAPI 3.1 document."""
+    models = {model for *_, model in _OPERATIONS if model is not None}
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in sorted(models, key=lambda model: model.__name__)],
+        ref_template="#/components/schemas/{model}",
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for method, path, summary, key, model in _OPERATIONS:
+        paths.setdefault(f"/v1/{{project_id}}{path}", {})[method] = _operation(method, path, summary, key, model)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Isthmus migration API", "version": __version__},
+        "paths": paths,
+        "components": {
+            "schemas": {**schemas["$defs"], "Fault": _FAULT},
+            "securitySchemes": {"token": {"type": "apiKey", "in": "header", "name": "X-Auth-Token"}},
+        },
+        "security": [{"token": []}],
+    }
+
+
+_FAULT = {
+    "type": "object",
+    "required": ["error"],
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["fault", "code", "message"],
+            "properties": {
+                "fault": {"type": "string"},
+                "code": {"type": "integer"},
+                "message": {"type": "string"},
+            },
+        }
+    },
+}
+
+
+def _operation(method: str, path: str, summary: str, key: str | None, model: type[BaseModel] | None) -> dict[str, Any]:
+    names = ["project_id", *(part[1:-1] for part in path.split("/") if part.startswith("{"))]
+    empty = method == "delete" or key == "cancel"
+    whole: dict[str, Any] = {
+        "summary": summary,
+        "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
+        "responses": {
+            "204" if empty else "200": {"description": "Done"},
+            "default": {
+                "description": "Refused",
+                "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Fault"}}},
+            },
+        },
+    }
+    if key is not None:
+        inner = {"type": "null"} if model is None else {"$ref": f"#/components/schemas/{model.__name__}"}
+        schema = {"type": "object", "required": [key], "properties": {key: inner}}
+        whole["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+    return whole
