@@ -26,7 +26,7 @@ from isthmus.control.migrations import upgrade
 from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType
 from isthmus.migration.store.requests import WORKFLOWS
 from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
-from lab import file_cloud
+from lab import cloud_files
 from lab.control_plane import ISTHMUS, ControlPlane
 
 MIB = 1 << 20
@@ -72,7 +72,7 @@ class EngineRoom:
             for name in list(self._processes):
                 self.stop(name)
             for cloud in self.root.glob("clouds/*"):
-                file_cloud.end_cloud(cloud)
+                cloud_files.end_cloud(cloud)
             if hasattr(self, "database"):
                 self.database.close()
         finally:
@@ -156,10 +156,10 @@ class Move:
         home = room.root / "clouds"
         self.source, self.destination = home / f"{self.id[:6]}s", home / f"{self.id[:6]}d"
         for cloud in (self.source, self.destination):
-            file_cloud.make_cloud(cloud)
+            cloud_files.make_cloud(cloud)
         for name in self.instances:
             ids = [f"disk{number}" for number in range(disks)]
-            file_cloud.make_machine(self.source, name, [(disk, f"{name}-{disk}.raw", size) for disk in ids])
+            cloud_files.make_machine(self.source, name, [(disk, f"{name}-{disk}.raw", size) for disk in ids])
             for disk in ids:
                 with (self.source / "disks" / f"{name}-{disk}.raw").open("wb") as file:
                     file.write(os.urandom(size // 2))
@@ -294,7 +294,7 @@ class Move:
 
     def called(self, side: Path, method: str) -> None:
         """Wait until a simulated cloud was called."""
-        self.room.wait(lambda: method in file_cloud.calls(side), f"call of {method}")
+        self.room.wait(lambda: method in cloud_files.calls(side), f"call of {method}")
 
     def info(self, instance: str = "machine0") -> dict[str, Any]:
         """Return what the transfer knows of an instance."""

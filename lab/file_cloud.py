@@ -9,17 +9,12 @@ a test asks of it: `settings.json` says how much space is free, whether machines
     root/readings/  root/exports/                 what is open now
 """
 
-import base64
-import hashlib
 import json
-import os
 import shutil
-import signal
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,13 +23,10 @@ from isthmus.migration.machine import (
     BootProbe,
     DeployedMachine,
     DestinationDisk,
-    Disk,
     DiskMapping,
     EnvironmentOption,
-    Firmware,
     Machine,
     Network,
-    Nic,
     NicMapping,
     PowerState,
     ProbeResult,
@@ -50,9 +42,9 @@ from isthmus.migration.providers.contract import (
     SourceProvider,
 )
 from isthmus.migration.reporting import Level, Report
+from lab.cloud_files import copy, end_server, is_served, machine_facts, make_machine, short, write_json
 
 DEFAULTS: dict[str, Any] = {"free_bytes": 1 << 40, "boots": True, "fail": {}, "hold": [], "console": []}
-DEAD_SECONDS = 5.0
 
 
 class FileCloud(SourceProvider, DestinationProvider):
@@ -108,7 +100,7 @@ class FileCloud(SourceProvider, DestinationProvider):
 
     def get_machine(self, instance: str) -> Machine:
         """Return one machine."""
-        return _machine(self._load(instance))
+        return machine_facts(self._load(instance))
 
     def list_networks(self) -> Sequence[Network]:
         """There is one network, `lan`."""
@@ -151,7 +143,7 @@ class FileCloud(SourceProvider, DestinationProvider):
         del environment
         self._begin("open_reading", report)
         machine = self._load(instance)
-        directory = self.root / "readings" / _short(transfer_id, instance) / point
+        directory = self.root / "readings" / short(transfer_id, instance) / point
         lost = since is not None and not (directory.parent / since).is_dir()
         changes = ChangeSource.ALLOCATION if since is None else ChangeSource.HASH_MAP
         if lost:
@@ -161,21 +153,21 @@ class FileCloud(SourceProvider, DestinationProvider):
             shutil.rmtree(unfinished, ignore_errors=True)
             unfinished.mkdir(parents=True)
             for disk in machine["disks"]:
-                _copy(self.root / "disks" / disk["file"], unfinished / f"{disk['id']}.raw")
+                copy(self.root / "disks" / disk["file"], unfinished / f"{disk['id']}.raw")
             unfinished.rename(directory)
         exported = []
         for disk in machine["disks"]:
-            copy = directory / f"{disk['id']}.raw"
-            uri = self._serve(_short(transfer_id, instance, "read", disk["id"]), copy, writable=False)
+            content = directory / f"{disk['id']}.raw"
+            uri = self._serve(short(transfer_id, instance, "read", disk["id"]), content, writable=False)
             exported.append(ExportedDisk(disk["id"], uri, disk["size_bytes"], changes))
         return Reading(point, tuple(exported))
 
     def close_reading(self, transfer_id: str, instance: str, *, keep: str | None) -> None:
         """Stop serving and remove all copies but `keep`; of that one the name is enough."""
         self._begin("close_reading")
-        directory = self.root / "readings" / _short(transfer_id, instance)
+        directory = self.root / "readings" / short(transfer_id, instance)
         for disk in self._disk_ids(instance):
-            self._stop_serving(_short(transfer_id, instance, "read", disk))
+            self._stop_serving(short(transfer_id, instance, "read", disk))
         for point in list(directory.iterdir()) if directory.is_dir() else []:
             shutil.rmtree(point)
             if point.name == keep:
@@ -230,7 +222,7 @@ class FileCloud(SourceProvider, DestinationProvider):
         del environment
         made = []
         for mapping in disks:
-            path = self.root / "disks" / f"{_short(transfer_id, instance, mapping.disk.id)}.raw"
+            path = self.root / "disks" / f"{short(transfer_id, instance, mapping.disk.id)}.raw"
             is_new = not path.exists()
             with path.open("ab") as file:
                 file.truncate(mapping.disk.size_bytes)
@@ -251,14 +243,14 @@ class FileCloud(SourceProvider, DestinationProvider):
         self._begin("open_writing")
         opened = []
         for disk in disks:
-            uri = self._serve(f"w{_short(owner)}-{_short(disk.disk_id)}", self.root / "disks" / disk.volume_id)
+            uri = self._serve(f"w{short(owner)}-{short(disk.disk_id)}", self.root / "disks" / disk.volume_id)
             opened.append(ExportedDisk(disk.disk_id, uri, disk.size_bytes))
         return opened
 
     def close_writing(self, owner: str) -> None:
         """Stop serving."""
         self._begin("close_writing")
-        for path in (self.root / "exports").glob(f"w{_short(owner)}-*.pid"):
+        for path in (self.root / "exports").glob(f"w{short(owner)}-*.pid"):
             self._stop_serving(path.stem)
 
     def clone_disks(
@@ -268,9 +260,9 @@ class FileCloud(SourceProvider, DestinationProvider):
         self._begin("clone_disks", report)
         clones = []
         for disk in disks:
-            name = f"{_short(deployment_id, instance, disk.disk_id)}.raw"
+            name = f"{short(deployment_id, instance, disk.disk_id)}.raw"
             if not (self.root / "disks" / name).exists():
-                _copy(self.root / "disks" / disk.volume_id, self.root / "disks" / f"{name}.part")
+                copy(self.root / "disks" / disk.volume_id, self.root / "disks" / f"{name}.part")
                 (self.root / "disks" / f"{name}.part").rename(self.root / "disks" / name)
             clones.append(DestinationDisk(disk.disk_id, name, disk.size_bytes, "raw", "disks"))
         return clones
@@ -279,7 +271,7 @@ class FileCloud(SourceProvider, DestinationProvider):
         """Remove the copies."""
         self._begin("delete_clones")
         for disk in disks:
-            name = f"{_short(deployment_id, instance, disk.disk_id)}.raw"
+            name = f"{short(deployment_id, instance, disk.disk_id)}.raw"
             for path in (self.root / "disks").glob(f"{name}*"):
                 path.unlink()
 
@@ -287,22 +279,22 @@ class FileCloud(SourceProvider, DestinationProvider):
         """Copy the files aside."""
         self._begin("create_snapshots")
         for disk in disks:
-            path = self.root / "disks" / f"{disk.volume_id}.{_short(deployment_id)}.kept"
+            path = self.root / "disks" / f"{disk.volume_id}.{short(deployment_id)}.kept"
             if not path.exists():
-                _copy(self.root / "disks" / disk.volume_id, path)
+                copy(self.root / "disks" / disk.volume_id, path)
 
     def restore_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
         """Copy the files back."""
         self._begin("restore_snapshots")
         for disk in disks:
-            path = self.root / "disks" / f"{disk.volume_id}.{_short(deployment_id)}.kept"
-            _copy(path, self.root / "disks" / disk.volume_id)
+            path = self.root / "disks" / f"{disk.volume_id}.{short(deployment_id)}.kept"
+            copy(path, self.root / "disks" / disk.volume_id)
 
     def delete_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
         """Remove the copies."""
         self._begin("delete_snapshots")
         for disk in disks:
-            (self.root / "disks" / f"{disk.volume_id}.{_short(deployment_id)}.kept").unlink(missing_ok=True)
+            (self.root / "disks" / f"{disk.volume_id}.{short(deployment_id)}.kept").unlink(missing_ok=True)
 
     def create_machine(
         self,
@@ -353,13 +345,13 @@ class FileCloud(SourceProvider, DestinationProvider):
         content = self._load(instance)
         changed = bool(content["power"] != power)
         content["power"] = power
-        _write(self.root / "machines" / f"{instance}.json", content)
+        write_json(self.root / "machines" / f"{instance}.json", content)
         return changed
 
     def _serve(self, name: str, file: Path, *, writable: bool = True) -> str:
         pid_file, socket = self.root / "exports" / f"{name}.pid", self.root / "exports" / f"{name}.sock"
         uri = f"nbd+unix:///?socket={socket}"
-        if _runs(pid_file) and (self.root / "exports" / f"{name}.file").read_text() == str(file):
+        if is_served(pid_file) and (self.root / "exports" / f"{name}.file").read_text() == str(file):
             return uri
         self._stop_serving(name)
         (self.root / "exports" / f"{name}.file").write_text(str(file))
@@ -374,119 +366,9 @@ class FileCloud(SourceProvider, DestinationProvider):
         return uri
 
     def _stop_serving(self, name: str) -> None:
-        _end(self.root / "exports" / f"{name}.pid")
+        end_server(self.root / "exports" / f"{name}.pid")
         for suffix in ("pid", "sock", "file"):
             (self.root / "exports" / f"{name}.{suffix}").unlink(missing_ok=True)
-
-
-def make_cloud(root: Path) -> None:
-    """Make an empty cloud."""
-    for name in ("machines", "disks", "readings", "exports"):
-        (root / name).mkdir(parents=True, exist_ok=True)
-
-
-def set_up(root: Path, **settings: Any) -> None:
-    """Change what the cloud does from now on."""
-    path = root / "settings.json"
-    _write(path, {**(json.loads(path.read_text()) if path.exists() else {}), **settings})
-
-
-def make_machine(
-    root: Path,
-    name: str,
-    disks: Sequence[tuple[str, str, int]],
-    *,
-    power: PowerState = PowerState.RUNNING,
-    deployment_id: str | None = None,
-) -> None:
-    """Write a machine's file; `disks` are (id, file in disks/, size in bytes)."""
-    facts = [{"id": disk, "file": file, "size_bytes": size} for disk, file, size in disks]
-    content = {"name": name, "power": power, "disks": facts, "deployment_id": deployment_id}
-    _write(root / "machines" / f"{name}.json", content)
-
-
-def calls(root: Path) -> list[str]:
-    """Return the methods called so far."""
-    path = root / "calls.log"
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def end_cloud(root: Path) -> None:
-    """End all that the cloud serves."""
-    for pid_file in (root / "exports").glob("*.pid"):
-        _end(pid_file)
-
-
-def leftovers(root: Path) -> list[str]:
-    """Return what is open or kept: exports, readings, files that no machine owns."""
-    owned = {
-        disk["file"] for path in (root / "machines").glob("*.json") for disk in json.loads(path.read_text())["disks"]
-    }
-    files = [path.name for path in (root / "disks").iterdir() if path.name not in owned]
-    return sorted(
-        [*files, *(p.name for p in (root / "exports").glob("*.pid")), *(p.name for p in (root / "readings").glob("*"))]
-    )
-
-
-def _machine(content: Mapping[str, Any]) -> Machine:
-    disks = tuple(
-        Disk(each["id"], each["size_bytes"], "raw", "disks", "sata", can_track_changes=False)
-        for each in content["disks"]
-    )
-    return Machine(
-        id=content["name"],
-        name=content["name"],
-        num_cpu=1,
-        memory_mb=128,
-        firmware=Firmware.BIOS,
-        power_state=PowerState(content["power"]),
-        disks=disks,
-        nics=(Nic("nic0", "52:54:00:00:00:01", "lan"),),
-    )
-
-
-def _short(*names: str) -> str:
-    return base64.b32encode(hashlib.blake2s("/".join(names).encode(), digest_size=10).digest()).decode().lower()
-
-
-def _copy(source: Path, target: Path) -> None:
-    subprocess.run(["cp", "--sparse=always", str(source), str(target)], check=True, timeout=120)
-
-
-def _write(path: Path, content: Any) -> None:
-    new = path.with_name(f".{path.name}.{os.getpid()}.{time.monotonic_ns()}")
-    new.write_text(json.dumps(content, default=asdict))
-    new.rename(path)
-
-
-def _runs(pid_file: Path) -> bool:
-    try:
-        os.kill(int(pid_file.read_text()), 0)
-    except (FileNotFoundError, ValueError, ProcessLookupError):
-        return False
-    return True
-
-
-def _end(pid_file: Path) -> None:
-    """End a server by the id that it wrote itself, and wait until it is gone."""
-    if not _runs(pid_file):
-        return
-    pid = int(pid_file.read_text())
-    with suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-        deadline = time.monotonic() + DEAD_SECONDS
-        while _runs_pid(pid):
-            if time.monotonic() > deadline:
-                os.kill(pid, signal.SIGKILL)
-            time.sleep(0.01)
-
-
-def _runs_pid(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except OSError:
-        return False
 
 
 def _all_errors(kind: type[IsthmusError]) -> list[type[IsthmusError]]:

@@ -6,8 +6,8 @@ import uuid
 
 import psutil
 import pytest
+from lab.cloud_files import calls, leftovers, set_up
 from lab.engine_room import MIB, EngineRoom
-from lab.file_cloud import calls, leftovers, set_up
 from sqlalchemy import func, select
 
 from isthmus.control import outbox

@@ -3,8 +3,8 @@
 import json
 
 import pytest
+from lab.cloud_files import calls, leftovers, set_up
 from lab.engine_room import EngineRoom, Move
-from lab.file_cloud import calls, leftovers, set_up
 from sqlalchemy import select
 
 from isthmus.migration.model import ACTIVE

@@ -2,9 +2,11 @@
 
 import os
 
+from lab.cloud_files import calls, leftovers, set_up
 from lab.engine_room import MIB, EngineRoom
-from lab.file_cloud import calls, leftovers, set_up
 
+from isthmus.control import outbox
+from isthmus.control.database import utc_now
 from isthmus.migration.model import ExecutionType
 
 
@@ -147,3 +149,19 @@ def test_replica_lost_at_the_destination_is_made_anew(room: EngineRoom) -> None:
     (move.destination / "disks" / move.info()["disks"][0]["volume_id"]).unlink()
     assert move.ended(move.begin()).status == "COMPLETED"
     assert move.same_disks()
+
+
+def test_forgotten_transfer_leaves_its_disks_and_nothing_at_the_source(room: EngineRoom) -> None:
+    move = room.move()
+    move.ended(move.begin())
+    disks = leftovers(move.destination)
+    with room.database.transaction() as session:
+        outbox.start(
+            session,
+            workflow="TransferForget",
+            workflow_id=f"forget-{move.id}",
+            argument={"transfer_id": move.id, "trust_id": None},
+            now=utc_now(),
+        )
+    room.wait(lambda: leftovers(move.source) == [], "an empty source")
+    assert leftovers(move.destination) == disks
