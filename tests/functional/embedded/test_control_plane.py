@@ -197,4 +197,5 @@ def test_down_clears_what_a_killed_supervisor_left(plane: ControlPlane) -> None:
 
 
 def _supervises(process: psutil.Process, state_dir: Path) -> bool:
-    return "isthmus.embedded.detached" in process.info["cmdline"] and str(state_dir) in process.info["cmdline"]
+    words = process.info["cmdline"] or []  # a zombie has none
+    return "isthmus.embedded.detached" in words and str(state_dir) in words
