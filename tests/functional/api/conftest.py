@@ -23,12 +23,18 @@ def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def api(empty_database: Path, tmp_path: Path) -> Iterator[Api]:
-    """Return the API on an SQLite file, every caller an administrator (noauth)."""
-    file = tmp_path / "isthmus.conf"
-    file.write_text(f"[api]\nauth_strategy = noauth\n[database]\nconnection = sqlite:///{tmp_path}/isthmus.sqlite\n")
-    conf = configuration.load(["--config-file", str(file)])
+def database_url(empty_database: Path, tmp_path: Path) -> str:
+    """Return the database that `api` works on; the PostgreSQL tests give another one."""
     shutil.copy(empty_database, tmp_path / "isthmus.sqlite")
+    return f"sqlite:///{tmp_path}/isthmus.sqlite"
+
+
+@pytest.fixture
+def api(database_url: str, tmp_path: Path) -> Iterator[Api]:
+    """Return the API, every caller an administrator (noauth)."""
+    file = tmp_path / "isthmus.conf"
+    file.write_text(f"[api]\nauth_strategy = noauth\n[database]\nconnection = {database_url}\n")
+    conf = configuration.load(["--config-file", str(file)])
     database, vault, engine = Database(conf.database.connection), MemoryVault(), AnsweringEngine()
     service = Service(
         database=database,

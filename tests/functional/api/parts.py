@@ -5,12 +5,15 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import falcon.testing
-from sqlalchemy import select, update
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy import Connection, select, update
 
-from isthmus.control.database import Database
+from isthmus.control.database import Base, Database
 from isthmus.control.errors import InvalidInput, IsthmusError
 from isthmus.control.identity import Caller
 from isthmus.control.outbox import OutboxRow
+from isthmus.control.trusts import TrustRow
 from isthmus.migration.model import ExecutionStatus
 from isthmus.migration.tables import ExecutionRow, TransferRow
 
@@ -130,3 +133,10 @@ def assert_fault(answer: Any, status: int, fault: str, *words: str) -> None:
     for word in words:
         assert word in error["message"], error["message"]
     assert answer.headers["x-compute-request-id"].startswith("req-")
+
+
+def schema_differences(connection: Connection) -> list[object]:
+    """Return how a database's schema differs from what all the tables' classes declare."""
+    assert {OutboxRow.__tablename__, TrustRow.__tablename__, TransferRow.__tablename__} <= set(Base.metadata.tables)
+    found: list[object] = compare_metadata(MigrationContext.configure(connection), Base.metadata)
+    return found
