@@ -75,7 +75,7 @@ def test_partition_tables_leave_out_what_is_not_on_the_disk() -> None:
 def test_a_wrapped_command_gives_status_and_output() -> None:
     def run(wrapped: str) -> CommandResult:
         done = subprocess.run(["sh", "-c", wrapped], capture_output=True, text=True, check=True)
-        return shell_wrapping.unwrap(done.stdout)
+        return shell_wrapping.unwrap(done.stdout, time_is_over=True)
 
     assert run(shell_wrapping.wrap(["sh", "-c", "cat; echo '$x'; exit 3"], 5, "in\n")) == CommandResult(3, "in\n$x\n")
     assert run(shell_wrapping.wrap(["sleep", "9"], 1, "")).status == TIMED_OUT

@@ -138,13 +138,17 @@ class ApplianceDisks(GuestDisks):
         """As `GuestDisks.run` has it."""
         environment = [f"{key}={value}" for key, value in GUEST_ENVIRONMENT.items()]
         script = wrap(["env", "-i", *environment, *command], timeout_seconds, stdin)
-        return unwrap(self._call(self._g.sh, script, within=timeout_seconds + 60))
+        begun = time.monotonic()
+        output = self._call(self._g.sh, script, within=timeout_seconds + 60)
+        return unwrap(output, time_is_over=time.monotonic() - begun >= timeout_seconds)
 
     def run_before_mount(self, script: str, *, timeout_seconds: int) -> CommandResult:
         """As `GuestDisks.run_before_mount` has it."""
         devices = " ".join(file_system.device for file_system in self._found)
         wrapped = wrap(["env", f"ISTHMUS_DEVICES={devices}", "/bin/sh", "-s"], timeout_seconds, script)
-        return unwrap(self._call(self._g.debug, "sh", [wrapped], within=timeout_seconds + 60))
+        begun = time.monotonic()
+        output = self._call(self._g.debug, "sh", [wrapped], within=timeout_seconds + 60)
+        return unwrap(output, time_is_over=time.monotonic() - begun >= timeout_seconds)
 
     def file_systems(self) -> Sequence[FileSystem]:
         """As `GuestDisks.file_systems` has it."""

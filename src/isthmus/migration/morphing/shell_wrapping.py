@@ -10,7 +10,8 @@ from isthmus.migration.morphing.programs import TIMED_OUT
 
 _MARK = "isthmus-status="
 _KEPT_OUTPUT = 200_000
-_KILLED = 137
+# timeout(1) of coreutils says 124 or, after the second signal, 137; busybox gives what the signal gave.
+_STOPPED = frozenset({124, 137, 143})
 # One argument of execve(2) may be 128 KiB long, and base64 adds a third.
 _LARGEST_STDIN = 80_000
 
@@ -33,8 +34,8 @@ def wrap(command: Sequence[str], timeout_seconds: int, stdin: str) -> str:
     )
 
 
-def unwrap(output: str) -> CommandResult:
-    """Return the status and output that `wrap`'s script gave."""
+def unwrap(output: str, *, time_is_over: bool) -> CommandResult:
+    """Return the status and output that `wrap`'s script gave; `time_is_over` if it took all the time it had."""
     text, _, status = output.rpartition(f"\n{_MARK}")
     number = int(status.strip() or 1)
-    return CommandResult(TIMED_OUT if number == _KILLED else number, text)
+    return CommandResult(TIMED_OUT if time_is_over and number in _STOPPED else number, text)

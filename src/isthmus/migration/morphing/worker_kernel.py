@@ -34,6 +34,7 @@ class WorkerKernelDisks(GuestDisks):
         self._report = report
         self._process: subprocess.Popen[str] | None = None
         self._replies: queue.SimpleQueue[str] = queue.SimpleQueue()
+        self._reader = threading.Thread(target=self._read_replies)
 
     def __enter__(self) -> Self:
         self._process = subprocess.Popen(
@@ -45,7 +46,8 @@ class WorkerKernelDisks(GuestDisks):
             stdout=subprocess.PIPE,
             text=True,
         )
-        threading.Thread(target=self._read_replies, args=(self._process.stdout,), daemon=True).start()
+        self._reader = threading.Thread(target=self._read_replies, args=(self._process.stdout,), daemon=True)
+        self._reader.start()
         try:
             self._call("open", uris=self._uris)
         except BaseException:
@@ -163,8 +165,9 @@ class WorkerKernelDisks(GuestDisks):
         raise StepFailed(f"{call} on the guest's disks did not end in {timeout_seconds:.0f} s and was stopped")
 
     def _read_replies(self, stream: IO[str]) -> None:
-        for line in stream:
-            self._replies.put(line)
+        with stream:
+            for line in stream:
+                self._replies.put(line)
         self._replies.put("")
 
     def _kill(self) -> None:
@@ -174,6 +177,7 @@ class WorkerKernelDisks(GuestDisks):
         # Killing unshare kills the enclosure (--kill-child), the first process of its PID namespace, and so all.
         process.kill()
         process.wait()
+        self._reader.join()
         if process.stdin:
             process.stdin.close()
         self._process = None
