@@ -32,7 +32,7 @@ class Notes:
         self.events.append((level, message))
 
     def progress(self, progress: Progress) -> None:
-        assert 0 <= progress.done
+        assert progress.done >= 0
 
     def check(self) -> None:
         return
@@ -167,3 +167,9 @@ def write_all(uri: str, content: bytes) -> None:
             else:
                 handle.zero(len(piece), at)
         handle.flush()
+
+
+def fill(handle: Any, size: int) -> None:
+    """Write `size` bytes that are not zero."""
+    for at in range(0, size, 1 << 20):
+        handle.pwrite(bytes([at % 251 + 1]) * (1 << 20), at)

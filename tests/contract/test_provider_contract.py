@@ -11,6 +11,7 @@ from typing import Any
 import jsonschema
 import pytest
 from lab.tiny_guest import TinyGuest
+from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 
 from isthmus.control.errors import Conflict, InvalidInput, NotFound, Unavailable
 from isthmus.migration.machine import (
@@ -22,7 +23,6 @@ from isthmus.migration.machine import (
     PowerState,
 )
 from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Provider, SourceProvider
-from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 
 __all__ = ["clouds", "make_machine"]
 TRANSFER, DEPLOYMENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"

@@ -6,20 +6,21 @@ from typing import Any
 import nbd
 import pytest
 from lab.tiny_guest import TinyGuest
-
-from isthmus.control.errors import IsthmusError
-from isthmus.migration.machine import BootProbe, DestinationDisk, DiskMapping, Machine, NicMapping, ProbeType
 from tests.libvirt_fixtures import (
     BOOT_SECONDS,
     Clouds,
     Notes,
     clouds,
+    fill,
     leftovers,
     make_machine,
     nbd_client,
     read_all,
     write_all,
 )
+
+from isthmus.control.errors import IsthmusError
+from isthmus.migration.machine import BootProbe, DestinationDisk, DiskMapping, Machine, NicMapping, ProbeType
 
 __all__ = ["clouds", "make_machine"]
 TRANSFER, DEPLOYMENT = "bbbbbbbb-0000-0000-0000-000000000001", "bbbbbbbb-0000-0000-0000-000000000002"
@@ -58,15 +59,17 @@ def replica(clouds: Clouds, make_machine: Callable[..., Any]) -> Iterator[Callab
 
 
 @pytest.mark.parametrize(
-    ("name", "guest", "options", "environment"),
+    ("guest", "options", "environment"),
     [
-        ("bios", TinyGuest(disks=2), {"bus": "virtio"}, {"disk_bus": "scsi", "disk_format": "raw"}),
-        ("uefi", TinyGuest(format="raw"), {"bus": "scsi", "efi": True}, {"disk_bus": "virtio"}),
+        (TinyGuest(disks=2), {"bus": "virtio"}, {"disk_bus": "scsi", "disk_format": "raw"}),
+        (TinyGuest(format="raw"), {"bus": "scsi", "efi": True}, {"disk_bus": "virtio"}),
     ],
+    ids=["bios-virtio-to-scsi-raw", "uefi-scsi-to-virtio-qcow2"],
 )
 def test_a_machine_lives_on_at_the_destination(
-    clouds: Clouds, replica: Callable[..., Any], name: str, guest: TinyGuest, options: Any, environment: Any
+    clouds: Clouds, replica: Callable[..., Any], guest: TinyGuest, options: Any, environment: Any
 ) -> None:
+    name = "alive"
     disks = replica(name, guest, environment, **options)
     machine = clouds.source.get_machine(name)
     made = clouds.destination.create_machine(DEPLOYMENT, machine, environment, disks, nics_for(machine))
@@ -138,13 +141,12 @@ def test_a_pool_that_fills_up_is_an_error_for_the_writer_and_leaves_it_usable(
     try:
         with pytest.raises(IsthmusError, match="free"):
             cloud.validate_destination(TRANSFER, machine, {}, mappings, [])
-        with pytest.raises(IsthmusError, match="24|free"):
+        with pytest.raises(IsthmusError, match="free"):
             cloud.validate_destination(TRANSFER, machine, {"allow_overcommit": True}, mappings, [])
         disks = cloud.ensure_disks(TRANSFER, "full", {}, mappings)
         uri = cloud.open_writing(OWNER, disks)[0].uri
         with nbd_client(uri) as handle, pytest.raises(nbd.Error, match="No space"):
-            for at in range(0, 64 << 20, 1 << 20):
-                handle.pwrite(bytes([at % 251 + 1]) * (1 << 20), at)
+            fill(handle, 64 << 20)
         cloud.close_writing(OWNER)
         cloud.delete_disks(disks)
     finally:
