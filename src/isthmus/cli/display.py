@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol, TextIO
 
 from rich.console import Console
@@ -103,21 +104,16 @@ class LiveBars:
         """Draw the present state."""
         bars = self._bars or self._begin(title)
         for task in visible(tasks):
-            mark = MARKS.get(task.status, "·")
-            active = task.status in {"RUNNING", "CANCELLING"}
-            total, done = (None, 0) if active else (1, int(task.status != "SCHEDULED"))
-            self._row(task.id, description=f"{mark} {label(task, tasks)}", total=total, completed=done, note="")
             for event in unseen(task, self._events):
                 self._console.print(f"  {event}", markup=False, highlight=False)
-            for update in task.progress_updates:
-                name, _, rest = update.message.partition(":")
-                self._row(
-                    update.id,
-                    description=f"    {name}",
-                    total=update.total_steps,
-                    completed=update.current_step,
-                    note=rest.strip(),
-                )
+        rows = {row.key: row for row in rows_of(tasks)}
+        if list(rows) != list(self._rows):
+            # A bar belongs below its step, and new ones come up in the middle: draw all anew, in order.
+            for known in self._rows.values():
+                bars.remove_task(known)
+            self._rows = {key: bars.add_task(row.text, note=row.note) for key, row in rows.items()}
+        for key, row in rows.items():
+            bars.update(self._rows[key], description=row.text, total=row.total, completed=row.done, note=row.note)
         bars.refresh()
 
     def _begin(self, title: str) -> Progress:
@@ -132,13 +128,6 @@ class LiveBars:
         self._bars.start()
         return self._bars
 
-    def _row(self, key: str, *, description: str, total: int | None, completed: int, note: str) -> None:
-        if self._bars is None:
-            return
-        if key not in self._rows:
-            self._rows[key] = self._bars.add_task(description, total=total, note=note)
-        self._bars.update(self._rows[key], description=description, total=total, completed=completed, note=note)
-
     def say(self, text: str) -> None:
         """Print one line above the bars."""
         self._console.print(text, markup=False, highlight=False)
@@ -148,6 +137,33 @@ class LiveBars:
         if self._bars is not None:
             self._bars.stop()
             self._bars = None
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the live display: a step, or a thing that a step measures. `total` None is not known yet."""
+
+    key: str
+    text: str
+    total: int | None
+    done: int
+    note: str = ""
+
+
+def rows_of(tasks: Sequence[Task]) -> list[Row]:
+    """Return the lines of the live display in their order."""
+    rows: list[Row] = []
+    for task in visible(tasks):
+        active = task.status in {"RUNNING", "CANCELLING"}
+        begun = int(task.status != "SCHEDULED")
+        text = f"{MARKS.get(task.status, '·')} {label(task, tasks)}"
+        rows.append(Row(task.id, text, None if active else 1, 0 if active else begun))
+        for update in task.progress_updates:
+            name, _, note = update.message.partition(":")
+            completed = task.status == "COMPLETED" and update.total_steps is not None
+            done = update.total_steps if completed and update.total_steps else update.current_step
+            rows.append(Row(update.id, f"    {name}", update.total_steps, done, "" if completed else note.strip()))
+    return rows
 
 
 def visible(tasks: Sequence[Task]) -> list[Task]:

@@ -3,7 +3,7 @@ import io
 from rich.console import Console
 
 from isthmus.cli.answers import Event, ProgressUpdate, Task
-from isthmus.cli.display import LiveBars, PlainLines, Quiet, choose
+from isthmus.cli.display import LiveBars, PlainLines, Quiet, choose, rows_of
 
 
 def copying(done: int, status: str = "RUNNING") -> list[Task]:
@@ -71,3 +71,12 @@ def test_without_terminal_nothing_is_shown_unless_asked_for() -> None:
     assert isinstance(choose(None, io.StringIO()), Quiet)
     assert isinstance(choose(False, io.StringIO()), Quiet)
     assert isinstance(choose(True, io.StringIO()), PlainLines)
+
+
+def test_a_bar_stands_below_its_step_and_is_full_when_the_step_is_complete() -> None:
+    rows = rows_of(copying(10))
+    assert [row.text for row in rows] == ["✓ get instance info", "▸ replicate disks", "    disk vda"]
+    assert (rows[2].done, rows[2].total, rows[2].note) == (10, 100, "12 MiB/s, 40 s left")
+    assert rows[1].total is None
+    assert rows_of(copying(10, "COMPLETED"))[2].done == 100
+    assert rows_of(copying(10, "ERROR"))[2].done == 10
