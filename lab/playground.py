@@ -37,7 +37,8 @@ def playground(directory: Path) -> Iterator[Playground]:
     with contextlib.ExitStack() as stack:
         directory.mkdir(parents=True)
         stack.callback(shutil.rmtree, directory, ignore_errors=True)
-        clouds, files = [], []
+        clouds: list[LibvirtCloud] = []
+        files: list[Path] = []
         for name in ("east", "west"):
             clouds.append(stack.enter_context(LibvirtCloud(name, directory / name)))
             files.append(directory / f"{name}.json")
@@ -49,7 +50,7 @@ def playground(directory: Path) -> Iterator[Playground]:
             connection.defineXML(domain_xml(MACHINE, disks, guest.format)).create()
         finally:
             connection.close()
-        yield Playground(*clouds, *files)
+        yield Playground(clouds[0], clouds[1], files[0], files[1])
 
 
 def main() -> int:
