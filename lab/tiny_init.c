@@ -1,6 +1,6 @@
 /* The one program of the tiny guest: first process, record keeper and power button.
  *
- * It loads the modules in /modules.list order, mounts each data file system (partition 2 of the first disk, then the
+ * It loads the modules in /modules.list order, mounts each data file system (partition 2 of the boot disk, the
  * whole of every further disk) below /data, verifies the records there, says so on the console, and then appends the
  * same records to all of them, fsync after each, until the power button is pressed. Records are one sector, so a
  * power cut or a point-in-time copy leaves a record whole or absent. The file is a ring: it stays bounded.
@@ -105,23 +105,23 @@ static int try_mount(const char *device)
 	return files[disks] < 0 ? -1 : disks++;
 }
 
-/* Disks come up in their own time: wait for the first, then for as many as the kernel's command line says. */
+/* Disks come up in their own time and, on SCSI, in any order: take what there is until there are `wanted`. */
 static void mount_disks(int wanted)
 {
 	static const char *const families[] = {"vd", "sd"};
+	char taken[2][26] = {{0}};
 	mkdir("/data", 0755);
-	for (int attempt = 0; attempt < 300 && disks < wanted; attempt++, usleep(100000)) {
-		for (int family = 0; family < 2 && disks < wanted; family++) {
-			char device[32];
-			snprintf(device, sizeof device, "/dev/%sa2", families[family]);
-			if (!disks && try_mount(device) < 0)
-				continue;
-			for (char letter = 'a' + disks; letter < 'a' + wanted; letter++) {
-				snprintf(device, sizeof device, "/dev/%s%c", families[family], letter);
-				if (try_mount(device) < 0)
-					break;
+	for (int attempt = 0; attempt < 300 && disks < wanted; attempt++) {
+		for (int family = 0; family < 2; family++)
+			for (int letter = 0; letter < 26 && disks < wanted; letter++) {
+				char whole[32], second[32];
+				snprintf(whole, sizeof whole, "/dev/%s%c", families[family], 'a' + letter);
+				snprintf(second, sizeof second, "%s2", whole);
+				if (taken[family][letter] || access(whole, F_OK))
+					continue;
+				taken[family][letter] = try_mount(access(second, F_OK) ? whole : second) >= 0;
 			}
-		}
+		usleep(100000);
 	}
 }
 

@@ -1,5 +1,6 @@
 """Two real libvirt clouds for a run, and what tests of the provider share."""
 
+import contextlib
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -70,25 +71,24 @@ def clouds() -> Iterator[Clouds]:
 @pytest.fixture
 def make_machine(clouds: Clouds) -> Iterator[Callable[..., Any]]:
     """Return a function that defines a tiny guest in the east cloud; all of them are removed at the end."""
-    with closing(clouds.east.connect()) as connection:
-        made: list[tuple[Any, list[Path]]] = []
+    made: list[tuple[str, list[Path]]] = []
+    with contextlib.ExitStack() as stack:
 
         def make(name: str, guest: TinyGuest | None = None, **options: Any) -> Any:
             guest = guest or TinyGuest()
             disks = build_disks(clouds.east.pool_directory, guest, name=name)
+            connection = stack.enter_context(closing(clouds.east.connect()))
             connection.storagePoolLookupByName("default").refresh()
-            domain = connection.defineXML(domain_xml(name, disks, guest.format, **options))
-            made.append((domain, disks))
-            return domain
+            made.append((name, disks))
+            return connection.defineXML(domain_xml(name, disks, guest.format, **options))
 
-        try:
-            yield make
-        finally:
-            for domain, disks in made:
-                forget(domain)
-                for disk in disks:
-                    disk.unlink(missing_ok=True)
-            assert leftovers(clouds.east) == []
+        yield make
+    with closing(clouds.east.connect()) as connection:
+        for name, disks in made:
+            forget(connection.lookupByName(name))
+            for disk in disks:
+                disk.unlink()
+    assert leftovers(clouds.east) == []
 
 
 def forget(domain: Any) -> None:

@@ -100,12 +100,14 @@ def test_a_stopped_machine_is_read_without_running_and_is_as_before(
     assert clouds.source.get_machine("stopped").power_state is PowerState.PAUSED
     clouds.source.close_reading(TRANSFER, "stopped", keep="p1")
     assert domain.isActive() == 0
-    assert domain.XMLDesc() == definition
+    # libvirt keeps an empty element where our mark was
+    assert domain.XMLDesc().replace("  <metadata/>\n", "") == definition
     copy.check_image("vda", clouds.east.pool_directory / "stopped-0.qcow2", tmp_path / "vda")
     second = open_reading(clouds, "stopped", "p2", "p1")
     assert changed_extents(second.disks[0].uri, str(second.disks[0].dirty_context)) == []
     clouds.source.close_reading(TRANSFER, "stopped", keep=None)
-    assert domain.XMLDesc() == definition
+    # libvirt keeps an empty element where our mark was
+    assert domain.XMLDesc().replace("  <metadata/>\n", "") == definition
 
 
 def test_a_machine_that_somebody_resumes_while_it_is_read_stays_on(clouds: Clouds, make_machine: MachineMaker) -> None:

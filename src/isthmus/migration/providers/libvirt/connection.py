@@ -102,6 +102,9 @@ class Hypervisor:
     @property
     def connection(self) -> Any:
         """The open `virConnect`; raises Unavailable or NotAuthenticated within some seconds."""
+        if self._connection is not None and not self._connection.isAlive():
+            self._connection.close()  # libvirtd went away, and may be back
+            self._connection = None
         if self._connection is None:
             self._connection = self._open()
         return self._connection
