@@ -9,11 +9,12 @@ from isthmus.cli.watching import follow_execution, reason_of
 
 
 def steps_text(tasks: list[Task]) -> str:
-    """Return one line for each step, with the reason of a failure."""
+    """Return one line for each step, below it the reason of a failure."""
     lines = []
     for task in sorted(tasks, key=lambda task: task.index):
-        reason = f": {reason_of(task)}" if task.status == "ERROR" else ""
-        lines.append(f"{task.status:<12} {task.task_type} ({task.instance}){reason}")
+        lines.append(f"{task.status:<12} {task.task_type} ({task.instance})")
+        if task.status == "ERROR":
+            lines += [f"  {line}" for line in reason_of(task).splitlines()]
     return "\n".join(lines)
 
 

@@ -66,25 +66,29 @@ def follow(fetch: Callable[[], Work], display: Display, *, sleep: Callable[[floa
 def follow_execution(api: MigrationApi, transfer_id: str, execution_id: str, display: Display) -> Execution:
     """Follow a transfer's execution; StepFailed says why if it did not complete."""
     work = follow(lambda: work_of(api.execution(transfer_id, execution_id)), display)
-    require_completed(work, f"execution {execution_id} of transfer {transfer_id}")
+    look = f"isthmus execution show {transfer_id} {execution_id}"
+    require_completed(work, f"execution {execution_id} of transfer {transfer_id}", look)
     return api.execution(transfer_id, execution_id)
 
 
 def follow_deployment(api: MigrationApi, deployment_id: str, display: Display) -> Deployment:
     """Follow a deployment; StepFailed says why if it did not complete."""
     work = follow(lambda: work_of(api.deployment(deployment_id)), display)
-    require_completed(work, f"deployment {deployment_id}")
+    require_completed(work, f"deployment {deployment_id}", f"isthmus deployment show {deployment_id}")
     return api.deployment(deployment_id)
 
 
-def require_completed(work: Work, name: str) -> None:
-    """Raise StepFailed with the failed steps' reasons unless the work completed."""
+def require_completed(work: Work, name: str, look: str) -> None:
+    """Raise StepFailed with the failed steps' reasons unless the work completed. `look`: the command that tells more."""
     if work.status == COMPLETED:
         return
     reasons = [
-        f"{step_name(task)} of {task.instance}: {reason_of(task)}" for task in work.tasks if task.status == "ERROR"
+        f"{step_name(task)} of {task.instance}: {reason_of(task).splitlines()[0]}"
+        for task in work.tasks
+        if task.status == "ERROR"
     ]
-    raise StepFailed(f"{name} ended {work.status}" + (": " + "; ".join(reasons) if reasons else ""))
+    told = ": " + "; ".join(reasons) if reasons else ""
+    raise StepFailed(f"{name} ended {work.status}{told} (`{look}` tells more)")
 
 
 def step_name(task: Task) -> str:
@@ -93,8 +97,7 @@ def step_name(task: Task) -> str:
 
 
 def reason_of(task: Task) -> str:
-    """Return why a step failed, on one line."""
-    if task.exception_details:
-        return " ".join(task.exception_details.split())
+    """Return why a step failed; the first line is the reason, others (a console's last lines) may follow."""
     errors = [event.message for event in task.events if event.level == "ERROR"]
-    return " ".join(errors[-1].split()) if errors else "no reason was recorded"
+    reason = (task.exception_details or "").strip() or (errors[-1].strip() if errors else "")
+    return reason or "no reason was recorded"
