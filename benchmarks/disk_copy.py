@@ -2,8 +2,8 @@
 
 Every contender ends with the target's data on the disk (nbdcopy --flush, and an fsync of the target file afterwards
 for all). Isthmus and nbdcopy read and write through qemu-nbd servers of the same kind, started for each run; Isthmus
-hashes every chunk, reads it back and compares as well. qemu-img convert needs no servers. The page cache is dropped
-before every run, the order rotates, and medians of all rounds count. CPU seconds include the servers.
+hashes every chunk, reads it back and compares as well. qemu-img convert needs no servers. The source is dropped from
+the page cache before every run, the order rotates, and medians of all rounds count. CPU seconds include the servers.
 """
 
 import argparse
@@ -174,9 +174,7 @@ def contend(name: str, source: str, target: str, size: int) -> tuple[float, floa
     for old in (path, WORK / "state"):
         old.unlink(missing_ok=True)
     run("qemu-img", "create", "-q", "-f", target, path, size)
-    # This file system alone: sync(2) would wait for every other one on the machine too.
-    run("sync", "--file-system", WORK)
-    Path("/proc/sys/vm/drop_caches").write_text("3")
+    forget(WORK / f"source.{source}")
     if name == "qemu-img convert":
         words = ["qemu-img", "convert", "-n", "--target-is-zero", "-W", "-m", "8", "-t", "writeback", "-f", source]
         seconds, cpu = timed([*words, "-O", target, str(WORK / f"source.{source}"), str(path)])
@@ -193,6 +191,13 @@ def contend(name: str, source: str, target: str, size: int) -> tuple[float, floa
         seconds, cpu = timed(command)
         seconds += sync(path)
     return seconds, cpu + sum(servers)
+
+
+def forget(path: Path) -> None:
+    """Drop a file from the page cache; /proc/sys/vm/drop_caches would wait for every file system on the machine."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def sync(path: Path) -> float:

@@ -256,14 +256,13 @@ def _next_sender(listener: socket.socket, tls: ssl.SSLContext, report: Report) -
 
 def _receive_disk(connection: ssl.SSLSocket, destination: Side, disk_id: str, connections: int, report: Report) -> bool:
     """Whether the sender has finished; False if it was lost."""
-    wheel = Wheel()
+    wheel = Wheel(report.check)
     export = Export(wheel, destination, disk_id=disk_id, role="destination")
     try:
         export.open(connections, writes=True)
         receiver = _Receiver(wheel, connection, NbdTarget(export), export.size)
         try:
             while True:
-                report.check()
                 wheel.turn(_TURN_SECONDS)
         except WireLost:
             # The sender closes first, also after its goodbye, so that our answer is never lost with the connection.

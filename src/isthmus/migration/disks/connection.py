@@ -49,9 +49,10 @@ class Turned(Protocol):
 
 
 class Wheel:
-    """Turns all connections of one disk's copy; one thread."""
+    """Turns all connections of one disk's copy; one thread. `check` is called in each turn and may raise."""
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, check: Callable[[], None], clock: Callable[[], float] = time.monotonic) -> None:
+        self._check = check
         self._clock = clock
         self._completed: deque[Callable[[], None]] = deque()
         self._moved_at = clock()
@@ -66,6 +67,7 @@ class Wheel:
 
         Raises Unavailable when requests have been out for STALL_SECONDS and nothing at all came back.
         """
+        self._check()
         if not self._completed:
             self._poll(seconds)
         if self._completed:

@@ -69,8 +69,7 @@ def copy_disks(
 
 def copy_disk(job: CopyJob, limiter: Limiter, connections: int, report: Report) -> CopyReport:
     """Copy one disk in this thread."""
-    report.check()
-    wheel = Wheel()
+    wheel = Wheel(report.check)
     with ExitStack() as stack:
         contexts = [ALLOCATION, *([job.dirty_context] if job.dirty_context else [])]
         source = Export(wheel, job.source, disk_id=job.disk_id, role="source", contexts=contexts)

@@ -90,7 +90,11 @@ class StateFile:
                 replaced = descriptor is not None
                 descriptor = _created(path, size, mark, blank=blank and not replaced, replaced=descriptor)
                 header = (1, blank and not replaced, mark)
-            return cls._resumed(descriptor, size, header, mark)
+            try:
+                return cls._resumed(descriptor, size, header, mark)
+            except OSError:
+                os.close(descriptor)
+                raise
         except OSError as error:
             raise StepFailed(f"state file {path} cannot be used: {error.strerror}; check the worker's disk") from error
 

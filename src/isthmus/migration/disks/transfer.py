@@ -309,5 +309,4 @@ class Transfer:
         now = time.monotonic()
         if now - self._reported_at >= _REPORT_SECONDS:
             self._reported_at = now
-            self._report.check()
             self._report.progress(self._meter.progress())
