@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -33,7 +33,7 @@ namespaces = []
 cgroup_controllers = []
 """
 _LIBVIRTD_CONF = """unix_sock_group = "root"
-auth_unix_rw = "none"
+auth_unix_rw = "{}"
 auth_unix_ro = "none"
 log_outputs = "3:stderr"
 """
@@ -46,15 +46,33 @@ def _say_nothing(_context: object, _error: object) -> None:
     """Keep libvirt from printing errors that we handle."""
 
 
+def _answer(questions: list[list[Any]], user: tuple[str, str]) -> int:
+    """Give libvirt the name and password that it asks for."""
+    for question in questions:
+        question[4] = user[0] if question[0] == libvirt.VIR_CRED_AUTHNAME else user[1]
+    return 0
+
+
 class LibvirtCloud:
     """One cloud: `uri` for libvirt, pool `default` in `pool_directory`, network `default` with DHCP.
 
     `directory` is made if it is not there and keeps the state (definitions, volumes) over stop and start; its path
     must be short enough for unix sockets (the whole socket path stays under 100 characters).
+    With `users` (name to password) libvirtd asks for them by SASL; `qemu_settings` are further lines of qemu.conf.
     """
 
-    def __init__(self, name: str, directory: Path, *, networks: Sequence[str] = ("default",)) -> None:
+    def __init__(
+        self,
+        name: str,
+        directory: Path,
+        *,
+        networks: Sequence[str] = ("default",),
+        users: Mapping[str, str] | None = None,
+        qemu_settings: str = "",
+    ) -> None:
         self.name = name
+        self.users = dict(users or {})
+        self.qemu_settings = qemu_settings
         self.directory = directory
         self.networks = tuple(networks)
         self.pool_directory = directory / "pool"
@@ -117,7 +135,8 @@ class LibvirtCloud:
     def connect(self) -> Any:
         """Return an open libvirt connection; the caller closes it."""
         libvirt.registerErrorHandler(_say_nothing, None)
-        return libvirt.open(self.uri)
+        user = next(iter(self.users.items()), ("", ""))
+        return libvirt.openAuth(self.uri, [[libvirt.VIR_CRED_AUTHNAME, libvirt.VIR_CRED_PASSPHRASE], _answer, user], 0)
 
     def processes(self) -> Iterator[tuple[int, str]]:
         """Yield (host pid, command line) of each process in the cloud."""
@@ -171,8 +190,14 @@ class LibvirtCloud:
         self.pool_directory.mkdir(exist_ok=True)
         self.nbd_directory.mkdir(exist_ok=True)
         etc = self.directory / "etc"
-        (etc / "qemu.conf").write_text(_QEMU_CONF, encoding="ascii")
-        (etc / "libvirtd.conf").write_text(_LIBVIRTD_CONF, encoding="ascii")
+        (etc / "qemu.conf").write_text(_QEMU_CONF + self.qemu_settings, encoding="ascii")
+        authentication = "sasl" if self.users else "none"
+        (etc / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(authentication), encoding="ascii")
+        sasl = "mech_list: scram-sha-256\nsasldb_path: /etc/libvirt/passwd.db\n"
+        (self.directory / "sasl" / "libvirt.conf").write_text(sasl, encoding="ascii")
+        for name, password in self.users.items():
+            enter = ["saslpasswd2", "-p", "-c", "-a", "libvirt", "-f", str(etc / "passwd.db"), name]
+            subprocess.run(enter, input=password, text=True, check=True, capture_output=True)
         (etc / "virtlogd.conf").write_text('log_outputs = "3:stderr"\n', encoding="ascii")
         self.socket.unlink(missing_ok=True)
 

@@ -22,8 +22,9 @@ BOUND = {
     "log": "/var/log/libvirt",
     "cache": "/var/cache/libvirt",
     "lock": "/run/lock",
+    "sasl": "/etc/sasl2",
 }
-"""Directory of the cloud -> place of which each cloud sees its own: libvirt's, and the locks of consoles."""
+"""Directory of the cloud -> place of which each cloud sees its own: libvirt's, consoles' locks, SASL's."""
 
 
 def mount_private_places(directory: Path) -> None:

@@ -13,7 +13,7 @@ from isthmus.control.errors import InvalidInput, NotSupported
 from isthmus.migration.machine import DeployedMachine, DestinationDisk, Firmware, Machine, NicMapping
 from isthmus.migration.providers.contract import Environment
 from isthmus.migration.providers.libvirt import names, volumes
-from isthmus.migration.providers.libvirt.acceleration import virt_type
+from isthmus.migration.providers.libvirt.acceleration import trial_name, virt_type
 from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.documents import parse, text_of
 from isthmus.migration.providers.libvirt.faults import is_gone, translated
@@ -66,6 +66,9 @@ def create_machine(
         domain = _by_uuid(hypervisor, identity)
         if domain is None:
             name = _free_name(hypervisor, machine.name + environment.get("name_suffix", ""), deployment_id)
+            pool = next((disk.storage for disk in disks), None)
+            kind = virt_type(hypervisor, environment, pool, trial_name(deployment_id, machine.name))
+            environment = {**environment, "virt_type": kind}
             root = machine_xml(
                 hypervisor, name, deployment_id, machine=machine, environment=environment, disks=disks, nics=nics
             )
@@ -129,8 +132,8 @@ def machine_xml(
     disks: Sequence[DestinationDisk],
     nics: Sequence[NicMapping],
 ) -> ET.Element:
-    """Return the definition of the deployed machine."""
-    kind = virt_type(environment)
+    """Return the definition of the deployed machine; the environment's `virt_type` is decided by now."""
+    kind = environment["virt_type"]
     root = ET.Element("domain", type=kind)
     ET.SubElement(root, "name").text = name
     ET.SubElement(root, "uuid").text = names.machine_uuid(deployment_id, machine.name)
@@ -185,11 +188,9 @@ def _add_disks(hypervisor: Hypervisor, devices: ET.Element, bus: str, disks: Seq
     if bus == "scsi":
         ET.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
     for index, disk in enumerate(disks):
-        volume = volumes.get_volume(hypervisor, disk.volume_id)
-        block = volume.info()[0] == libvirt.VIR_STORAGE_VOL_BLOCK
-        element = ET.SubElement(devices, "disk", type="block" if block else "file", device="disk")
+        element = ET.SubElement(devices, "disk", device="disk")
+        volumes.set_source(element, volumes.get_volume(hypervisor, disk.volume_id))
         ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap")
-        ET.SubElement(element, "source", {"dev" if block else "file": volume.path()})
         ET.SubElement(element, "target", dev=_PREFIX[bus] + names.drive_letters(index), bus=bus)
         ET.SubElement(element, "boot", order=str(index + 1))
 

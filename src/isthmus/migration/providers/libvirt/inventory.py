@@ -14,7 +14,7 @@ from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.documents import parse, required
 from isthmus.migration.providers.libvirt.faults import is_gone, translate, translated
 
-WRITER_PREFIX = "isthmus-writer-"
+HELPER_PREFIXES = ("isthmus-writer-", "isthmus-trial-")
 _BITMAP_FORMATS = frozenset({"qcow2"})
 _POWER = {
     libvirt.VIR_DOMAIN_RUNNING: PowerState.RUNNING,
@@ -153,7 +153,7 @@ def list_machines(hypervisor: Hypervisor, name_pattern: str | None) -> Sequence[
         domains = hypervisor.connection.listAllDomains()
     for domain in domains:
         name = domain.name()
-        if name.startswith(WRITER_PREFIX) or not wanted.search(name):
+        if name.startswith(HELPER_PREFIXES) or not wanted.search(name):
             continue
         try:
             machines.append(Machine(**summary(domain, domain_tree(domain))))

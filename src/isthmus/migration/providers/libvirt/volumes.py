@@ -192,6 +192,13 @@ def delete_volume(hypervisor: Hypervisor, volume_id: str, wait_seconds: float = 
             time.sleep(0.5)
 
 
+def set_source(disk: ET.Element, volume: Any) -> None:
+    """Make a volume the source of a domain's <disk>, which differs for files and block devices."""
+    block = volume.info()[0] == libvirt.VIR_STORAGE_VOL_BLOCK
+    disk.set("type", "block" if block else "file")
+    ET.SubElement(disk, "source", {"dev" if block else "file": volume.path()})
+
+
 def path_of(hypervisor: Hypervisor, disk: DestinationDisk) -> str:
     """Return the volume's path on the hypervisor."""
     return str(get_volume(hypervisor, disk.volume_id).path())

@@ -45,7 +45,7 @@ def open_writing(hypervisor: Hypervisor, owner: str, disks: Sequence[Destination
         _refuse_shared(hypervisor, owner, set(paths.values()))
         endpoints.forget_socket(hypervisor, owner)
         domain = hypervisor.connection.createXML(
-            text_of(_helper(hypervisor, owner, disks, paths)), libvirt.VIR_DOMAIN_START_PAUSED
+            text_of(_helper(hypervisor, owner, disks)), libvirt.VIR_DOMAIN_START_PAUSED
         )
         endpoint = _listen(hypervisor, domain, owner)
         _export(domain, disks)
@@ -134,7 +134,7 @@ def _refuse_shared(hypervisor: Hypervisor, owner: str, paths: set[str]) -> None:
             )
 
 
-def _helper(hypervisor: Hypervisor, owner: str, disks: Sequence[DestinationDisk], paths: dict[str, str]) -> ET.Element:
+def _helper(hypervisor: Hypervisor, owner: str, disks: Sequence[DestinationDisk]) -> ET.Element:
     root = ET.Element("domain", type=_any_type(hypervisor))
     ET.SubElement(root, "name").text = names.writer(owner)
     ET.SubElement(root, "title").text = f"Isthmus writes the disks of {owner}"
@@ -148,12 +148,11 @@ def _helper(hypervisor: Hypervisor, owner: str, disks: Sequence[DestinationDisk]
     ET.SubElement(ET.SubElement(devices, "video"), "model", type="none")
     override = ET.Element(f"{{{QEMU_NAMESPACE}}}override")
     for index, disk in enumerate(disks):
-        element = ET.SubElement(devices, "disk", type=_source_kind(hypervisor, disk), device="disk")
+        element = ET.SubElement(devices, "disk", device="disk")
+        volumes.set_source(element, volumes.get_volume(hypervisor, disk.volume_id))
         ET.SubElement(
             element, "driver", name="qemu", type=disk.format, cache="writeback", discard="unmap", detect_zeroes="off"
         )
-        source = "dev" if element.get("type") == "block" else "file"
-        ET.SubElement(element, "source", {source: paths[disk.disk_id]})
         ET.SubElement(element, "target", dev=f"sd{names.drive_letters(index)}", bus="scsi")
         ET.SubElement(element, "alias", name=_alias(index))
         # The device that never runs must let the NBD export write beside it.
@@ -168,11 +167,6 @@ def _any_type(hypervisor: Hypervisor) -> str:
     """Return an accelerator that the hypervisor offers: nothing runs, so any will do, emulation first."""
     offered = [item.get("type") for item in parse(hypervisor.connection.getCapabilities()).findall("guest/arch/domain")]
     return "qemu" if "qemu" in offered else "kvm"
-
-
-def _source_kind(hypervisor: Hypervisor, disk: DestinationDisk) -> str:
-    kind = volumes.get_volume(hypervisor, disk.volume_id).info()[0]
-    return "block" if kind == libvirt.VIR_STORAGE_VOL_BLOCK else "file"
 
 
 def _alias(index: int) -> str:
