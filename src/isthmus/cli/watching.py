@@ -79,7 +79,7 @@ def follow_deployment(api: MigrationApi, deployment_id: str, display: Display) -
 
 
 def require_completed(work: Work, name: str, look: str) -> None:
-    """Raise StepFailed with the failed steps' reasons unless the work completed. `look`: the command that tells more."""
+    """Raise StepFailed with the failed steps' reasons unless the work completed; `look` is where more is told."""
     if work.status == COMPLETED:
         return
     reasons = [
