@@ -46,6 +46,10 @@ class Enclosure:
         os.mkdir(self._root)
         os.mkdir(self._tools)
         self._disks = [NbdFile(place, uri, index) for index, uri in enumerate(uris)]
+        # The guest's file systems are mounted where no nbdfuse lives. A killed nbdfuse that is the last of a mount
+        # namespace unmounts what is in it before it closes /dev/fuse, and would wait for itself for ever: with it
+        # every sync(2) of the machine. From here on its end cuts the connection, and the unmounting gets an error.
+        kernel.leave_mount_namespace()
         self._loops: dict[str, loops.Loop] = {}
         self._ranges: dict[str, Partition] = {}
         self._mounted: list[str] = []

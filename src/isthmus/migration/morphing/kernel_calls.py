@@ -25,6 +25,8 @@ MS_BIND = 4096
 MS_REC = 16384
 MS_PRIVATE = 1 << 18
 
+_CLONE_NEWNS = 0x00020000
+
 _PR_CAPBSET_DROP = 24
 _PR_SET_NO_NEW_PRIVS = 38
 _PR_CAP_AMBIENT = 47
@@ -78,6 +80,11 @@ def open_in_root(root: int, path: str, flags: int, mode: int = 0) -> int:
             if error.errno != errno.EAGAIN:
                 raise
     raise OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), path)
+
+
+def leave_mount_namespace() -> None:
+    """Move this process into a mount namespace of its own, with copies of all that is mounted now."""
+    _checked(_libc.unshare(_CLONE_NEWNS), "unshare the mount namespace")
 
 
 def mount(source: str, target: str, kind: str, flags: int, options: str = "") -> None:

@@ -43,9 +43,10 @@ class NbdFile:
             raise StepFailed(f"{self._subject} could not be flushed: {error.strerror}; run the step again") from error
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving. The server's own mount is in another namespace than ours: it removes that one itself."""
         if self._server.poll() is None:
             kernel.unmount(str(self._mount_point))
+            self._server.terminate()
         self._server.wait(timeout=_CLOSE_SECONDS)
 
     def _wait_until_served(self) -> None:
