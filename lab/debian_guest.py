@@ -36,6 +36,7 @@ PACKAGES = (
     "kmod",
     "e2fsprogs",
     "open-vm-tools",
+    "acpid",
 )
 SUITE = "bookworm"
 DISK_BYTES = 2 << 30
