@@ -86,7 +86,11 @@ DESTINATION: dict[str, Any] = {
             "default": False,
             "description": "ask the pool for the bytes in use at the source only, not for the disks' whole size",
         },
-        "set_dhcp": {"type": "boolean", "default": True, "description": "let the guest ask for its addresses"},
+        "set_dhcp": {"type": "boolean", "default": False, "description": "let the guest ask for its addresses"},
+        "morphing_way_in": {
+            "enum": ["appliance", "worker-kernel"],
+            "description": "how the guest's files are reached; the worker's own way by default",
+        },
         "name_suffix": {"type": "string", "pattern": "^[A-Za-z0-9_.-]*$", "default": ""},
         "boot_probe": {
             "type": "object",
