@@ -192,7 +192,7 @@ def test_a_guests_program_sees_nothing_of_the_host(directory: Path) -> None:
         mknod /tmp/node b 7 0 && exit 13
         mount -t tmpfs none /tmp && exit 14
         mkdir -p /tmp/jail; chroot /tmp/jail /bin/sh 2>/dev/null && exit 15
-        [ -e /proc/1/root/var/lib/dpkg/arch ] || exit 16
+        ls /proc/1/root/ 2>/dev/null && exit 16
         exit 0
     """
     disk = synthetic_guest.make(directory, lambda tree: (tree / "bin/wc").symlink_to("busybox"))

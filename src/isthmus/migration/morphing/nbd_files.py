@@ -25,7 +25,7 @@ class NbdFile:
         self._mount_point = place / f"disk{index}"
         self._mount_point.mkdir()
         self.path = str(self._mount_point / "disk")
-        self._subject = f"disk {index}"
+        self._subject = f"disk {index + 1}"
         self._server = subprocess.Popen(
             ["nbdfuse", self.path, uri],
             stdin=subprocess.DEVNULL,
