@@ -79,6 +79,12 @@ _WORKER: list[Any] = [
         ],
         help="How a guest's file systems are reached for OS morphing.",
     ),
+    cfg.BoolOpt(
+        "allow_local_hypervisors",
+        default=False,
+        help="Let endpoints lead to this worker's own machine (qemu:///system, unix sockets, its own addresses). "
+        "Whoever may make endpoints then rules that hypervisor: only where the machine and all users are of one owner.",
+    ),
     cfg.IntOpt("bandwidth_limit", default=0, min=0, help="Bytes per second for all copies together; 0 is no limit."),
     cfg.IntOpt("nbd_connections", default=4, min=1, max=16, help="NBD connections for each side of one disk."),
 ]

@@ -129,6 +129,11 @@ class Provider(ABC):
         """Give back connections. Calling it twice is fine."""
 
     @classmethod
+    def is_local(cls, connection: Mapping[str, Any]) -> bool:  # noqa: ARG003 - for providers that can be local
+        """Tell whether the connection leads to the worker's own machine, which its operator must have allowed."""
+        return False
+
+    @classmethod
     @abstractmethod
     def connection_schema(cls) -> dict[str, Any]:
         """Return the JSON schema (draft 7) of the connection details."""

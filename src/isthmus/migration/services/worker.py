@@ -28,7 +28,7 @@ def run(conf: ConfigOpts) -> None:
     def resolve(trust_id: str | None, reference: str) -> Mapping[str, Any]:
         return secrets.fetch(identity.trust_session(conf, trust_id), reference)
 
-    serve(conf, Clouds(provider_class, resolve))
+    serve(conf, Clouds(provider_class, resolve, allow_local=conf.worker.allow_local_hypervisors))
     leave()
 
 

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from jsonschema import Draft7Validator, ValidationError
 
-from isthmus.control.errors import InvalidInput, NotSupported
+from isthmus.control.errors import InvalidInput, NotAllowed, NotSupported
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.planning.work import EndpointRef
 from isthmus.migration.providers.contract import DestinationProvider, Provider, SourceProvider
@@ -29,15 +29,21 @@ class WorkerSettings:
 
 
 class Clouds:
-    """Opens providers. `find` gives a platform's provider class, `resolve` a secret's content for a trust."""
+    """Opens providers. `find` gives a platform's provider class, `resolve` a secret's content for a trust.
+
+    Connections to the worker's own machine are refused unless `allow_local`: they are its operator's, not a tenant's.
+    """
 
     def __init__(
         self,
         find: Callable[[str], type[Provider]],
         resolve: Callable[[str | None, str], Mapping[str, Any]],
+        *,
+        allow_local: bool = False,
     ) -> None:
         self._find = find
         self._resolve = resolve
+        self._allow_local = allow_local
 
     def source(self, endpoint: EndpointRef, trust_id: str | None) -> SourceProvider:
         """Return a connected-on-demand source; close it (`with`). Raises as `any` does."""
@@ -50,8 +56,8 @@ class Clouds:
     def any(self, endpoint: EndpointRef, trust_id: str | None) -> Provider:
         """Return the endpoint's provider.
 
-        Raises `InvalidInput` for an unknown platform or connection details that do not fit its schema, and what
-        resolving the secret raises.
+        Raises `InvalidInput` for an unknown platform or connection details that do not fit its schema, `NotAllowed`
+        for a connection to the worker's own machine, and what resolving the secret raises.
         """
         return self._open(endpoint, trust_id, Provider)  # type: ignore[type-abstract]
 
@@ -63,6 +69,11 @@ class Clouds:
         reference = endpoint.connection_info.get("secret_ref")
         connection = self._resolve(trust_id, str(reference)) if reference else dict(endpoint.connection_info)
         check_connection(endpoint, kind, connection)
+        if not self._allow_local and kind.is_local(connection):
+            raise NotAllowed(
+                f"endpoint {endpoint.id} leads to the worker's own machine, which is not for its users; give the "
+                "address of another one, or have the operator set allow_local_hypervisors in [worker]"
+            )
         return kind(connection)
 
 

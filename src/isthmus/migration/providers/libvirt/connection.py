@@ -6,6 +6,7 @@ transport and its `command` and `netcat` parameters would run a program of the t
 
 import re
 import shutil
+import socket
 import tempfile
 import threading
 from collections.abc import Mapping
@@ -67,6 +68,34 @@ def checked_uri(uri: str) -> str:
     if parts.password is not None:
         raise InvalidInput("the hypervisor URI must not hold a password; give it as `password`")
     return uri
+
+
+def leads_here(uri: str) -> bool:
+    """Tell whether a URI leads to this machine's own libvirtd: by a unix socket, or by one of its own addresses.
+
+    Without a host all of libvirt's transports stay on the machine, and `unix` does so with one too.
+    """
+    parts = urlsplit(uri)
+    return parts.scheme.endswith("+unix") or not parts.hostname or _is_own(parts.hostname)
+
+
+def _is_own(host: str) -> bool:
+    """Tell whether a host's name or address, in any way of writing (`127.1`), is one of this machine's."""
+    try:
+        found = socket.getaddrinfo(host, 0, type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):
+        return False  # nobody can connect to it either
+    return any(_can_be_bound(family, address) for family, _, _, _, address in found)
+
+
+def _can_be_bound(family: int, address: Any) -> bool:
+    """Only a machine's own addresses can be bound there."""
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as probe:
+            probe.bind(address)
+    except OSError:
+        return False
+    return True
 
 
 class Hypervisor:

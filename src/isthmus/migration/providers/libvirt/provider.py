@@ -36,7 +36,7 @@ from isthmus.migration.providers.libvirt import (
     volumes,
     writing,
 )
-from isthmus.migration.providers.libvirt.connection import Hypervisor
+from isthmus.migration.providers.libvirt.connection import Hypervisor, leads_here
 from isthmus.migration.providers.libvirt.faults import translated
 from isthmus.migration.reporting import Report
 
@@ -82,6 +82,11 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
         """Return the schema of the destination environment."""
         return schemas.DESTINATION
 
+    @classmethod
+    def is_local(cls, connection: Mapping[str, Any]) -> bool:
+        """Tell whether the URI leads to a hypervisor of this machine."""
+        return leads_here(str(connection["uri"]))
+
     def validate_connection(self) -> None:
         """Connect and ask for the version."""
         with translated(f"hypervisor {self._hypervisor.label}"):
@@ -108,10 +113,17 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
         return options.source_options()
 
     def validate_source(self, instance: str, environment: Environment) -> Machine:  # noqa: ARG002 - the contract's
-        """Return the machine if its disks can be read."""
+        """Return the machine if its disks can be read, and are its own."""
         machine = self.get_machine(instance)
         if not machine.disks:
             raise InvalidInput(f"machine {machine.name} has no disk to move; choose another")
+        shared = [disk.id for disk in machine.disks if disk.shareable]
+        if shared:
+            raise InvalidInput(
+                f"machine {machine.name} shares {'disk' if len(shared) == 1 else 'disks'} {', '.join(shared)} with "
+                "other machines, so a copy of what this one sees would not be whole; detach it, or end the sharing "
+                "(<shareable/> in its XML), and execute the transfer again"
+            )
         return machine
 
     def open_reading(
@@ -182,6 +194,10 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
     ) -> Sequence[DestinationDisk]:
         """Copy volumes."""
         return copying.clone_disks(self._hypervisor, deployment_id, instance, disks, report)
+
+    def delete_clones(self, deployment_id: str, instance: str, disks: Sequence[DestinationDisk]) -> None:
+        """Delete the volumes that a deployment's clones have."""
+        copying.delete_clones(self._hypervisor, deployment_id, instance, disks)
 
     def create_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
         """Keep copies of volumes."""
