@@ -13,7 +13,7 @@ import pytest
 from lab.tiny_guest import TinyGuest
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 
-from isthmus.control.errors import Conflict, InvalidInput, NotFound, Unavailable
+from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, NotFound, Unavailable
 from isthmus.migration.machine import (
     BootProbe,
     DestinationDisk,
@@ -226,7 +226,10 @@ def test_clones_and_kept_content(subject: Subject, replica: list[DestinationDisk
         assert read_all(cloud.open_writing(OWNER, clones)[0].uri).startswith(WRITTEN)
         cloud.close_writing(OWNER)
     finally:
-        cloud.delete_disks(clones)
+        cloud.delete_clones(DEPLOYMENT, subject.instance, replica)
+    cloud.delete_clones(DEPLOYMENT, subject.instance, replica)
+    with pytest.raises(IsthmusError):
+        cloud.open_writing(OWNER, clones)
     cloud.create_snapshots(DEPLOYMENT, replica)
     cloud.create_snapshots(DEPLOYMENT, replica)
     write_all(cloud.open_writing(OWNER, replica)[0].uri, WRITTEN[::-1])

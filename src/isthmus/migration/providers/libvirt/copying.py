@@ -31,6 +31,15 @@ def clone_disks(
     return clones
 
 
+def delete_clones(hypervisor: Hypervisor, deployment_id: str, instance: str, disks: Sequence[DestinationDisk]) -> None:
+    """Delete the deployment's clones by their names, complete or not (see the contract)."""
+    for disk in disks:
+        clone = f"{disk.storage}/{names.volume(deployment_id, instance, disk.disk_id, disk.format)}"
+        with translated(f"volume {clone} (deleting it)"):
+            for volume_id in (clone, clone + volumes.COMPLETE):
+                volumes.delete_volume(hypervisor, volume_id)
+
+
 def create_snapshots(hypervisor: Hypervisor, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
     """Keep the content aside as a copy. A copy works for every pool and format; libvirt's snapshots do not."""
     for disk in disks:

@@ -73,6 +73,9 @@ def create_machine(
                 hypervisor, name, deployment_id, machine=machine, environment=environment, disks=disks, nics=nics
             )
             domain = hypervisor.connection.defineXML(text_of(root))
+        # From here on its volumes are its own: no copy of them is ever begun or resumed again.
+        for disk in disks:
+            volumes.delete_volume(hypervisor, disk.volume_id + volumes.COMPLETE)
         return DeployedMachine(id=identity, name=domain.name(), details={"hypervisor": hypervisor.label})
 
 

@@ -6,6 +6,7 @@ is made when the copy has ended: libvirt can not rename volumes, and a copy whos
 
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -64,18 +65,22 @@ def get_volume(hypervisor: Hypervisor, volume_id: str) -> Any:
 def ensure_disks(
     hypervisor: Hypervisor, transfer_id: str, instance: str, environment: Environment, disks: Sequence[DiskMapping]
 ) -> Sequence[DestinationDisk]:
-    """Make the replica's volumes (see the contract)."""
-    made = []
-    for mapping in disks:
-        with translated(f"disk {mapping.disk.id} in storage pool {mapping.destination_storage}"):
-            pool = find_pool(hypervisor, mapping.destination_storage)
-            made.append(_ensure_disk(pool, transfer_id, instance, environment, mapping))
-    return made
+    """Make the replica's volumes; if one cannot be made, those made here are deleted (see the contract)."""
+    found = []
+    with ExitStack() as undo:
+        for mapping in disks:
+            with translated(f"disk {mapping.disk.id} in storage pool {mapping.destination_storage}"):
+                pool = find_pool(hypervisor, mapping.destination_storage)
+                disk = _existing_disk(pool, transfer_id, instance, mapping)
+                if disk is None:
+                    disk = _new_disk(pool, transfer_id, instance, environment, mapping)
+                    undo.callback(delete_volume, hypervisor, disk.volume_id)
+            found.append(disk)
+        undo.pop_all()
+    return found
 
 
-def _ensure_disk(
-    pool: Any, transfer_id: str, instance: str, environment: Environment, mapping: DiskMapping
-) -> DestinationDisk:
+def _existing_disk(pool: Any, transfer_id: str, instance: str, mapping: DiskMapping) -> DestinationDisk | None:
     disk, size = mapping.disk, mapping.disk.size_bytes
     for disk_format in FORMATS:
         name = names.volume(transfer_id, instance, disk.id, disk_format)
@@ -86,6 +91,13 @@ def _ensure_disk(
                 volume.resize(size)
             is_zero = disk_format == "raw" and allocation == 0 and _holds_files(pool)
             return _destination_disk(pool, disk.id, name, max(size, capacity), disk_format, is_zero=is_zero)
+    return None
+
+
+def _new_disk(
+    pool: Any, transfer_id: str, instance: str, environment: Environment, mapping: DiskMapping
+) -> DestinationDisk:
+    disk, size = mapping.disk, mapping.disk.size_bytes
     disk_format = environment.get("disk_format", "qcow2") if _holds_files(pool) else "raw"
     name = names.volume(transfer_id, instance, disk.id, disk_format)
     pool.createXML(volume_xml(name, size, disk_format))
