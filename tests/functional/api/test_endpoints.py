@@ -7,6 +7,7 @@ from sqlalchemy import text
 from tests.functional.api.parts import BARBICAN, Api, assert_fault
 
 from isthmus.control.errors import NotAuthenticated, Unavailable
+from isthmus.migration.tables import TransferRow
 
 PASSWORD = "correct horse battery staple"
 
@@ -133,6 +134,18 @@ def test_an_endpoint_in_use_is_not_deleted(api: Api) -> None:
         answer = api.call("DELETE", f"/endpoints/{transfer[f'{side}_endpoint_id']}")
         assert_fault(answer, 409, "conflictingRequest", transfer["id"])
     assert len(api.vault.secrets) == 2
+
+
+def test_an_endpoint_stays_until_what_a_deleted_transfer_left_there_is_gone(api: Api) -> None:
+    transfer = api.transfer()
+    with api.database.transaction() as session:
+        session.get_one(TransferRow, transfer["id"]).info = {"web": {"point": "p"}}
+    assert api.call("DELETE", f"/transfers/{transfer['id']}").status_code == 204
+    path = f"/endpoints/{transfer['origin_endpoint_id']}"
+    assert_fault(api.call("DELETE", path), 409, "conflictingRequest", transfer["id"], "try again")
+    with api.database.transaction() as session:
+        session.get_one(TransferRow, transfer["id"]).info = {}
+    assert api.call("DELETE", path).status_code == 204
 
 
 def test_another_projects_endpoint_does_not_exist(api: Api) -> None:

@@ -164,4 +164,5 @@ def test_forgotten_transfer_leaves_its_disks_and_nothing_at_the_source(room: Eng
             now=utc_now(),
         )
     room.wait(lambda: leftovers(move.source) == [], "an empty source")
+    room.wait(lambda: move.info() == {}, "a transfer that is done with its clouds")
     assert leftovers(move.destination) == disks

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Text, cast, or_, select, update
 from sqlalchemy.orm import Session
 
 from isthmus.control.errors import Conflict, NotFound
@@ -49,16 +49,21 @@ def claim(session: Session, project_id: str, endpoint_id: str) -> EndpointRow:
 
 
 def mark_deleted(session: Session, row: EndpointRow, now: datetime) -> None:
-    """Delete a claimed endpoint; `Conflict` names a transfer that uses it."""
-    user = session.scalar(
-        select(TransferRow.id)
-        .where(
-            TransferRow.deleted_at.is_(None),
-            or_(TransferRow.origin_endpoint_id == row.id, TransferRow.destination_endpoint_id == row.id),
-        )
-        .limit(1)
-    )
+    """Delete a claimed endpoint; `Conflict` names a transfer that uses it, or that is still being forgotten."""
+    uses_it = or_(TransferRow.origin_endpoint_id == row.id, TransferRow.destination_endpoint_id == row.id)
+    user = session.scalar(select(TransferRow.id).where(TransferRow.deleted_at.is_(None), uses_it).limit(1))
     if user is not None:
         raise Conflict(f"endpoint {row.id} ({row.name}) is used by transfer {user}; delete that transfer first")
+    # The traces of a deleted transfer are removed with the endpoint's secret, which would be gone. `TransferForget`
+    # empties `info` as its last act; compared as text, the one way that all databases have in common.
+    leaving = session.scalar(
+        select(TransferRow.id)
+        .where(TransferRow.deleted_at.is_not(None), uses_it, cast(TransferRow.info, Text) != "{}")
+        .limit(1)
+    )
+    if leaving is not None:
+        raise Conflict(
+            f"what transfer {leaving} left at endpoint {row.id} ({row.name}) is being removed; try again in a moment"
+        )
     row.deleted_at = now
     session.flush()

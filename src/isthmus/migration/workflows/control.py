@@ -27,6 +27,7 @@ from isthmus.migration.workflows.calls import (
     BEGIN_EXECUTION,
     BEGIN_FORGET,
     BEGIN_STEP,
+    END_FORGET,
     END_STEP,
     FINISH_EXECUTION,
     Finish,
@@ -90,6 +91,7 @@ class ControlActivities:
         return (
             self.begin_execution,
             self.begin_forget,
+            self.end_forget,
             self.begin_step,
             self.end_step,
             self.finish_execution,
@@ -119,6 +121,13 @@ class ControlActivities:
             transfer = _get(session, TransferRow, str(argument["transfer_id"]), "transfer")
             work = _transfer_work(session, transfer, f"forget-{transfer.id}", "forget", argument.get("trust_id"))
             return Plan(work, plan_forget(work), _facts(transfer, work.instances))
+
+    @activity.defn(name=END_FORGET)
+    @_recorded
+    def end_forget(self, argument: dict[str, Any]) -> None:
+        """Record that a deleted transfer needs its clouds no more: from now on its endpoints may be deleted too."""
+        with self._database.transaction() as session:
+            recording.locked_transfer(session, str(argument["transfer_id"])).info = {}
 
     @activity.defn(name=BEGIN_STEP)
     @_recorded

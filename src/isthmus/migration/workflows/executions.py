@@ -17,6 +17,7 @@ from isthmus.migration.model import ExecutionStatus
 from isthmus.migration.workflows.calls import (
     BEGIN_EXECUTION,
     BEGIN_FORGET,
+    END_FORGET,
     FINISH_EXECUTION,
     RUN_STEP,
     Finish,
@@ -133,6 +134,7 @@ class TransferForget:
                 await workflow.execute_activity(RUN_STEP, call, task_queue=step.queue, result_type=StepOutcome, **UNDO)
             except ActivityError as failure:
                 left.append(f"{step.instance}: {replace_lines(from_failure(failure).message)}")
+        await workflow.execute_activity(END_FORGET, argument, **CONTROL)
         return left
 
 
