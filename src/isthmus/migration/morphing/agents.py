@@ -45,12 +45,13 @@ def remove_agents(guest: GuestAccess, target: Target) -> list[str]:
     """Purge foreign agents with dpkg alone (there is no network); where that fails, keep them from starting."""
     wanted = foreign_agents(target)
     listing = guest.run(
-        ["dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\\n", *wanted], timeout_seconds=_PURGE_SECONDS
+        ["/usr/bin/dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\\n", *wanted],
+        timeout_seconds=_PURGE_SECONDS,
     )
     installed = installed_of(listing.output, wanted)
     if not installed:
         return []
-    purge = guest.run(["dpkg", "--purge", *installed], timeout_seconds=_PURGE_SECONDS)
+    purge = guest.run(["/usr/bin/dpkg", "--purge", *installed], timeout_seconds=_PURGE_SECONDS)
     if purge.status == 0:
         return [f"agents: {name} of the source platform is purged" for name in installed]
     changes = []

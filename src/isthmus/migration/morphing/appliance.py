@@ -35,6 +35,11 @@ _LARGEST_FILE = 4 << 20
 _LARGEST_READ = 1 << 20
 _MOST_NAMES = 100_000
 _ESP = "/run/isthmus-esp"
+# What a program of the guest's left running would keep the guest's root from being unmounted.
+_END_GUEST_PROCESSES = (
+    'for p in /proc/[0-9]*; do [ "$(readlink $p/root)" = /sysroot ] && kill -9 ${p#/proc/}; done; '
+    "for d in dev/pts dev proc sys; do while umount /sysroot/$d 2>/dev/null; do :; done; done; exit 0"
+)
 
 Answer = TypeVar("Answer")
 
@@ -140,6 +145,7 @@ class ApplianceDisks(GuestDisks):
         script = wrap(["env", "-i", *environment, *command], timeout_seconds, stdin)
         begun = time.monotonic()
         output = self._call(self._g.sh, script, within=timeout_seconds + 60)
+        self._call(self._g.debug, "sh", [_END_GUEST_PROCESSES])
         return unwrap(output, time_is_over=time.monotonic() - begun >= timeout_seconds)
 
     def run_before_mount(self, script: str, *, timeout_seconds: int) -> CommandResult:

@@ -38,7 +38,7 @@ def configure(guest: GuestAccess, target: Target) -> list[str]:
 def update(guest: GuestAccess) -> list[str]:
     """Make the initramfs of every installed kernel again; return one line. Raises `StepFailed`."""
     # Always, and not only after a change: an earlier attempt may have been killed between the files and the image.
-    result = guest.run(["update-initramfs", "-u", "-k", "all"], timeout_seconds=_UPDATE_SECONDS)
+    result = guest.run(["/usr/sbin/update-initramfs", "-u", "-k", "all"], timeout_seconds=_UPDATE_SECONDS)
     if result.status:
         raise StepFailed(f"update-initramfs failed in the guest: mend it in the source. {tail_of(result.output)}")
     return [f"initramfs: made again for kernel {', '.join(_kernels(guest))}"]
