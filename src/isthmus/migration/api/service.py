@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import falcon
 
 from isthmus.control.database import Database
+from isthmus.control.errors import InvalidInput, NotAuthenticated
 from isthmus.control.http import read_object
 from isthmus.control.identity import Caller
 from isthmus.control.policy import Policy
@@ -60,7 +61,11 @@ class Service:
             "trust_id": self.trusts(caller),
             "parameters": dict(parameters or {}),
         }
-        return self.engine.ask("AskProvider", argument, timeout_seconds=self.ask_timeout)
+        try:
+            return self.engine.ask("AskProvider", argument, timeout_seconds=self.ask_timeout)
+        except NotAuthenticated as error:
+            # The caller's own token is good: upon 401 clients would only log in to Keystone again.
+            raise InvalidInput(error.message) from None
 
 
 def new_id() -> str:

@@ -41,6 +41,14 @@ STEP = ActivityOptions(
     cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 )
 
+LOOK = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=10),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    # Nothing has been begun, and a wrong address is the likeliest cause of silence: it is told within about a minute.
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_attempts=5),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+
 UNDO = ActivityOptions(
     start_to_close_timeout=timedelta(days=14),
     heartbeat_timeout=HEARTBEAT_TIMEOUT,

@@ -28,10 +28,17 @@ from isthmus.migration.workflows.calls import (
     StepOutcome,
     StepStart,
 )
-from isthmus.migration.workflows.policies import CONTROL, STEP, UNDO
+from isthmus.migration.workflows.policies import CONTROL, LOOK, STEP, UNDO, ActivityOptions
 
 Handle = workflow.ActivityHandle[StepOutcome]
 _NOTES = TypeAdapter(Notes)
+_LOOKS = frozenset(
+    {
+        TaskType.VALIDATE_TRANSFER_SOURCE_INPUTS,
+        TaskType.GET_INSTANCE_INFO,
+        TaskType.VALIDATE_TRANSFER_DESTINATION_INPUTS,
+    }
+)
 
 
 class Cancellation:
@@ -114,7 +121,7 @@ class InstanceRun:
             activity_id=step.id,
             task_queue=step.queue,
             result_type=StepOutcome,
-            **(STEP if step.is_interruptible else UNDO),
+            **_options(step),
         )
         try:
             outcome = await self._cancellation.watch(handle, interruptible=step.is_interruptible)
@@ -133,6 +140,12 @@ class InstanceRun:
     async def _record(self, step: Step, status: TaskStatus, **what: Any) -> None:
         end = StepEnd(self._plan.work.execution_id, step.id, status, **what)
         await workflow.execute_activity(END_STEP, end, **CONTROL)
+
+
+def _options(step: Step) -> ActivityOptions:
+    if not step.is_interruptible:
+        return UNDO
+    return LOOK if step.task_type in _LOOKS else STEP
 
 
 def _failed(error: IsthmusError) -> TaskStatus:
