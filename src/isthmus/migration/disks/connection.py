@@ -7,9 +7,11 @@ machine moves and called afterwards, because libnbd forbids commands from within
 import errno
 import os
 import select
+import socket
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -199,10 +201,12 @@ class Export:
         return failure_of(code, disk_id=self._disk, role=self._role, offset=offset)
 
     def close(self) -> None:
-        """Drop the connections."""
-        for handle in self._ready:
+        """Drop the connections at once, whoever still holds a handle: an error's traceback may."""
+        for handle in (*self._ready, *self._joining):
             if handle.aio_is_ready():
                 handle.aio_disconnect()
+            if not (handle.aio_is_dead() or handle.aio_is_closed()):
+                _hang_up(handle.aio_get_fd())
         self._ready.clear()
         self._joining.clear()
         if self in self._wheel.turned:
@@ -236,8 +240,11 @@ class Export:
         if handle in self._joining and self._ready:
             self._joining.remove(handle)
             return
+        raise self._lost(wrong)
+
+    def _lost(self, wrong: Any) -> Unavailable:
         reason = f": {wrong.string}" if wrong is not None else ""
-        raise Unavailable(f"the connection to {self.name} was lost{reason}; the copy goes on when it is back")
+        return Unavailable(f"the connection to {self.name} was lost{reason}; the copy goes on when it is back")
 
     def _send(self, command: str, *arguments: Any, done: Done) -> None:
         handle = min(self._ready, key=lambda candidate: self._load[id(candidate)])
@@ -247,6 +254,8 @@ class Export:
         try:
             getattr(handle, command)(*arguments, completion)
         except nbd.Error as error:
+            if handle.aio_is_dead() or handle.aio_is_closed():
+                raise self._lost(error) from None
             raise Unavailable(f"{self.name} refuses a request: {error.string}; check its NBD server") from None
 
     def _completed(self, key: int, done: Done, error: Any) -> int:
@@ -255,6 +264,19 @@ class Export:
         code = int(error.value)
         self._wheel.later(partial(done, code))
         return 1
+
+
+def _hang_up(descriptor: int) -> None:
+    """End a connection that libnbd owns and that an error's traceback may keep open.
+
+    What the server has sent is taken from the socket: QEMU's server, when it is to end, spins for ever on a socket that
+    is shut down while its answers lie unread in it.
+    """
+    with socket.socket(fileno=os.dup(descriptor)) as connection, suppress(OSError):
+        # OSError: it is not connected yet, or no longer; or nothing is left to read.
+        connection.shutdown(socket.SHUT_RDWR)
+        while connection.recv(1 << 20, socket.MSG_DONTWAIT):
+            pass
 
 
 def failure_of(code: int, *, disk_id: str, role: str, offset: int) -> IsthmusError:
