@@ -1,5 +1,6 @@
 """The worker: takes the steps of the clouds in its regions. It polls outwards only and has no database."""
 
+import functools
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
@@ -20,13 +21,19 @@ from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.workflows.activities import WorkerActivities
 from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
 
+SESSIONS = 128
+
 
 def run(conf: ConfigOpts) -> None:
     """Serve until SIGTERM or SIGINT; running steps are handed back and taken up by the next worker."""
     log.setup(conf, "isthmus")
 
+    # Kept, as each step needs one and Keystone's password check takes a good part of a second of its CPU. A session
+    # logs in again by itself when its token has ended.
+    session_of = functools.lru_cache(SESSIONS)(functools.partial(identity.trust_session, conf))
+
     def resolve(trust_id: str | None, reference: str) -> Mapping[str, Any]:
-        return secrets.fetch(identity.trust_session(conf, trust_id), reference)
+        return secrets.fetch(session_of(trust_id), reference)
 
     serve(conf, Clouds(provider_class, resolve, allow_local=conf.worker.allow_local_hypervisors))
     leave()
