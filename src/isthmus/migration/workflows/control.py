@@ -153,8 +153,8 @@ class ControlActivities:
             recording.save_progress(session, task.id, end.notes.progress, now)
             task.host = end.notes.host or task.host
             task.process_id = end.notes.process_id or task.process_id
-            if end.error and not end.notes.events:
-                # The worker died too often to say it itself.
+            if end.error and not any(event.level is Level.ERROR for event in end.notes.events):
+                # The worker died too often to say it itself, or did not know that it was the last attempt.
                 recording.add_conductor_event(session, task.id, Level.ERROR, end.error, now)
             if end.result is not None:
                 task.result = recording.json_of(end.result)
