@@ -26,16 +26,13 @@ from keystoneauth1.identity import v3
 
 from isthmus.cli.client import MigrationApi
 from isthmus.control.errors import Conflict
-from lab.chaos_round import MIB, Kill, Round, Site, Verdict
+from lab.chaos_round import DATA_MIB, MIB, Kill, Round, Site, Verdict
 from lab.clouds import LibvirtCloud
 from lab.control_plane import ControlPlane
 from lab.tiny_guest import TinyGuest, build_disks
 
 REPORT = Path("build/chaos-report.json")
 MOST_BYTES_RESENT = 64 * MIB
-DATA_MIB = 192
-# So slow that a copy lasts long enough to be met in its midst.
-BANDWIDTH = 40 * MIB
 PARTS = ("worker", "nbd-server", "conductor", "temporal", "api")
 COPY = "REPLICATE_DISKS"
 WHERE_WRITERS_ARE = (
@@ -77,13 +74,12 @@ def planned(kills: int, seed: int) -> list[Kill]:
 def run(kills: Iterable[Kill], seed: int, report: Path = REPORT) -> dict[str, Any]:
     """Do one round for each kill and return the report."""
     verdicts: list[Verdict] = []
-    facts = summary(verdicts, seed)
+    facts = _written(verdicts, seed, report)
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)))
         templates = {each: _templates(directory / each, each) for each in ("qcow2", "raw")}
         east, west = (stack.enter_context(LibvirtCloud(name, directory / name)) for name in ("east", "west"))
         plane = stack.enter_context(ControlPlane())
-        _slow_down(plane)
         site = _site(plane, east, west)
         for number, kill in enumerate(kills, start=1):
             # A raw disk in every third round: its increments are found by comparing hashes.
@@ -92,9 +88,7 @@ def run(kills: Iterable[Kill], seed: int, report: Path = REPORT) -> dict[str, An
             verdict = Round(site, f"chaos-{number}", templates[disk_format], disk_format, kill).run()
             verdicts.append(verdict)
             print(_line(verdict), flush=True)
-            facts = summary(verdicts, seed)
-            report.parent.mkdir(exist_ok=True)
-            report.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+            facts = _written(verdicts, seed, report)
             if verdict.problems or verdict.leaked:
                 shutil.copytree(plane.state_dir / "log", report.parent / "chaos-logs", dirs_exist_ok=True)
         for endpoint in (site.origin, site.destination):
@@ -112,6 +106,13 @@ def _delete_endpoint(api: MigrationApi, endpoint: str) -> None:
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.5)
+
+
+def _written(verdicts: Sequence[Verdict], seed: int, report: Path) -> dict[str, Any]:
+    facts = summary(verdicts, seed)
+    report.parent.mkdir(exist_ok=True)
+    report.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+    return facts
 
 
 def summary(verdicts: Sequence[Verdict], seed: int) -> dict[str, Any]:
@@ -157,15 +158,6 @@ def _templates(directory: Path, disk_format: str) -> list[Path]:
     )
     data.unlink()
     return [*disks, converted]
-
-
-def _slow_down(plane: ControlPlane) -> None:
-    """Limit the copies: the worker reads it when it is started again, by the supervisor, after its first kill."""
-    plane.configuration.write_text(
-        plane.configuration.read_text(encoding="utf-8") + f"bandwidth_limit = {BANDWIDTH}\n", encoding="utf-8"
-    )
-    plane.kill("worker")
-    plane.wait_ready()
 
 
 def _site(plane: ControlPlane, east: LibvirtCloud, west: LibvirtCloud) -> Site:

@@ -33,7 +33,9 @@ from lab.tiny_guest import domain_xml
 MIB = 1 << 20
 LIMIT_SECONDS = 600
 """For one phase: longer than it takes the engine to give a step up is needless, the machine may be slow."""
-CHANGED_MIB = {"increment": 96, "last": 16}
+DATA_MIB = 192
+"""Random bytes on the data disk, which the first pass has to send."""
+CHANGED_MIB = {"increment": 96, "last": 32}
 ENDED = frozenset({"COMPLETED", "ERROR", "CANCELED"})
 
 Answer = TypeVar("Answer")
@@ -54,6 +56,11 @@ class Kill:
         return f"{self.part} in {self.phase} {self.task}{share}"
 
 
+def _least(phase: str) -> int:
+    """Return how many bytes a pass has to send at least."""
+    return CHANGED_MIB.get(phase, DATA_MIB) * MIB
+
+
 @dataclass
 class Verdict:
     """How a round ended."""
@@ -66,6 +73,7 @@ class Verdict:
     leaked: list[str] = field(default_factory=list)
     bytes_resent: int = 0
     bytes_needed: dict[str, int] = field(default_factory=dict)
+    bytes_beyond: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
 
 
@@ -164,10 +172,11 @@ class Round:
             result = next(task.result or {} for task in run.tasks if task.task_type == "REPLICATE_DISKS")
             compared = any(disk["reads"] == "compare" for disk in result["disks"])
             had_to = needed(self._staging, kept, compared=compared)
-            if had_to < CHANGED_MIB.get(phase, 1) * MIB:
+            if had_to < _least(phase):
                 raise RuntimeError(f"{phase} had only {had_to} bytes to send: the data disk was not changed")
             self.verdict.bytes_needed[phase] = had_to
-            self.verdict.bytes_resent = max(self.verdict.bytes_resent, written.total - had_to)
+            self.verdict.bytes_beyond[phase] = written.total - had_to
+            self.verdict.bytes_resent = max(0, *self.verdict.bytes_beyond.values())
         return run
 
     def _change(self, mib: int) -> None:
@@ -187,7 +196,7 @@ class Round:
         waits = self._kill.phase == phase
         while True:
             seen: Any = self._ask(look)
-            if waits and self._is_time(seen.tasks) and self._strike(written):
+            if waits and self._is_time(seen.tasks, written) and self._strike(written):
                 self.verdict.killed, waits = True, False
                 self.verdict.hit = [task.task_type for task in seen.tasks if task.status == "RUNNING"]
                 self._site.plane.wait_ready()
@@ -201,13 +210,21 @@ class Round:
                 raise TimeoutError(f"{phase} is {status} after {LIMIT_SECONDS} s, in {going}")
             time.sleep(0.15 if waits else 0.7)
 
-    def _is_time(self, tasks: Iterable[Task]) -> bool:
-        """Whether the step runs; one that was too short to be seen counts until the next has ended."""
-        for task in tasks:
-            if task.task_type == self._kill.task and task.status in {"RUNNING", "COMPLETED"}:
-                total = sum(each.total_steps or 0 for each in task.progress_updates)
-                done = sum(each.current_step for each in task.progress_updates)
-                return task.status == "COMPLETED" or not self._kill.share or 0 < total * self._kill.share <= done
+    def _is_time(self, tasks: Iterable[Task], written: Written | None) -> bool:
+        """Whether the step runs; one that was too short to be seen counts until the next has ended.
+
+        How far a copy is, is seen at the destination: it is over too soon to be followed through the API.
+        """
+        begun = {task.task_type for task in tasks if task.status in {"RUNNING", "COMPLETED"}}
+        if self._kill.task != "REPLICATE_DISKS" or written is None:
+            return self._kill.task in begun
+        deadline = time.monotonic() + 1
+        while not begun.isdisjoint({"DEPLOY_TRANSFER_TARGET_RESOURCES", "REPLICATE_DISKS"}):
+            if written.total >= self._kill.share * _least(self._kill.phase):
+                return True
+            if time.monotonic() > deadline:
+                break
+            time.sleep(0.01)
         return False
 
     def _strike(self, written: Written | None) -> bool:

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -20,7 +21,8 @@ from isthmus.migration.disks.state import HASH_BYTES, RECORD_BYTES, Kind
 from lab.clouds import LibvirtCloud
 
 WRITER = "-name guest=isthmus-writer-"
-_SAMPLE_SECONDS = 0.1
+_SAMPLE_SECONDS = 0.03
+_SEARCH_SECONDS = 0.3
 _GENERATION_AT, _RECORDS_AT = 24, 8192  # see disks/state.py; for disks below 4 TiB
 
 
@@ -61,10 +63,14 @@ class Written:
         return len(victims)
 
     def _watch(self) -> None:
+        writers: list[int] = []
+        searched_at = 0.0
         while not self._stop.wait(_SAMPLE_SECONDS):
-            for pid, line in self._cloud.processes():
-                if WRITER in line:
-                    self._sample(pid)
+            if time.monotonic() - searched_at > _SEARCH_SECONDS:
+                writers = [pid for pid, line in self._cloud.processes() if WRITER in line]
+                searched_at = time.monotonic()
+            for pid in writers:
+                self._sample(pid)
 
     def _sample(self, pid: int) -> None:
         with contextlib.suppress(OSError):
