@@ -189,6 +189,15 @@ def test_disks_are_made_once_and_grown(subject: Subject, replica: list[Destinati
     assert [disk.size_bytes for disk in grown] == [item.disk.size_bytes for item in larger]
 
 
+def test_disks_that_cannot_all_be_made_are_taken_back(subject: Subject) -> None:
+    first, second = mappings(subject)
+    with pytest.raises(InvalidInput):
+        subject.destination.ensure_disks(
+            TRANSFER, subject.instance, {}, [first, replace(second, destination_storage="no-such-storage")]
+        )
+    assert subject.leftovers() == []
+
+
 def test_a_disk_larger_than_the_free_space_is_refused_before_anything_is_made(subject: Subject) -> None:
     huge = [replace(item, disk=replace(item.disk, size_bytes=1 << 60)) for item in mappings(subject)]
     with pytest.raises(InvalidInput, match="free"):
