@@ -101,7 +101,6 @@ class Round:
         self._disks = [site.east.pool_directory / f"{name}-{index}.{disk_format}" for index in range(len(templates))]
         self._staging = site.plane.state_dir / "isthmus" / "staging"
         self._transfer_id = ""
-        self._console: Console | None = None
         self.verdict = Verdict(str(kill))
 
     def run(self) -> Verdict:
@@ -109,12 +108,10 @@ class Round:
         began = time.monotonic()
         try:
             self._define()
-            self._migrate()
+            with Console(self._site.east, self._name) as console:
+                self._migrate(console)
         except (IsthmusError, TimeoutError, RuntimeError, LookupError) as error:
             self.verdict.problems.append(f"{type(error).__name__}: {error}")
-        finally:
-            if self._console is not None:
-                self._console.__exit__(None, None, None)
         self._tidy()
         self.verdict.seconds = round(time.monotonic() - began, 1)
         return self.verdict
@@ -125,9 +122,8 @@ class Round:
         with closing(self._site.east.connect()) as connection:
             connection.storagePoolLookupByName("default").refresh()
             connection.defineXML(domain_xml(self._name, self._disks, self._format)).create()
-        self._console = Console(self._site.east, self._name)
 
-    def _migrate(self) -> None:
+    def _migrate(self, console: Console) -> None:
         site = self._site
         probe = {"type": "console", "marker": "GUEST-UP", "timeout_seconds": 300}
         environment = {"boot_probe": probe, "virt_type": "qemu"}
@@ -145,6 +141,8 @@ class Round:
             )
         ).id
         for phase in ("full", *(["increment"] if self._kill.phase == "increment" else []), "last"):
+            if phase == "last":
+                console.wait_for("GUEST-UP", LIMIT_SECONDS)  # before that nobody listens to the power button
             run = self._pass(phase)
             if run.status != "COMPLETED":
                 return self._judge_failure(phase, run.status, run.tasks)
@@ -158,9 +156,6 @@ class Round:
     def _pass(self, phase: str) -> Execution:
         if phase in CHANGED_MIB:
             self._change(CHANGED_MIB[phase])
-        if phase == "last":
-            assert self._console is not None
-            self._console.wait_for("GUEST-UP", LIMIT_SECONDS)
         api, transfer = self._site.api, self._transfer_id
         kept = self._site.east.directory / "states"
         self._staging.mkdir(exist_ok=True)
