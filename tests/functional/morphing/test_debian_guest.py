@@ -6,6 +6,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import pytest
 from lab.debian_guest import cached_image
 from lab.synthetic_guest import served
 
@@ -42,6 +43,19 @@ def test_a_morphed_debian_boots_on_another_chipset_and_bus() -> None:
     assert "RECORDS ok=0 last=0 bad=0 gaps=0" in console
     assert "disk=vda nic=ens3" in console
     assert "machine=q35" in console
+
+
+@pytest.mark.nightly  # its initramfs waits long for a disk that does not come
+def test_an_unmorphed_debian_does_not_find_its_root_there() -> None:
+    image = cached_image(Path(os.environ.get("ISTHMUS_CACHE", "/var/lib/isthmus/cache")))
+    with tempfile.TemporaryDirectory(prefix="/tmp/boot-") as name:
+        disk = Path(name) / "disk.qcow2"
+        subprocess.run(
+            ["qemu-img", "create", "-q", "-f", "qcow2", "-b", str(image), "-F", "qcow2", str(disk)], check=True
+        )
+        console = _boot(disk, Path(name) / "console", "ALERT!")
+    assert "/dev/sda1 does not exist" in console
+    assert "GUEST-UP" not in console
 
 
 def _boot(disk: Path, console: Path, marker: str) -> str:
