@@ -61,4 +61,10 @@ def _find_root(disks: GuestDisks, found: Sequence[FileSystem]) -> tuple[FileSyst
     locked = sorted({_LOCKED[fs.type] for fs in found if fs.type in _LOCKED})
     if locked:
         raise NotSupported(f"the guest's root is inside {', '.join(locked)}, which cannot be opened here: {WAY_ON}")
+    if not any(file_system.type in _MOUNTABLE for file_system in found):
+        # A destroyed superblock leaves nothing to know a file system by.
+        raise NotSupported(
+            "the machine's disks hold no file system that can be read here; one that should be there is damaged: "
+            f"repair it at the source and execute the transfer again, or {WAY_ON}"
+        )
     raise NotSupported(f"no operating system was found on the machine's disks: {WAY_ON}")

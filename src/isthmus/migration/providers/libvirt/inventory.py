@@ -81,7 +81,7 @@ def _domain_disk(hypervisor: Hypervisor, element: ET.Element) -> DomainDisk:
             volume = hypervisor.connection.storagePoolLookupByName(pool).storageVolLookupByName(source.get("volume"))
             path = volume.path()
         elif path:
-            volume = _volume_at(hypervisor, path)
+            volume = volume_at(hypervisor, path)
             pool = volume.storagePoolLookupByVolume().name() if volume is not None else None
     return DomainDisk(
         target=str(target.get("dev")),
@@ -96,7 +96,7 @@ def _domain_disk(hypervisor: Hypervisor, element: ET.Element) -> DomainDisk:
     )
 
 
-def _volume_at(hypervisor: Hypervisor, path: str) -> Any:
+def volume_at(hypervisor: Hypervisor, path: str) -> Any:
     """Return the volume with this path, or None if no active pool knows it."""
     try:
         return hypervisor.connection.storageVolLookupByPath(path)

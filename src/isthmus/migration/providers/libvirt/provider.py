@@ -28,6 +28,7 @@ from isthmus.migration.providers.libvirt import (
     booting,
     copying,
     domain,
+    images,
     inventory,
     options,
     power,
@@ -124,6 +125,7 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
                 "other machines, so a copy of what this one sees would not be whole; detach it, or end the sharing "
                 "(<shareable/> in its XML), and execute the transfer again"
             )
+        images.refuse_broken(self._hypervisor, instance)
         return machine
 
     def open_reading(
