@@ -43,5 +43,7 @@ def test_auto_is_decided_in_seconds(clouds: Clouds) -> None:
         assert acceleration.virt_type(hypervisor, {}, "default", "isthmus-trial-d") in ("qemu", "kvm")
         assert time.monotonic() - began < 60
         assert leftovers(clouds.west) == []
+        # Remembered: a pool that does not exist would fail another trial.
+        assert acceleration.virt_type(hypervisor, {}, "no such pool", "isthmus-trial-e") in ("qemu", "kvm")
     finally:
         hypervisor.close()

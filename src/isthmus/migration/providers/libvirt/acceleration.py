@@ -21,7 +21,11 @@ from isthmus.migration.providers.libvirt.faults import is_gone, is_unreachable
 from isthmus.migration.providers.libvirt.power import is_active
 
 TRIAL_SECONDS = 8
+REMEMBERED_SECONDS = 3600
 _SAID = "isthmus: counted"
+
+# What the last trial at a URI showed and when: a trial costs seconds of a cut-over, and its answer rarely changes.
+_shown: dict[str, tuple[bool, float]] = {}
 _SECTOR_BYTES = 512
 _COUNT_DOWN = bytes.fromhex(
     "31c0"  # xor ax, ax
@@ -45,7 +49,8 @@ _COUNT_DOWN = bytes.fromhex(
 def virt_type(hypervisor: Hypervisor, environment: Environment, pool: str | None, trial: str) -> str:
     """Return libvirt's domain type for the environment's `virt_type`.
 
-    `auto` tries KVM, with a volume in `pool` under the name `trial`, and without a pool means emulation.
+    `auto` tries KVM, with a volume in `pool` under the name `trial`, and without a pool means emulation. What a trial
+    showed counts for an hour.
     """
     chosen = str(environment.get("virt_type", "auto"))
     if chosen != "auto":
@@ -53,7 +58,11 @@ def virt_type(hypervisor: Hypervisor, environment: Environment, pool: str | None
     offered = parse(hypervisor.connection.getCapabilities()).findall("guest/arch[@name='x86_64']/domain")
     if pool is None or "kvm" not in [item.get("type") for item in offered]:
         return "qemu"
-    return "kvm" if runs(hypervisor, "kvm", pool, trial) else "qemu"
+    works, at = _shown.get(hypervisor.uri, (False, float("-inf")))
+    if time.monotonic() - at > REMEMBERED_SECONDS:
+        works = runs(hypervisor, "kvm", pool, trial)
+        _shown[hypervisor.uri] = (works, time.monotonic())
+    return "kvm" if works else "qemu"
 
 
 def runs(hypervisor: Hypervisor, kind: str, pool: str, trial: str, seconds: float = TRIAL_SECONDS) -> bool:
