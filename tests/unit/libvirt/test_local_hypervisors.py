@@ -48,3 +48,12 @@ def test_a_worker_refuses_its_own_machine_unless_its_operator_allows_it() -> Non
 
 def test_the_option_is_off_unless_set() -> None:
     assert load([]).worker.allow_local_hypervisors is False
+
+
+def test_a_worker_lends_its_ssh_keys_to_nobody() -> None:
+    details = {"uri": "qemu+ssh://root@192.0.2.7/system"}
+    endpoint = EndpointRef("e1", "libvirt", details, ())
+    with pytest.raises(NotAllowed, match="SSH keys"):
+        Clouds(provider_class, lambda *_: details).any(endpoint, None)
+    own = {**details, "ssh_private_key": "the endpoint's own"}
+    Clouds(provider_class, lambda *_: own).any(endpoint, None).close()

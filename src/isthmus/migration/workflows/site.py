@@ -71,8 +71,9 @@ class Clouds:
         check_connection(endpoint, kind, connection)
         if not self._allow_local and kind.is_local(connection):
             raise NotAllowed(
-                f"endpoint {endpoint.id} leads to the worker's own machine, which is not for its users; give the "
-                "address of another one, or have the operator set allow_local_hypervisors in [worker]"
+                f"endpoint {endpoint.id} leads to the worker's own machine, or uses its own SSH keys, which are not for "
+                "its users; give another machine's address and a key of yours, or have the operator set "
+                "allow_local_hypervisors in [worker]"
             )
         return kind(connection)
 

@@ -85,8 +85,10 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
 
     @classmethod
     def is_local(cls, connection: Mapping[str, Any]) -> bool:
-        """Tell whether the URI leads to a hypervisor of this machine."""
-        return leads_here(str(connection["uri"]))
+        """Tell whether the URI leads to a hypervisor of this machine, or goes by SSH with this machine's own keys."""
+        uri = str(connection["uri"])
+        borrows_keys = "ssh" in uri.partition(":")[0] and not connection.get("ssh_private_key")
+        return borrows_keys or leads_here(uri)
 
     def validate_connection(self) -> None:
         """Connect and ask for the version."""
