@@ -56,4 +56,4 @@ def test_a_worker_lends_its_ssh_keys_to_nobody() -> None:
     with pytest.raises(NotAllowed, match="SSH keys"):
         Clouds(provider_class, lambda *_: details).any(endpoint, None)
     own = {**details, "ssh_private_key": "the endpoint's own"}
-    Clouds(provider_class, lambda *_: own).any(endpoint, None).close()
+    Clouds(provider_class, lambda *_: own).any(EndpointRef("e1", "libvirt", own, ()), None).close()

@@ -130,7 +130,7 @@ class Provider(ABC):
 
     @classmethod
     def is_local(cls, connection: Mapping[str, Any]) -> bool:  # noqa: ARG003 - for providers that can be local
-        """Tell whether it leads to the worker's own machine or borrows its keys, which its operator must have allowed."""
+        """Tell whether it leads to the worker's own machine or borrows its keys: its operator must have allowed it."""
         return False
 
     @classmethod
