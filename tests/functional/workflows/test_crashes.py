@@ -41,7 +41,7 @@ def test_worker_told_to_stop_hands_its_step_back_at_once(room: EngineRoom) -> No
     assert room.stop("worker") == 0
     set_up(move.source, hold=[])
     room.start("worker")
-    assert move.ended(run_id, limit=9).status == "COMPLETED"
+    assert move.ended(run_id, limit=60).status == "COMPLETED"
 
 
 def test_killed_conductor_and_engine_go_on_where_they_were(room: EngineRoom) -> None:
@@ -153,7 +153,7 @@ def test_worker_that_stood_still_does_not_disturb_its_successor(room: EngineRoom
     move.called(move.source, "open_reading")
     frozen = room.freeze("worker")
     room.start("worker")
-    room.wait(lambda: calls(move.source).count("open_reading") >= 2, "second attempt", 30)
+    room.wait(lambda: calls(move.source).count("open_reading") >= 2, "second attempt", 120)
     set_up(move.source, hold=[])
     assert move.ended(run_id).status == "COMPLETED"
     room.thaw(frozen)
@@ -169,7 +169,7 @@ def test_engine_that_was_away_for_long_does_not_make_two_attempts_at_once(room: 
     engine.suspend()
     time.sleep(12)
     engine.resume()
-    room.wait(lambda: calls(move.source).count("open_reading") >= 2, "second attempt", 30)
+    room.wait(lambda: calls(move.source).count("open_reading") >= 2, "second attempt", 120)
     set_up(move.source, hold=[])
     assert move.ended(run_id).status == "COMPLETED"
     assert move.same_disks()

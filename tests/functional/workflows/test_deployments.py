@@ -75,7 +75,7 @@ def test_cancelled_deployment_leaves_nothing(room: EngineRoom) -> None:
     run_id = move.begin_deployment()
     move.called(move.destination, "boot_machine")
     move.cancel(run_id)
-    assert move.ended(run_id, limit=15).status == "CANCELED"
+    assert move.ended(run_id, limit=60).status == "CANCELED"
     assert leftovers(move.destination) == before
     assert not list((move.destination / "machines").iterdir())
 
@@ -86,7 +86,7 @@ def test_forced_cancel_ends_an_undo_that_does_not_get_on(room: EngineRoom) -> No
     run_id = move.begin_deployment()
     room.wait(lambda: calls(move.destination).count("delete_machine") >= 1, "undo")
     move.cancel(run_id, force=True)
-    assert move.ended(run_id, limit=15).status in {"ERROR", "CANCELED"}
+    assert move.ended(run_id, limit=60).status in {"ERROR", "CANCELED"}
 
 
 def test_auto_deploy_follows_a_completed_execution(room: EngineRoom) -> None:

@@ -91,7 +91,7 @@ def test_cancel_ends_soon_and_undoes(room: EngineRoom) -> None:
     run_id = move.begin(shutdown_instances=True)
     move.called(move.source, "open_reading")
     move.cancel(run_id)
-    run = move.ended(run_id, limit=10)
+    run = move.ended(run_id, limit=60)
     assert run.status == "CANCELED"
     assert move.task(run_id, "REPLICATE_DISKS").status == "CANCELED"
     assert move.power() == "running"
@@ -105,7 +105,7 @@ def test_cancel_before_a_disk_is_named_leaves_no_disk(room: EngineRoom) -> None:
     move.called(move.destination, "ensure_disks")
     move.cancel(run_id)
     set_up(move.destination, hold=[])
-    assert move.ended(run_id, limit=15).status == "CANCELED"
+    assert move.ended(run_id, limit=60).status == "CANCELED"
     assert leftovers(move.destination) == []
 
 
