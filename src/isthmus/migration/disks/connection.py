@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from mmap import mmap
 from typing import Any, Protocol
 
 import nbd
@@ -26,6 +27,12 @@ StatusDone = Callable[[int, dict[str, list[tuple[int, int]]]], None]
 
 CONNECT_SECONDS = 30.0
 STALL_SECONDS = 60.0
+
+# See Export._loosen: once a copy has turned out not to be small. What is written is read back anyway, a little more of
+# that is no matter; of a source hardly more should be read than is wanted.
+_LOOSEN_AFTER_WRITTEN = 16 << 20
+_LOOSEN_AFTER_READ = 128 << 20
+_LOOSEN_BYTES = 8 << 20
 
 _LOST = {errno.ENOTCONN, errno.ESHUTDOWN, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT, errno.ECONNREFUSED}
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
@@ -105,6 +112,7 @@ class Export:
         self._ready: list[Any] = []
         self._joining: list[Any] = []
         self._load: dict[int, int] = {}
+        self._until_loosened = 0
         self.in_flight = 0
         self.name = f"the {role} of disk {disk_id}"
         wheel.turned.append(self)
@@ -121,6 +129,7 @@ class Export:
             if first.aio_is_dead() or first.aio_is_closed() or time.monotonic() > deadline:
                 raise Unavailable(f"{self.name} does not answer; check that its NBD server runs")
         self._admit(first)
+        self._until_loosened = _LOOSEN_AFTER_WRITTEN if writes else _LOOSEN_AFTER_READ
         if connections > 1 and (first.can_multi_conn() or not writes):
             for _ in range(connections - 1):
                 self._start()
@@ -168,10 +177,12 @@ class Export:
     def read(self, offset: int, into: memoryview, done: Done) -> None:
         """Fill `into`, which must stay as it is until `done`."""
         self._send("aio_pread", nbd.Buffer.from_buffer(into), offset, done=done)
+        self._count_moved(len(into))
 
     def write(self, offset: int, data: memoryview, done: Done) -> None:
         """Write `data`, which must stay as it is until `done`."""
         self._send("aio_pwrite", nbd.Buffer.from_buffer(data), offset, done=done)
+        self._count_moved(len(data))
 
     def zero(self, offset: int, length: int, done: Done) -> None:
         """Make a part read as zeros; the server may make a hole of it."""
@@ -241,6 +252,24 @@ class Export:
             self._joining.remove(handle)
             return
         raise self._lost(wrong)
+
+    def _count_moved(self, size: int) -> None:
+        if self._until_loosened > 0:
+            self._until_loosened -= size
+            if self._until_loosened <= 0:
+                self._loosen()
+
+    def _loosen(self) -> None:
+        """One large read whose data nobody wants, to spare the server page faults.
+
+        A server such as QEMU's allocates each request's buffer with malloc. The GNU C library gives freed memory back
+        to the system, to be faulted in page by page by the next request, beyond twice the largest block that it has
+        seen freed (mallopt(3), M_MMAP_THRESHOLD). After one large block it keeps what requests need.
+        """
+        length = min(_LOOSEN_BYTES, int(self._ready[0].get_block_size(nbd.SIZE_MAXIMUM)))
+        if 0 < length <= self.size:
+            # Should it fail, the reads that count tell.
+            self._send("aio_pread", nbd.Buffer.from_buffer(mmap(-1, length)), 0, done=lambda _code: None)
 
     def _lost(self, wrong: Any) -> Unavailable:
         reason = f": {wrong.string}" if wrong is not None else ""

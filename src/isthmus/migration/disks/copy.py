@@ -20,7 +20,7 @@ from isthmus.migration.disks.target import NbdTarget, Target
 from isthmus.migration.disks.transfer import Transfer
 from isthmus.migration.reporting import Level, Progress, Report
 
-# Bounds memory: each disk under way has 20 MiB of buffers.
+# Bounds memory: each disk under way has 12 MiB of buffers.
 _AT_ONCE = 4
 
 

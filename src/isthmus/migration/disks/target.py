@@ -11,7 +11,8 @@ from isthmus.migration.disks.connection import Done, Export
 from isthmus.migration.disks.extents import CHUNK
 from isthmus.migration.disks.state import digest
 
-SLOT = 1 << 20
+# Measured against QEMU's server: its and our buffers stay in the processor's cache; smaller costs more requests.
+SLOT = 512 << 10
 _READ_BACK_SLOTS = 8
 _ZEROS = memoryview(bytes(SLOT))
 
