@@ -3,7 +3,8 @@
     python -m lab.chaos [--kills 20] [--seed 1]
 
 One control plane and two libvirt clouds serve all rounds; each round is one migration with one `kill -9`, see
-`lab.chaos_round`. The report, build/chaos-report.json, is written after each round, so that a broken run tells too.
+`lab.chaos_round`. The report, build/chaos-report.json, is written after each round, so that a broken run tells too;
+after a round that ended badly the control plane's logs are kept in build/chaos-logs.
 """
 
 import argparse
@@ -75,6 +76,8 @@ def run(kills: Iterable[Kill], seed: int, report: Path = REPORT) -> dict[str, An
     """Do one round for each kill and return the report."""
     verdicts: list[Verdict] = []
     facts = _written(verdicts, seed, report)
+    logs = report.parent / "chaos-logs"
+    shutil.rmtree(logs, ignore_errors=True)
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)))
         templates = {each: _templates(directory / each, each) for each in ("qcow2", "raw")}
@@ -90,7 +93,7 @@ def run(kills: Iterable[Kill], seed: int, report: Path = REPORT) -> dict[str, An
             print(_line(verdict), flush=True)
             facts = _written(verdicts, seed, report)
             if verdict.problems or verdict.leaked:
-                shutil.copytree(plane.state_dir / "log", report.parent / "chaos-logs", dirs_exist_ok=True)
+                shutil.copytree(plane.state_dir / "log", logs, dirs_exist_ok=True)
         for endpoint in (site.origin, site.destination):
             _delete_endpoint(site.api, endpoint)
     return facts

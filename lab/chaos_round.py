@@ -193,7 +193,9 @@ class Round:
             seen: Any = self._ask(look)
             if waits and self._is_time(seen.tasks, written) and self._strike(written):
                 self.verdict.killed, waits = True, False
-                self.verdict.hit = [task.task_type for task in seen.tasks if task.status == "RUNNING"]
+                going = [task.task_type for task in seen.tasks if task.status == "RUNNING"]
+                # A copy is met by the bytes that arrive; what the API told last may be older.
+                self.verdict.hit = [self._kill.task] if self._kill.share else going
                 self._site.plane.wait_ready()
                 continue
             status = seen.last_execution_status if isinstance(seen, Deployment) else seen.status
