@@ -128,8 +128,14 @@ class StateFile:
     def before_write(self, offset: int, length: int) -> None:
         """Make sure on disk that what is recorded of these bytes is in doubt, before they are written.
 
-        Counts them as unsettled until `settle`. One fdatasync for each GiB of the disk that is written to.
+        Counts them as unsettled until `settle`. One fdatasync for each GiB of the disk that is written to. What this
+        pass has done may not be written again: after a crash its record would be believed. ValueError if it is tried.
         """
+        statuses = self.records(offset // CHUNK, -(-length // CHUNK))[HASH_BYTES::RECORD_BYTES]
+        if any(self.generation << 2 | kind in statuses for kind in Kind):
+            raise ValueError(
+                f"a chunk from {offset} to {offset + length} is done in this pass and would be written again"
+            )
         for region, bytes_inside in _by_region(offset, length):
             self._unsettled[region] = self._unsettled.get(region, 0) + bytes_inside
         fresh = [region for region, _ in _by_region(offset, length) if region not in self._open]
