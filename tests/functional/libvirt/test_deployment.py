@@ -1,5 +1,6 @@
 """Writing to a real libvirtd's pools, and machines that come to life there."""
 
+import socket
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -20,7 +21,15 @@ from tests.libvirt_fixtures import (
 )
 
 from isthmus.control.errors import IsthmusError
-from isthmus.migration.machine import BootProbe, DestinationDisk, DiskMapping, Machine, NicMapping, ProbeType
+from isthmus.migration.machine import (
+    BootProbe,
+    DestinationDisk,
+    DiskMapping,
+    Machine,
+    NicMapping,
+    ProbeResult,
+    ProbeType,
+)
 
 __all__ = ["clouds", "make_machine"]
 TRANSFER, DEPLOYMENT = "bbbbbbbb-0000-0000-0000-000000000001", "bbbbbbbb-0000-0000-0000-000000000002"
@@ -87,10 +96,21 @@ def test_a_machine_lives_on_at_the_destination(
         assert len(failed.console_tail) <= 50
         agent = BootProbe(ProbeType.GUEST_AGENT, timeout_seconds=1)
         assert not clouds.destination.boot_machine(made, agent, Notes()).passed
+        _see_tcp_probe(lambda asked: clouds.destination.boot_machine(made, asked, Notes()))
     finally:
         clouds.destination.delete_machine(DEPLOYMENT, name)
     nvram = clouds.west.directory / "lib" / "qemu" / "nvram"
     assert list(nvram.glob("*")) == []
+
+
+def _see_tcp_probe(ask: Callable[[BootProbe], ProbeResult]) -> None:
+    """The worker has no route into a lab cloud, so the address is given and the listener is the test's."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        open_port = ask(BootProbe(ProbeType.TCP, port=port, address="127.0.0.1", timeout_seconds=30))
+    assert (open_port.passed, open_port.saw) == (True, f"tcp: 127.0.0.1 port {port} answered")
+    closed = ask(BootProbe(ProbeType.TCP, port=port, address="127.0.0.1", timeout_seconds=1))
+    assert not closed.passed
 
 
 def test_a_taken_name_gets_a_companion_and_the_other_machine_stays(
