@@ -3,9 +3,7 @@
 From outside in: request id, health check, faults of the layers themselves, Keystone's token check, the application.
 """
 
-import os
 from collections.abc import Callable, Iterable
-from pathlib import Path
 from typing import Any
 
 import webob  # type: ignore[import-untyped]
@@ -17,10 +15,10 @@ from oslo_middleware import healthcheck, request_id
 
 from isthmus.control.errors import InvalidInput
 from isthmus.control.http import fault_body
+from isthmus.control.readiness import say_ready
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-READY_FILE = "ISTHMUS_READY_FILE"
 """Environment variable naming a file that is touched once requests are answered."""
 
 
@@ -104,8 +102,7 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
 def _say_ready(worker: object) -> None:
     del worker
-    if name := os.environ.get(READY_FILE):
-        Path(name).touch()
+    say_ready()
 
 
 def serve(conf: ConfigOpts, make: Callable[[], Wsgi]) -> None:

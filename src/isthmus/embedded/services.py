@@ -4,6 +4,7 @@ import hashlib
 from pathlib import Path
 
 import isthmus.control
+from isthmus.control.readiness import READY_FILE
 from isthmus.embedded.keystone import REGION
 from isthmus.embedded.layout import write_private
 from isthmus.embedded.mariadb import database_url
@@ -11,7 +12,6 @@ from isthmus.embedded.part import Part, Preparation, Site, program
 from isthmus.embedded.ports import LOOPBACK
 from isthmus.embedded.readiness import file_exists, http_answers
 
-READY_FILE_VARIABLE = "ISTHMUS_READY_FILE"
 """Names the file that the conductor and the worker touch once Temporal sees them poll their task queues."""
 
 
@@ -50,7 +50,7 @@ def _polling(site: Site, name: str, depends_on: tuple[str, ...]) -> Part:
     return Part(
         name=name,
         command=_command(site, name),
-        environment={READY_FILE_VARIABLE: str(ready)},
+        environment={READY_FILE: str(ready)},
         check=file_exists(ready),
         ready_file=ready,
         address=f"polls {LOOPBACK}:{site.ports.temporal}",

@@ -9,7 +9,6 @@ import os
 import signal
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
@@ -20,10 +19,10 @@ from temporalio.worker import Worker
 
 from isthmus.control.engine import EngineAddress, connect
 from isthmus.control.errors import Unavailable
+from isthmus.control.readiness import say_ready
 
 LOG = logging.getLogger(__name__)
 
-READY_FILE = "ISTHMUS_READY_FILE"
 """Environment variable: the file to touch once all queues are polled."""
 
 RECONNECT_SECONDS = 1.0
@@ -79,13 +78,11 @@ async def _serve_once(client: Client, workers: Sequence[Worker], loops: Sequence
 
 async def _announce(client: Client, workers: Sequence[Worker]) -> None:
     """Touch the ready file when Temporal sees this process poll each of its queues."""
-    ready = os.environ.get(READY_FILE)
     for worker in workers:
         while not await _is_polled(client, worker.task_queue):
             await asyncio.sleep(0.05)
     LOG.info("serving %s", ", ".join(worker.task_queue for worker in workers))
-    if ready:
-        Path(ready).touch()
+    say_ready()
 
 
 async def _is_polled(client: Client, queue: str) -> bool:
