@@ -35,6 +35,7 @@ class _Execution:
     def __init__(self) -> None:
         self._cancellation = Cancellation()
 
+    @workflow.signal(name="force_cancel")
     def force_cancel(self) -> None:
         """Stop undo steps too."""
         self._cancellation.request(force=True)
@@ -80,11 +81,6 @@ class TransferExecution(_Execution):
         """Run one transfer execution."""
         return await self.execute(argument)
 
-    @workflow.signal(name="force_cancel")
-    def force(self) -> None:
-        """Stop undo steps too."""
-        self.force_cancel()
-
 
 @workflow.defn(name="Deployment")
 class Deployment(_Execution):
@@ -95,11 +91,6 @@ class Deployment(_Execution):
         """Run one deployment's execution."""
         return await self.execute(argument)
 
-    @workflow.signal(name="force_cancel")
-    def force(self) -> None:
-        """Stop undo steps too."""
-        self.force_cancel()
-
 
 @workflow.defn(name="TransferDisksDelete")
 class TransferDisksDelete(_Execution):
@@ -109,11 +100,6 @@ class TransferDisksDelete(_Execution):
     async def run(self, argument: dict[str, Any]) -> str:
         """Run one deletion."""
         return await self.execute(argument)
-
-    @workflow.signal(name="force_cancel")
-    def force(self) -> None:
-        """Stop undo steps too."""
-        self.force_cancel()
 
 
 @workflow.defn(name="TransferForget")
