@@ -1,6 +1,6 @@
 """The demonstration guest: a small Debian 12 that is tied to its source cloud.
 
-`python -m lab.debian_guest OUT.qcow2` builds it; `cached_image(directory)` builds it once for each recipe.
+`python -m lab.debian_guest OUT.qcow2` builds it; `cached_image()` builds it once for each recipe.
 
 Its source cloud is a `pc` machine with disks on virtio-scsi and its NIC in PCI slot 3. What ties it to that cloud:
 the initramfs holds the driver of that bus only; fstab, swap, resume and the kernel's root= name /dev/sda; the NIC is
@@ -80,11 +80,12 @@ def cache_key() -> str:
     return digest.hexdigest()[:16]
 
 
-def cached_image(directory: Path) -> Path:
-    """Return the guest's qcow2 in `directory`, built first if need be (about a minute); safe to call at once twice.
+def cached_image() -> Path:
+    """Return the guest's qcow2, built first if need be (about a minute); safe to call at once twice.
 
-    Nobody may write to it: make an overlay or a copy.
+    It is kept in ISTHMUS_CACHE, /var/lib/isthmus/cache by default. Nobody may write to it: make an overlay or a copy.
     """
+    directory = Path(os.environ.get("ISTHMUS_CACHE", "/var/lib/isthmus/cache"))
     directory.mkdir(parents=True, exist_ok=True)
     image = directory / f"debian-guest-{cache_key()}.qcow2"
     with (directory / "debian-guest.lock").open("w") as lock:

@@ -38,7 +38,7 @@ def say(text: str) -> None:
 def run(state: Path) -> dict[str, Crossing]:
     """Do the whole demonstration in `state` and return both directions."""
     say("guest: a small Debian 12, tied to its cloud (built once, about a minute)")
-    image = debian_guest.cached_image(Path(os.environ.get("ISTHMUS_CACHE", "/var/lib/isthmus/cache")))
+    image = debian_guest.cached_image()
     with contextlib.ExitStack() as stack:
         say("clouds: two libvirt daemons, east and west, each with its own state")
         clouds = []

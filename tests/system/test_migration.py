@@ -26,7 +26,7 @@ def test_a_running_machine_crosses_is_morphed_boots_and_has_lost_nothing(
     clouds: tuple[LibvirtCloud, LibvirtCloud], environment_of: Callable[[str], dict[str, str]]
 ) -> None:
     east, west = clouds
-    define_guest(east, debian_guest.cached_image(Path(os.environ.get("ISTHMUS_CACHE", "/var/lib/isthmus/cache"))))
+    define_guest(east, debian_guest.cached_image())
     demo = environment_of("demo")
     with Console(east, GUEST) as console:
         names = {cloud.name: f"{cloud.name}-{os.getpid()}" for cloud in clouds}

@@ -1,6 +1,5 @@
 """The demonstration guest, morphed by the worker's kernel, comes up on another bus, chipset and under the same name."""
 
-import os
 import subprocess
 import tempfile
 import time
@@ -28,8 +27,7 @@ class Silent:
 
 
 def test_a_morphed_debian_boots_on_another_chipset_and_bus() -> None:
-    cache = Path(os.environ.get("ISTHMUS_CACHE", "/var/lib/isthmus/cache"))
-    image = cached_image(cache)
+    image = cached_image()
     with tempfile.TemporaryDirectory(prefix="/tmp/boot-") as name:
         disk = Path(name) / "disk.qcow2"
         subprocess.run(
@@ -47,7 +45,7 @@ def test_a_morphed_debian_boots_on_another_chipset_and_bus() -> None:
 
 @pytest.mark.nightly  # its initramfs waits long for a disk that does not come
 def test_an_unmorphed_debian_does_not_find_its_root_there() -> None:
-    image = cached_image(Path(os.environ.get("ISTHMUS_CACHE", "/var/lib/isthmus/cache")))
+    image = cached_image()
     with tempfile.TemporaryDirectory(prefix="/tmp/boot-") as name:
         disk = Path(name) / "disk.qcow2"
         subprocess.run(
