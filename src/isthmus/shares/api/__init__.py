@@ -1,0 +1,1 @@
+"""The Manila v2 API: versions, resources, what they answer."""

@@ -1,0 +1,1 @@
+"""The servers that shares are reached through: NFS-Ganesha and Samba."""

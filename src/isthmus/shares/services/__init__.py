@@ -1,0 +1,1 @@
+"""The share manager: one or more processes a back end."""

@@ -1,0 +1,1 @@
+"""Guarded reads and writes of the tables, by name."""
