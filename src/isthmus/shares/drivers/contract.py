@@ -197,7 +197,7 @@ class ShareDriver(ABC):
     def create_group_snapshot(
         self, group_snapshot_id: str, snapshots: Sequence[SnapshotFacts]
     ) -> Mapping[str, SnapshotMade]:
-        """Take snapshots of all members of one moment; return them by snapshot instance id. Already there: returns them.
+        """Take snapshots of all members of one moment; return them by snapshot instance id. Already there: the same.
 
         A driver that cannot do it consistently must not report `group_consistent_snapshot_support`.
         """

@@ -141,7 +141,7 @@ class Creation:
 
 @dataclass(frozen=True)
 class SnapshotMade:
-    """A snapshot taken. `provider_location` is the back end's own name of it; `exports` how to mount it, if it can be."""
+    """A snapshot taken. `provider_location` is the back end's own name of it; `exports` are there if it can be mounted."""
 
     provider_location: str | None = None
     exports: tuple[ExportLocation, ...] = ()
