@@ -45,7 +45,7 @@ class Api(Service):
 
     def serve(self, conf: Any) -> None:
         """Serve the REST API."""
-        from isthmus.migration.api.serving import serve_api  # noqa: PLC0415 - see the module's docstring
+        from isthmus.serving import serve_api  # noqa: PLC0415 - see the module's docstring
 
         serve_api(conf)
 

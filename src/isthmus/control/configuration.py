@@ -12,6 +12,8 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 from oslo_log import log
 
+from isthmus.control.share_options import SHARES, SHARES_QUOTA
+
 Options = list[tuple[str | None, list[Any]]]
 
 SERVICE_CREDENTIALS = "service_credentials"
@@ -103,6 +105,8 @@ _GROUPS: Options = [
     ("temporal", _TEMPORAL),
     ("conductor", _CONDUCTOR),
     ("worker", _WORKER),
+    ("shares", SHARES),
+    ("shares_quota", SHARES_QUOTA),
     (SERVICE_CREDENTIALS, _SERVICE_CREDENTIALS),
 ]
 

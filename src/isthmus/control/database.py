@@ -20,8 +20,10 @@ def utc_now() -> datetime:
 class Database:
     """A pool of connections to one database (`[database] connection`, an SQLAlchemy URL)."""
 
-    def __init__(self, url: str) -> None:
-        self.engine: Engine = create_engine(url, pool_pre_ping=True, hide_parameters=True)
+    def __init__(self, url: str, *, isolation_level: str | None = None) -> None:
+        """Take the URL and, where the database's own is not wanted, the isolation level of all transactions."""
+        options = {"isolation_level": isolation_level} if isolation_level and not url.startswith("sqlite") else {}
+        self.engine: Engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, **options)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager

@@ -58,19 +58,14 @@ class Identify:
     """Falcon middleware: puts the `Caller` into `req.context.caller`, except on the paths open to everybody."""
 
     def __init__(self, conf: ConfigOpts, open_paths: frozenset[str]) -> None:
+        self._conf = conf
         self._noauth = conf.api.auth_strategy == "noauth"
-        self._noauth_project = conf.api.noauth_project
         self._open_paths = open_paths
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:  # noqa: ARG002 - Falcon's signature
         """Read what the authentication left in the headers; raise `NotAuthenticated` if it found no valid token."""
-        if req.path in self._open_paths:
-            return
-        if self._noauth:
-            project = req.get_header("X-Project-Id") or self._noauth_project
-            req.context.caller = Caller("noauth", project, ("admin",), is_admin=True)
-        else:
-            req.context.caller = _caller_of(req)
+        if req.path not in self._open_paths:
+            req.context.caller = caller_of(req, self._conf)
 
     def process_resource(
         self, req: falcon.Request, resp: falcon.Response, resource: object, params: dict[str, Any]
@@ -87,7 +82,11 @@ class Identify:
         raise InvalidInput("Malformed request url: its project is not the token's; use a token of that project")
 
 
-def _caller_of(req: falcon.Request) -> Caller:
+def caller_of(req: falcon.Request, conf: ConfigOpts) -> Caller:
+    """Return who calls, from what the authentication left in the headers; `NotAuthenticated` without a valid token."""
+    if conf.api.auth_strategy == "noauth":
+        project = req.get_header("X-Project-Id") or conf.api.noauth_project
+        return Caller("noauth", project, ("admin",), is_admin=True)
     # auth_token removes these headers from what a client sends, so they can only be its own.
     if req.get_header("X-Identity-Status") != "Confirmed":
         raise NotAuthenticated("a valid Keystone token is needed in X-Auth-Token; get one and try again")

@@ -3,7 +3,7 @@
 From outside in: request id, health check, faults of the layers themselves, Keystone's token check, the application.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import webob  # type: ignore[import-untyped]
@@ -26,6 +26,21 @@ class _RequestId(request_id.RequestId):  # type: ignore[misc] # oslo.middleware 
     """oslo.middleware's, under Coriolis' (and Nova's) header name too."""
 
     compat_headers = ["x-compute-request-id"]  # noqa: RUF012 - the base class has it so
+
+
+def mount(root: Wsgi, below: Mapping[str, Wsgi]) -> Wsgi:
+    """Return one application: those `below` answer under their prefixes (as `/share`), `root` all else."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        for prefix, application in below.items():
+            if path == prefix or path.startswith(f"{prefix}/"):
+                environ["SCRIPT_NAME"] = environ.get("SCRIPT_NAME", "") + prefix
+                environ["PATH_INFO"] = path[len(prefix) :] or "/"
+                return application(environ, start_response)
+        return root(environ, start_response)
+
+    return answer
 
 
 def wrap(conf: ConfigOpts, application: Wsgi) -> Wsgi:

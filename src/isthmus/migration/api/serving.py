@@ -1,4 +1,4 @@
-"""`isthmus api`: the migration API with its real parts around it."""
+"""The migration API on its real parts."""
 
 from functools import partial
 
@@ -8,16 +8,11 @@ from isthmus.control.database import Database
 from isthmus.control.engine import Engine
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import BarbicanVault
-from isthmus.control.server import Wsgi, serve
+from isthmus.control.server import Wsgi
 from isthmus.control.trusts import ensure_trust
 from isthmus.migration.api.application import create_application
 from isthmus.migration.api.policies import migration_rules
 from isthmus.migration.api.service import Service
-
-
-def serve_api(conf: ConfigOpts) -> None:
-    """Serve the API until SIGTERM or SIGINT."""
-    serve(conf, partial(make_application, conf))
 
 
 def make_application(conf: ConfigOpts) -> Wsgi:

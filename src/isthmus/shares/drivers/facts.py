@@ -141,7 +141,7 @@ class Creation:
 
 @dataclass(frozen=True)
 class SnapshotMade:
-    """A snapshot taken. `provider_location` is the back end's own name of it; `exports` are there if it can be mounted."""
+    """A snapshot taken. `provider_location` is the back end's name; `exports` tell how to mount it, if one can."""
 
     provider_location: str | None = None
     exports: tuple[ExportLocation, ...] = ()

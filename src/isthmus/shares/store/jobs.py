@@ -1,0 +1,127 @@
+"""The queue of what back ends' managers must do.
+
+A job is written in the transaction that moves its object's status, and removed in the one that records the result;
+so an accepted call is never lost, and a job that a dead manager held is done again by another once its lease lapses
+(every driver method may be called again). Jobs about one subject run in the order they were written.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy.orm import Session, aliased
+
+from isthmus.shares.model import Kind
+from isthmus.shares.tables import JobRow
+
+
+@dataclass(frozen=True)
+class Job:
+    """One claimed job. `attempts` counts this one."""
+
+    id: int
+    kind: Kind
+    subject: str
+    argument: Mapping[str, Any]
+    project_id: str | None
+    request_id: str | None
+    attempts: int
+
+
+def backend_of(host: str) -> str:
+    """Return `machine@back end` of `machine@back end#pool`."""
+    return host.partition("#")[0]
+
+
+def enqueue(
+    session: Session,
+    *,
+    host: str,
+    kind: Kind,
+    subject: str,
+    now: datetime,
+    argument: Mapping[str, Any] | None = None,
+    project_id: str | None = None,
+    request_id: str | None = None,
+    not_before: datetime | None = None,
+) -> None:
+    """Have the manager of the host's back end do this once the transaction is committed.
+
+    `subject` is the id of the share (group, …) that must see its jobs one after another; for a share's instance,
+    snapshot or rules it is the share's id.
+    """
+    session.execute(
+        insert(JobRow).values(
+            backend=backend_of(host),
+            kind=kind,
+            subject=subject,
+            argument=dict(argument or {}),
+            project_id=project_id,
+            request_id=request_id,
+            created_at=now,
+            not_before=not_before or now,
+            attempts=0,
+        )
+    )
+
+
+def claim(session: Session, *, backend: str, owner: str, now: datetime, lease: timedelta, limit: int) -> list[Job]:
+    """Take up to `limit` due jobs of the back end whose subjects have no older job; each is leased to `owner`."""
+    older = aliased(JobRow)
+    free = or_(JobRow.lease_until.is_(None), JobRow.lease_until < now)
+    due = (
+        select(JobRow)
+        .where(JobRow.backend == backend, JobRow.not_before <= now, free)
+        .where(~select(older.id).where(older.subject == JobRow.subject, older.id < JobRow.id).exists())
+        .order_by(JobRow.id)
+        .limit(limit)
+    )
+    return [_job(row) for row in session.scalars(due) if _take(session, row, owner, now, lease)]
+
+
+def _take(session: Session, row: JobRow, owner: str, now: datetime, lease: timedelta) -> bool:
+    free = or_(JobRow.lease_until.is_(None), JobRow.lease_until < now)
+    taken = session.execute(
+        update(JobRow)
+        .where(JobRow.id == row.id, free)
+        .values(lease_owner=owner, lease_until=now + lease, attempts=JobRow.attempts + 1)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(taken.rowcount == 1)  # type: ignore[attr-defined] # an update's result is a CursorResult
+
+
+def _job(row: JobRow) -> Job:
+    return Job(row.id, Kind(row.kind), row.subject, row.argument, row.project_id, row.request_id, row.attempts + 1)
+
+
+def renew(session: Session, *, owner: str, ids: list[int], until: datetime) -> None:
+    """Keep the leases of running jobs."""
+    if ids:
+        session.execute(
+            update(JobRow)
+            .where(JobRow.id.in_(ids), JobRow.lease_owner == owner)
+            .values(lease_until=until)
+            .execution_options(synchronize_session=False)
+        )
+
+
+def finish(session: Session, job: Job, owner: str) -> bool:
+    """Remove a job with its result's transaction; False if it is another's by now: then nothing may be recorded."""
+    gone = session.execute(
+        delete(JobRow)
+        .where(JobRow.id == job.id, JobRow.lease_owner == owner)
+        .execution_options(synchronize_session=False)
+    )
+    return bool(gone.rowcount == 1)  # type: ignore[attr-defined] # a delete's result is a CursorResult
+
+
+def put_back(session: Session, job: Job, owner: str, not_before: datetime) -> None:
+    """Give a job up until `not_before`: the back end does not answer."""
+    session.execute(
+        update(JobRow)
+        .where(JobRow.id == job.id, JobRow.lease_owner == owner)
+        .values(lease_owner=None, lease_until=None, not_before=not_before)
+        .execution_options(synchronize_session=False)
+    )
