@@ -29,13 +29,17 @@ class ControlPlane:
     """One control plane; a context manager. Without a state directory it makes one and removes it at the end.
 
     `only` names the parts to start (with those they need); all by default. `ports` are the state directory's last
-    ones if they are free, else newly found; changing them between a stop and a start is fine.
+    ones if they are free, else newly found; changing them between a stop and a start is fine. `options` are further
+    ones of `isthmus up`.
     """
 
-    def __init__(self, state_dir: Path | None = None, *, only: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, state_dir: Path | None = None, *, only: tuple[str, ...] = (), options: tuple[str, ...] = ()
+    ) -> None:
         self._is_ours = state_dir is None
         self.state_dir = Path(tempfile.mkdtemp(prefix="isthmus-")) if state_dir is None else state_dir
         self.only = only
+        self.options = options
         self.ports = last_ports(self.state_dir) or free_ports()
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -73,7 +77,7 @@ class ControlPlane:
             self._guard = self._start_guard()
         options = [option for name, port in self.ports.items() for option in (f"--{name}-port", str(port))]
         only = ["--only", ",".join(self.only)] if self.only else []
-        self.run("up", "--detach", *options, *only, limit=START_SECONDS)
+        self.run("up", "--detach", *options, *only, *self.options, limit=START_SECONDS)
 
     def stop(self) -> None:
         """Run `isthmus down`; all state is kept."""
@@ -84,12 +88,16 @@ class ControlPlane:
         try:
             self.stop()
         finally:
-            if self._guard:
-                self._guard.kill()
-                self._guard.communicate()
-                self._guard = None
+            self.leave()
             if self._is_ours:
                 shutil.rmtree(self.state_dir, ignore_errors=True)
+
+    def leave(self) -> None:
+        """Let it run on after this process; nobody but `isthmus down` ends it then."""
+        if self._guard:
+            self._guard.kill()
+            self._guard.communicate()
+            self._guard = None
 
     def run(self, command: str, *options: str, limit: float = 60) -> str:
         """Run one of the control plane's commands and return its output; RuntimeError shows what it said."""

@@ -1,0 +1,109 @@
+"""Run manila-tempest-plugin against the shares service: `python -m conformance.shares`, `make conformance-shares`.
+
+Without a cloud named it starts its own (`isthmus up`, two dummy back ends) and ends it again. The result is in
+build/conformance: shares.json, failures.md and failures.txt. The exit status is 1 if a test of the required stages
+that Manila itself passes does not pass.
+"""
+
+import argparse
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from conformance import baseline, names, report, virtual_env
+from conformance.cloud import Cloud, from_environment, prepare
+from conformance.outcomes import Outcome, Verdict
+from conformance.report import Report
+from conformance.stack import own_stack
+from conformance.stages import REQUIRED, Stage, stage_of
+from conformance.suite import Suite
+from conformance.tempest_conf import BACK_ENDS, tempest_conf
+
+LOCK = Path("packaging/conformance.lock")
+VENV = Path("build/conformance/venv")
+RESULT = Path("build/conformance")
+
+
+def main() -> None:
+    """Choose, run, judge."""
+    arguments = parse()
+    suite = Suite(virtual_env.ensure(VENV.absolute(), LOCK), (arguments.output / "work").absolute())
+    chosen = choose(suite.test_ids(), arguments.stages, arguments.select)
+    if arguments.list:
+        print("\n".join(names.short(test_id) for test_id in chosen))
+        return
+    if not chosen:
+        sys.exit("no test is chosen: see --list, --stages and --select")
+    with cloud_under_test(arguments) as cloud:
+        for complaint in prepare(cloud, pools=len(BACK_ENDS)):
+            print(f"not prepared: {complaint}", file=sys.stderr)
+        outcomes: list[Outcome] = []
+        show = telling(outcomes, len(chosen), quiet=arguments.quiet)
+        suite.run(chosen, tempest_conf(cloud, suite.work), arguments.workers, show)
+    made = Report(frozenset(map(names.short, chosen)), tuple(outcomes), baseline.load())
+    report.write(made, arguments.output)
+    print(made.summary())
+    print(f"see {arguments.output}/shares.json, failures.md, failures.txt")
+    sys.exit(1 if made.required_short else 0)
+
+
+def parse() -> argparse.Namespace:
+    """Return what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--select", metavar="REGEX", default="", help="only tests whose short name has a match")
+    parser.add_argument("--stages", type=stages, default=REQUIRED, help="such as 1 or 1,2,3 (default) or 1,2,3,4")
+    parser.add_argument("--list", action="store_true", help="print the chosen tests and end")
+    parser.add_argument("--against-env", action="store_true", help="test the cloud that OS_* variables name")
+    parser.add_argument("--service-type", default="shared-file-system", help="its type in that cloud's catalogue")
+    parser.add_argument(
+        "--stack-dir", type=Path, help="state directory of the own stack; one that is there is used again"
+    )
+    parser.add_argument("--keep", action="store_true", help="leave the own stack running")
+    parser.add_argument("--workers", type=int, default=4, help="test processes (%(default)s)")
+    parser.add_argument("--output", type=Path, default=RESULT, help="directory of the result (%(default)s)")
+    parser.add_argument("--quiet", action="store_true", help="show failures only")
+    return parser.parse_args()
+
+
+def stages(text: str) -> frozenset[Stage]:
+    """Parse `1,2`; argparse shows the ValueError of another text."""
+    return frozenset(Stage(int(number)) for number in text.split(","))
+
+
+def choose(test_ids: list[str], wanted: frozenset[Stage], select: str) -> list[str]:
+    """Return the ids of these stages whose short name matches."""
+    pattern = re.compile(select)
+    short = ((test_id, names.short(test_id)) for test_id in test_ids)
+    return [test_id for test_id, name in short if stage_of(names.module_of(name)) in wanted and pattern.search(name)]
+
+
+@contextmanager
+def cloud_under_test(arguments: argparse.Namespace) -> Iterator[Cloud]:
+    """Give the cloud of OS_* variables, or an own one for as long as the tests run."""
+    if arguments.against_env:
+        yield from_environment(arguments.service_type)
+        return
+    directory = arguments.output / "work"
+    with own_stack(arguments.stack_dir, directory, arguments.service_type, keep=arguments.keep) as cloud:
+        yield cloud
+
+
+def telling(outcomes: list[Outcome], total: int, *, quiet: bool) -> Callable[[Outcome], None]:
+    """Return what collects each outcome and prints a line of it."""
+    began = time.monotonic()
+
+    def tell(outcome: Outcome) -> None:
+        outcomes.append(outcome)
+        if quiet and outcome.verdict is not Verdict.FAILED:
+            return
+        where = f"{time.monotonic() - began:5.0f} s {len(outcomes)}/{total}"
+        print(f"{where} {outcome.verdict:7} {outcome.name} ({outcome.seconds:.1f} s) {outcome.reason}", flush=True)
+
+    return tell
+
+
+if __name__ == "__main__":
+    main()
