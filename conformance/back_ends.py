@@ -7,12 +7,26 @@ from conformance.cloud import SHARE_TYPE
 from conformance.tempest_conf import BACK_ENDS
 
 OPTION = "--shares-config"
+ADAPTER = "manila"
 DRIVER = "manila.tests.share.drivers.dummy.DummyDriver"
 DELAY = 0.05
 """Seconds that a driver's call takes; the driver's own default is 2 to 4."""
 MIGRATION_DELAY = 1.0
 """Seconds of each phase of a migration: the tests look for the states between."""
 ZONE = "nova"
+
+QUOTAS = {
+    "shares": 100_000,
+    "gigabytes": 1_000_000,
+    "snapshots": 100_000,
+    "snapshot_gigabytes": 1_000_000,
+    "share_networks": 10_000,
+    "share_groups": 1_000,
+    "share_group_snapshots": 1_000,
+    "share_replicas": 1_000,
+    "replica_gigabytes": 100_000,
+}
+"""What no test, and no benchmark, meets by accident. The tests of quotas set their own."""
 
 _QUICK = ("get_pool", "do_setup", "_get_pools_info", "_update_share_stats", "migration_check_compatibility")
 _USUAL = (
@@ -32,13 +46,16 @@ _MIGRATION = tuple(f"migration_{step}" for step in ("start", "continue", "comple
 def configuration(delay: float = DELAY, migration_delay: float = MIGRATION_DELAY) -> str:
     """Return the text for back ends that take `delay` seconds a call and `migration_delay` a phase of a migration."""
     names = [name.lower() for name in BACK_ENDS]
+    quotas = "".join(f"{resource} = {limit}\n" for resource, limit in QUOTAS.items())
     head = f"""\
-[DEFAULT]
-enabled_share_backends = {",".join(names)}
+[shares]
+enabled_backends = {",".join(names)}
 enabled_share_protocols = NFS,CIFS
 default_share_type = {SHARE_TYPE}
 default_share_group_type = {SHARE_TYPE}
-"""
+use_scheduler_creating_share_from_snapshot = true
+[shares_quota]
+{quotas}"""
     return head + "".join(_section(name, delay, migration_delay) for name in names)
 
 
@@ -51,6 +68,7 @@ def _section(name: str, delay: float, migration_delay: float) -> str:
     }
     return f"""
 [{name}]
+driver = {ADAPTER}
 share_driver = {DRIVER}
 share_backend_name = {name.upper()}
 driver_handles_share_servers = False
