@@ -5,7 +5,7 @@ so an accepted call is never lost, and a job that a dead manager held is done ag
 (every driver method may be called again). Jobs about one subject run in the order they were written.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -22,6 +22,7 @@ class Job:
     """One claimed job. `attempts` counts this one."""
 
     id: int
+    backend: str
     kind: Kind
     subject: str
     argument: Mapping[str, Any]
@@ -67,18 +68,20 @@ def enqueue(
     )
 
 
-def claim(session: Session, *, backend: str, owner: str, now: datetime, lease: timedelta, limit: int) -> list[Job]:
-    """Take up to `limit` due jobs of the back end whose subjects have no older job; each is leased to `owner`."""
+def claim(
+    session: Session, *, backends: Collection[str], owner: str, now: datetime, lease: timedelta, limit: int
+) -> list[Job]:
+    """Take up to `limit` due jobs of these back ends whose subjects have no older job; each is leased to `owner`."""
     older = aliased(JobRow)
     free = or_(JobRow.lease_until.is_(None), JobRow.lease_until < now)
     due = (
         select(JobRow)
-        .where(JobRow.backend == backend, JobRow.not_before <= now, free)
+        .where(JobRow.backend.in_(backends), JobRow.not_before <= now, free)
         .where(~select(older.id).where(older.subject == JobRow.subject, older.id < JobRow.id).exists())
         .order_by(JobRow.id)
         .limit(limit)
     )
-    return [_job(row) for row in session.scalars(due) if _take(session, row, owner, now, lease)]
+    return [_job(row) for row in session.scalars(due).all() if _take(session, row, owner, now, lease)]
 
 
 def _take(session: Session, row: JobRow, owner: str, now: datetime, lease: timedelta) -> bool:
@@ -93,7 +96,7 @@ def _take(session: Session, row: JobRow, owner: str, now: datetime, lease: timed
 
 
 def _job(row: JobRow) -> Job:
-    return Job(row.id, Kind(row.kind), row.subject, row.argument, row.project_id, row.request_id, row.attempts + 1)
+    return Job(row.id, row.backend, Kind(row.kind), row.subject, row.argument, row.project_id, row.request_id, row.attempts + 1)
 
 
 def renew(session: Session, *, owner: str, ids: list[int], until: datetime) -> None:
@@ -105,6 +108,21 @@ def renew(session: Session, *, owner: str, ids: list[int], until: datetime) -> N
             .values(lease_until=until)
             .execution_options(synchronize_session=False)
         )
+
+
+def owners(session: Session) -> list[str]:
+    """Return who holds leases."""
+    return list(session.scalars(select(JobRow.lease_owner).where(JobRow.lease_owner.is_not(None)).distinct()))
+
+
+def release(session: Session, owner: str) -> None:
+    """Free all jobs of an owner that is known to be dead."""
+    session.execute(
+        update(JobRow)
+        .where(JobRow.lease_owner == owner)
+        .values(lease_owner=None, lease_until=None)
+        .execution_options(synchronize_session=False)
+    )
 
 
 def finish(session: Session, job: Job, owner: str) -> bool:

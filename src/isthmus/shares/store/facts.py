@@ -1,0 +1,155 @@
+"""What drivers are told, read from the tables."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import ColumnElement, select
+from sqlalchemy.orm import Session
+
+from isthmus.shares.drivers.facts import ExportLocation, ShareFacts, SnapshotFacts
+from isthmus.shares.tables import (
+    ExportRow,
+    InstanceRow,
+    MetadataRow,
+    PrivateRow,
+    ShareRow,
+    SnapshotExportRow,
+    SnapshotInstanceRow,
+    TypeSpecRow,
+)
+
+
+def share(session: Session, instance_id: str) -> ShareFacts | None:
+    """Return the facts of a share instance; None if it is gone."""
+    found = _shares(session, InstanceRow.id == instance_id)
+    return found[0] if found else None
+
+
+def shares_of_backend(session: Session, backend: str, statuses: Sequence[str], after: str, most: int) -> list[ShareFacts]:
+    """Return a batch of a back end's share instances in these statuses, by instance id after `after`."""
+    return _shares(
+        session,
+        InstanceRow.host.startswith(f"{backend}#", autoescape=True),
+        InstanceRow.status.in_(statuses),
+        InstanceRow.id > after,
+        most=most,
+    )
+
+
+def snapshot(session: Session, snapshot_instance_id: str) -> SnapshotFacts | None:
+    """Return the facts of a snapshot instance and its share's instance; None if either is gone."""
+    row = session.get(SnapshotInstanceRow, snapshot_instance_id, populate_existing=True)
+    parent = share(session, row.instance_id) if row is not None else None
+    if row is None or parent is None:
+        return None
+    exports = session.scalars(
+        select(SnapshotExportRow)
+        .where(SnapshotExportRow.snapshot_instance_id == row.id)
+        .order_by(SnapshotExportRow.created_at, SnapshotExportRow.id)
+    )
+    return SnapshotFacts(
+        instance_id=row.id,
+        snapshot_id=row.snapshot_id or row.id,
+        share=parent,
+        size_gib=row.size,
+        provider_location=row.provider_location,
+        exports=tuple(ExportLocation(each.path, admin_only=each.is_admin_only) for each in exports),
+        private=_keyed(session, PrivateRow.entity_id, [row.id]).get(row.id, {}),
+        group_snapshot_id=row.group_snapshot_id,
+        status=row.status,
+    )
+
+
+def source_snapshot(session: Session, snapshot_id: str, host: str) -> str | None:
+    """Return the snapshot instance to make a share at `host` from: one at the same back end, else any that is whole."""
+    rows = session.execute(
+        select(SnapshotInstanceRow.id, InstanceRow.host)
+        .join(InstanceRow, InstanceRow.id == SnapshotInstanceRow.instance_id)
+        .where(SnapshotInstanceRow.snapshot_id == snapshot_id)
+        .order_by(SnapshotInstanceRow.created_at)
+    ).all()
+    backend = host.partition("#")[0]
+    near = [row.id for row in rows if (row.host or "").partition("#")[0] == backend]
+    return near[0] if near else (rows[0].id if rows else None)
+
+
+def _shares(session: Session, *wanted: ColumnElement[bool], most: int = 1) -> list[ShareFacts]:
+    rows = session.execute(
+        select(InstanceRow, ShareRow)
+        .join(ShareRow, ShareRow.id == InstanceRow.share_id)
+        .where(*wanted)
+        .order_by(InstanceRow.id)
+        .limit(most)
+        .execution_options(populate_existing=True)
+    ).all()
+    instances = [row.InstanceRow.id for row in rows]
+    metadata = _keyed(session, MetadataRow.object_id, [row.ShareRow.id for row in rows])
+    private = _keyed(session, PrivateRow.entity_id, instances)
+    specs = _keyed(session, TypeSpecRow.type_id, [row.InstanceRow.share_type_id for row in rows])
+    exports = _exports(session, instances)
+    return [
+        _facts(
+            row.InstanceRow,
+            row.ShareRow,
+            metadata=metadata.get(row.ShareRow.id, {}),
+            private=private.get(row.InstanceRow.id, {}),
+            extra_specs=specs.get(row.InstanceRow.share_type_id, {}),
+            exports=exports.get(row.InstanceRow.id, ()),
+        )
+        for row in rows
+    ]
+
+
+def _facts(
+    instance: InstanceRow,
+    row: ShareRow,
+    *,
+    metadata: Mapping[str, str],
+    private: Mapping[str, str],
+    extra_specs: Mapping[str, str],
+    exports: tuple[ExportLocation, ...],
+) -> ShareFacts:
+    return ShareFacts(
+        instance_id=instance.id,
+        share_id=row.id,
+        size_gib=row.size,
+        protocol=row.protocol,
+        host=instance.host or "",
+        project_id=row.project_id,
+        user_id=row.user_id,
+        name=row.name,
+        share_type_id=instance.share_type_id,
+        extra_specs=extra_specs,
+        metadata=metadata,
+        exports=exports,
+        private=private,
+        mount_point_name=instance.mount_point_name,
+        encryption_key_ref=instance.encryption_key_ref,
+        share_group_id=row.share_group_id,
+        share_network_id=instance.share_network_id,
+        share_server_id=instance.share_server_id,
+        status=instance.status,
+    )
+
+
+def _exports(session: Session, instances: Sequence[str]) -> dict[str, tuple[ExportLocation, ...]]:
+    rows = session.scalars(
+        select(ExportRow).where(ExportRow.instance_id.in_(instances)).order_by(ExportRow.position)
+    ).all()
+    metadata = _keyed(session, MetadataRow.object_id, [row.id for row in rows])
+    found: dict[str, tuple[ExportLocation, ...]] = {}
+    for row in rows:
+        export = ExportLocation(row.path, row.is_admin_only, row.preferred, metadata.get(row.id, {}))
+        found[row.instance_id] = (*found.get(row.instance_id, ()), export)
+    return found
+
+
+def _keyed(session: Session, owner: Any, ids: Sequence[str | None]) -> dict[str, dict[str, str]]:
+    """Return key-value rows of a table, by the object they belong to."""
+    wanted = [each for each in ids if each]
+    found: dict[str, dict[str, str]] = {}
+    if wanted:
+        table = owner.class_
+        for identity, key, value in session.execute(select(owner, table.key, table.value).where(owner.in_(wanted))):
+            found.setdefault(identity, {})[key] = value
+    return found

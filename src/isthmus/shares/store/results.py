@@ -1,0 +1,88 @@
+"""What became of a share instance, written in the transaction that ends its job."""
+
+import uuid
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import delete, insert, select, update
+from sqlalchemy.orm import Session
+
+from isthmus.shares.drivers.facts import ExportLocation
+from isthmus.shares.store import usage
+from isthmus.shares.tables import (
+    ExportRow,
+    InstanceRow,
+    LockRow,
+    MetadataRow,
+    PrivateRow,
+    RuleRow,
+    RuleStateRow,
+    ShareRow,
+)
+
+
+def keep_exports(session: Session, instance_id: str, exports: Sequence[ExportLocation], now: datetime) -> None:
+    """Make these the export locations of an instance; those that were there keep their ids and metadata."""
+    rows = session.scalars(select(ExportRow).where(ExportRow.instance_id == instance_id)).all()
+    known = {row.path: row.id for row in rows}
+    _drop_exports(session, [identity for path, identity in known.items() if path not in {e.path for e in exports}])
+    for position, export in enumerate(exports):
+        facts = {"position": position, "is_admin_only": export.admin_only, "preferred": export.preferred}
+        identity = known.get(export.path)
+        if identity is not None:
+            session.execute(update(ExportRow).where(ExportRow.id == identity).values(updated_at=now, **facts))
+            continue
+        identity = str(uuid.uuid4())
+        session.execute(
+            insert(ExportRow).values(
+                id=identity, instance_id=instance_id, path=export.path, created_at=now, updated_at=now, **facts
+            )
+        )
+        for key, value in export.metadata.items():
+            session.execute(insert(MetadataRow).values(object_id=identity, key=key, value=value))
+
+
+def keep_private(session: Session, entity_id: str, private: Mapping[str, str]) -> None:
+    """Keep what a driver asked to be kept with an object, instead of what it asked before."""
+    if not private:
+        return
+    session.execute(delete(PrivateRow).where(PrivateRow.entity_id == entity_id, PrivateRow.key.in_(list(private))))
+    session.execute(
+        insert(PrivateRow), [{"entity_id": entity_id, "key": key, "value": value} for key, value in private.items()]
+    )
+
+
+def forget_share(session: Session, instance_id: str) -> None:
+    """Remove an instance and, with its last one, the share; give back what it counted for."""
+    found = session.execute(
+        select(InstanceRow.share_id, InstanceRow.share_type_id).where(InstanceRow.id == instance_id)
+    ).first()
+    if found is None:
+        return
+    exports = session.scalars(select(ExportRow.id).where(ExportRow.instance_id == instance_id)).all()
+    _drop_exports(session, list(exports))
+    session.execute(delete(RuleStateRow).where(RuleStateRow.instance_id == instance_id))
+    session.execute(delete(PrivateRow).where(PrivateRow.entity_id == instance_id))
+    session.execute(delete(InstanceRow).where(InstanceRow.id == instance_id))
+    others = session.scalar(select(InstanceRow.id).where(InstanceRow.share_id == found.share_id).limit(1))
+    if others is None:
+        _forget_whole(session, found.share_id, found.share_type_id)
+
+
+def _forget_whole(session: Session, share_id: str, share_type_id: str | None) -> None:
+    share = session.execute(
+        select(ShareRow.project_id, ShareRow.user_id, ShareRow.size).where(ShareRow.id == share_id)
+    ).one()
+    rules = list(session.scalars(select(RuleRow.id).where(RuleRow.share_id == share_id)))
+    session.execute(delete(MetadataRow).where(MetadataRow.object_id.in_([share_id, *rules])))
+    session.execute(delete(LockRow).where(LockRow.resource_id.in_([share_id, *rules])))
+    session.execute(delete(RuleRow).where(RuleRow.share_id == share_id))
+    session.execute(delete(ShareRow).where(ShareRow.id == share_id))
+    owner = usage.Owner(share.project_id, share.user_id, share_type_id)
+    usage.give_back(session, owner, {"shares": 1, "gigabytes": share.size})
+
+
+def _drop_exports(session: Session, identities: list[str]) -> None:
+    if identities:
+        session.execute(delete(MetadataRow).where(MetadataRow.object_id.in_(identities)))
+        session.execute(delete(ExportRow).where(ExportRow.id.in_(identities)))
