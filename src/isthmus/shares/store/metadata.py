@@ -1,0 +1,67 @@
+"""Metadata of whatever carries it: keys and values by the object's id."""
+
+from collections.abc import Collection, Iterable, Mapping
+
+from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.orm import Session
+
+from isthmus.shares.tables import MetadataRow
+
+
+def read(session: Session, object_id: str) -> dict[str, str]:
+    """Return an object's metadata."""
+    return read_many(session, [object_id])[object_id]
+
+
+def read_many(session: Session, object_ids: Collection[str]) -> dict[str, dict[str, str]]:
+    """Return the metadata of each of the objects by id, in one query; an empty one for those without."""
+    found: dict[str, dict[str, str]] = {identity: {} for identity in object_ids}
+    if not found:
+        return found
+    columns = select(MetadataRow.object_id, MetadataRow.key, MetadataRow.value)
+    for row in session.execute(columns.where(MetadataRow.object_id.in_(found)).order_by(MetadataRow.key)):
+        found[row.object_id][row.key] = row.value
+    return found
+
+
+def write(session: Session, object_id: str, items: Mapping[str, str]) -> None:
+    """Set these keys; others stay. Another call may set one of them at the same moment: then the later one holds."""
+    for _ in range(2):
+        known = set(session.scalars(select(MetadataRow.key).where(MetadataRow.object_id == object_id)))
+        new = [{"object_id": object_id, "key": key, "value": value} for key, value in items.items() if key not in known]
+        if not new or _inserted(session, new):
+            _change(session, object_id, {key: value for key, value in items.items() if key in known})
+            return
+    # A third call took a key away and gave it back meanwhile; what is there now is changed, the rest was its wish.
+    _change(session, object_id, items)
+
+
+def drop(session: Session, object_id: str, keys: Iterable[str] | None = None) -> int:
+    """Remove these keys, or all; return how many there were."""
+    statement = delete(MetadataRow).where(MetadataRow.object_id == object_id)
+    if keys is not None:
+        statement = statement.where(MetadataRow.key.in_(list(keys)))
+    gone = session.execute(statement.execution_options(synchronize_session=False))
+    return int(gone.rowcount)  # type: ignore[attr-defined] # a delete's result is a CursorResult
+
+
+def _inserted(session: Session, rows: list[dict[str, str]]) -> bool:
+    try:
+        with session.begin_nested():
+            session.execute(insert(MetadataRow), rows)
+    except IntegrityError:
+        return False
+    return True
+
+
+def _change(session: Session, object_id: str, items: Mapping[str, str]) -> None:
+    if not items:
+        return
+    table = MetadataRow.__table__
+    statement = (
+        update(table)  # type: ignore[arg-type] # a mapped class's table is a Table
+        .where(table.c.object_id == object_id, table.c.key == bindparam("of_key"))
+        .values(value=bindparam("new_value"))
+    )
+    session.connection().execute(statement, [{"of_key": key, "new_value": value} for key, value in items.items()])
