@@ -44,13 +44,13 @@ def move(
     return _set(session, table, identity, of, {"status": to, "updated_at": now, **values})
 
 
-def hold(session: Session, table: type[Statused], identity: str, *, of: Collection[Status], now: datetime) -> bool:
+def hold(session: Session, table: type[Statused], identity: str, *, of: Collection[Status]) -> bool:
     """Lock an object's row until the transaction ends, if its status is one of `of`; say whether it is.
 
     Who depends on an object (a snapshot on its share) holds it first and then looks for what else depends on it, so of
     two calls that exclude each other (a snapshot of a share, the share's deletion) the later sees the earlier's work.
     """
-    return _set(session, table, identity, of, {"updated_at": now})
+    return _set(session, table, identity, of, {"status": table.status})
 
 
 def force(session: Session, table: type[Statused], identity: str, *, to: str, now: datetime, **values: Any) -> bool:
