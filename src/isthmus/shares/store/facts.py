@@ -6,6 +6,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
+from isthmus.control.errors import NotFound
 from isthmus.shares.drivers.facts import ExportLocation, ShareFacts, SnapshotFacts
 from isthmus.shares.tables import (
     ExportRow,
@@ -25,7 +26,9 @@ def share(session: Session, instance_id: str) -> ShareFacts | None:
     return found[0] if found else None
 
 
-def shares_of_backend(session: Session, backend: str, statuses: Sequence[str], after: str, most: int) -> list[ShareFacts]:
+def shares_of_backend(
+    session: Session, backend: str, statuses: Sequence[str], after: str, most: int
+) -> list[ShareFacts]:
     """Return a batch of a back end's share instances in these statuses, by instance id after `after`."""
     return _shares(
         session,
@@ -60,17 +63,36 @@ def snapshot(session: Session, snapshot_instance_id: str) -> SnapshotFacts | Non
     )
 
 
-def source_snapshot(session: Session, snapshot_id: str, host: str) -> str | None:
-    """Return the snapshot instance to make a share at `host` from: one at the same back end, else any that is whole."""
-    rows = session.execute(
+def source_of(session: Session, share: ShareFacts) -> SnapshotFacts | None:
+    """Return the snapshot that a share is to be made from; None if it starts empty. `NotFound` if it is gone.
+
+    A member of a group's snapshot is a snapshot instance itself. Of several, one at the share's own back end is taken.
+    """
+    row = session.execute(
+        select(ShareRow.snapshot_id, ShareRow.source_share_group_snapshot_member_id).where(
+            ShareRow.id == share.share_id
+        )
+    ).one()
+    if not row.source_share_group_snapshot_member_id and not row.snapshot_id:
+        return None
+    chosen = row.source_share_group_snapshot_member_id or _nearest(session, row.snapshot_id, share.host)
+    found = snapshot(session, chosen) if chosen else None
+    if found is None:
+        # Made empty, it would look whole and hold nothing.
+        raise NotFound(f"the snapshot that share {share.share_id} was to be made from is gone; make it from another")
+    return found
+
+
+def _nearest(session: Session, snapshot_id: str, host: str) -> str | None:
+    found = session.execute(
         select(SnapshotInstanceRow.id, InstanceRow.host)
         .join(InstanceRow, InstanceRow.id == SnapshotInstanceRow.instance_id)
         .where(SnapshotInstanceRow.snapshot_id == snapshot_id)
         .order_by(SnapshotInstanceRow.created_at)
     ).all()
     backend = host.partition("#")[0]
-    near = [row.id for row in rows if (row.host or "").partition("#")[0] == backend]
-    return near[0] if near else (rows[0].id if rows else None)
+    near = [each.id for each in found if (each.host or "").partition("#")[0] == backend]
+    return near[0] if near else (found[0].id if found else None)
 
 
 def _shares(session: Session, *wanted: ColumnElement[bool], most: int = 1) -> list[ShareFacts]:

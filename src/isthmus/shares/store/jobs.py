@@ -96,7 +96,9 @@ def _take(session: Session, row: JobRow, owner: str, now: datetime, lease: timed
 
 
 def _job(row: JobRow) -> Job:
-    return Job(row.id, row.backend, Kind(row.kind), row.subject, row.argument, row.project_id, row.request_id, row.attempts + 1)
+    return Job(
+        row.id, row.backend, Kind(row.kind), row.subject, row.argument, row.project_id, row.request_id, row.attempts + 1
+    )
 
 
 def renew(session: Session, *, owner: str, ids: list[int], until: datetime) -> None:

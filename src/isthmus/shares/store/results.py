@@ -78,8 +78,10 @@ def _forget_whole(session: Session, share_id: str, share_type_id: str | None) ->
     session.execute(delete(LockRow).where(LockRow.resource_id.in_([share_id, *rules])))
     session.execute(delete(RuleRow).where(RuleRow.share_id == share_id))
     session.execute(delete(ShareRow).where(ShareRow.id == share_id))
-    owner = usage.Owner(share.project_id, share.user_id, share_type_id)
-    usage.give_back(session, owner, {"shares": 1, "gigabytes": share.size})
+    # A share that could not be taken under management has no size, and was never counted.
+    if share.size:
+        owner = usage.Owner(share.project_id, share.user_id, share_type_id)
+        usage.give_back(session, owner, {"shares": 1, "gigabytes": share.size})
 
 
 def _drop_exports(session: Session, identities: list[str]) -> None:

@@ -109,6 +109,13 @@ def take(session: Session, conf: ConfigOpts, owner: Owner, deltas: Mapping[str, 
     return None
 
 
+def count(session: Session, owner: Owner, deltas: Mapping[str, int]) -> None:
+    """Count `deltas` whatever the limits: the object is there already."""
+    for user_id, type_id in {("", ""), (owner.user_id, ""), ("", owner.share_type_id or "")}:
+        counted = {name: amount for name, amount in deltas.items() if not type_id or name not in NOT_PER_TYPE}
+        _take(session, _Scope("", owner.project_id, user_id, type_id, {}), counted)
+
+
 def give_back(session: Session, owner: Owner, deltas: Mapping[str, int]) -> None:
     """Count `deltas` (resource: amount, of 0 or more) no longer; never below nothing."""
     rows = [("", "")]

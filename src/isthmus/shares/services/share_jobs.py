@@ -1,0 +1,248 @@
+"""What a manager does about shares: create, delete, extend, shrink, revert."""
+
+from datetime import timedelta
+
+from sqlalchemy import update
+from sqlalchemy.orm import Session
+
+from isthmus.control.errors import IsthmusError, NotSupported
+from isthmus.shares.drivers.contract import DataWouldBeLost
+from isthmus.shares.drivers.facts import AccessChange, Creation, Progress, ShareFacts
+from isthmus.shares.messages import Action, Detail
+from isthmus.shares.model import Kind, Status
+from isthmus.shares.services.rescheduling import reschedule
+from isthmus.shares.services.work import Operation, Record, Work, nothing
+from isthmus.shares.store import facts, jobs, messages, placing, results, rules, usage
+from isthmus.shares.store.jobs import Job
+from isthmus.shares.store.moving import move
+from isthmus.shares.tables import InstanceRow, ShareRow, SnapshotInstanceRow
+
+CLONE_POLL = timedelta(seconds=1)
+
+
+def read(work: Work, job: Job) -> ShareFacts | None:
+    """Return the facts of the share instance that a job is about; None if it is gone."""
+    with work.database.transaction() as session:
+        return facts.share(session, job.argument["instance_id"])
+
+
+def _create(work: Work, job: Job) -> Record:
+    share = read(work, job)
+    if share is None or share.status not in {Status.CREATING, Status.CREATING_FROM_SNAPSHOT}:
+        return nothing
+    made = _made(work, share)
+
+    def record(session: Session) -> None:
+        results.keep_private(session, share.instance_id, made.private)
+        if made.progress is Progress.UNDER_WAY:
+            _go_on_later(session, work, job, share, made)
+            return
+        now = work.now()
+        results.keep_exports(session, share.instance_id, made.exports, now)
+        move(
+            session,
+            InstanceRow,
+            share.instance_id,
+            of=[Status.CREATING, Status.CREATING_FROM_SNAPSHOT],
+            to=Status.AVAILABLE,
+            now=now,
+            launched_at=now,
+            progress="100%",
+        )
+
+    return record
+
+
+def _made(work: Work, share: ShareFacts) -> Creation:
+    if share.status == Status.CREATING_FROM_SNAPSHOT:
+        return work.driver.creation_of(share)
+    with work.database.transaction() as session:
+        source = facts.source_of(session, share)
+    if source is None:
+        return work.driver.create_share(share)
+    return work.driver.create_share_from_snapshot(share, source)
+
+
+def _go_on_later(session: Session, work: Work, job: Job, share: ShareFacts, made: Creation) -> None:
+    now = work.now()
+    if share.status == Status.CREATING:
+        move(session, InstanceRow, share.instance_id, of=[Status.CREATING], to=Status.CREATING_FROM_SNAPSHOT, now=now)
+    session.execute(update(InstanceRow).where(InstanceRow.id == share.instance_id).values(progress=f"{made.percent}%"))
+    jobs.enqueue(
+        session,
+        host=share.host,
+        kind=Kind.CREATE_SHARE,
+        subject=job.subject,
+        argument=job.argument,
+        now=now,
+        not_before=now + CLONE_POLL,
+        project_id=job.project_id,
+        request_id=job.request_id,
+    )
+
+
+def _create_failed(work: Work, job: Job, error: IsthmusError) -> Record:
+    share = read(work, job)
+    if share is None:
+        return nothing
+    # Another pool may have what this one lacks; what was half-made here must not stay.
+    work.driver.delete_share(share)
+    return lambda session: reschedule(session, work, job, share, error)
+
+
+def _delete(work: Work, job: Job) -> Record:
+    share = read(work, job)
+    if share is None:
+        return nothing
+    forced = bool(job.argument.get("force"))
+    try:
+        with work.database.transaction() as session:
+            held = rules.all_of(session, share.instance_id)
+        if held:
+            work.driver.update_access(share, AccessChange(wanted=(), removed=tuple(held)))
+        work.driver.delete_share(share)
+    except IsthmusError:
+        # Forced: an administrator says that the back end is not worth waiting for.
+        if not forced:
+            raise
+    return lambda session: forget(session, share)
+
+
+def forget(session: Session, share: ShareFacts) -> None:
+    """Remove the rows of an instance that its back end has no more, and the room it was given."""
+    placing.give_room_back(session, share.host, share.size_gib)
+    results.forget_share(session, share.instance_id)
+
+
+def _delete_failed(work: Work, job: Job, error: IsthmusError) -> Record:
+    return say_failed(work, job, error, of=Status.DELETING, to=Status.ERROR_DELETING, action=Action.DELETE)
+
+
+def _extend(work: Work, job: Job) -> Record:
+    share = read(work, job)
+    if share is None or share.status != Status.EXTENDING:
+        return nothing
+    size = int(job.argument["size"])
+    work.driver.extend_share(share, size)
+
+    def record(session: Session) -> None:
+        if move(session, InstanceRow, share.instance_id, of=[Status.EXTENDING], to=Status.AVAILABLE, now=work.now()):
+            _set_size(session, work, share, size)
+
+    return record
+
+
+def _extend_failed(work: Work, job: Job, error: IsthmusError) -> Record:
+    share = read(work, job)
+    if share is None:
+        return nothing
+
+    def record(session: Session) -> None:
+        say_failed(work, job, error, of=Status.EXTENDING, to=Status.EXTENDING_ERROR, action=Action.EXTEND)(session)
+        grown = int(job.argument["size"]) - share.size_gib
+        usage.give_back(session, _owner(share), {"gigabytes": grown})
+        placing.give_room_back(session, share.host, grown)
+
+    return record
+
+
+def _shrink(work: Work, job: Job) -> Record:
+    share = read(work, job)
+    if share is None or share.status != Status.SHRINKING:
+        return nothing
+    size = int(job.argument["size"])
+    work.driver.shrink_share(share, size)
+
+    def record(session: Session) -> None:
+        if move(session, InstanceRow, share.instance_id, of=[Status.SHRINKING], to=Status.AVAILABLE, now=work.now()):
+            _set_size(session, work, share, size)
+            usage.give_back(session, _owner(share), {"gigabytes": share.size_gib - size})
+            placing.give_room_back(session, share.host, share.size_gib - size)
+
+    return record
+
+
+def _shrink_failed(work: Work, job: Job, error: IsthmusError) -> Record:
+    # The share is as it was in these two cases, so it can go on being used.
+    harmless = isinstance(error, DataWouldBeLost | NotSupported)
+    after = Status.AVAILABLE if harmless else Status.SHRINKING_ERROR
+    return say_failed(work, job, error, of=Status.SHRINKING, to=after, action=Action.SHRINK)
+
+
+def _revert(work: Work, job: Job) -> Record:
+    share = read(work, job)
+    with work.database.transaction() as session:
+        snapshot = facts.snapshot(session, job.argument["snapshot_instance_id"])
+    if share is None or snapshot is None or share.status != Status.REVERTING:
+        return nothing
+    work.driver.revert_share(share, snapshot)
+
+    def record(session: Session) -> None:
+        now = work.now()
+        move(session, SnapshotInstanceRow, snapshot.instance_id, of=[Status.RESTORING], to=Status.AVAILABLE, now=now)
+        if not move(session, InstanceRow, share.instance_id, of=[Status.REVERTING], to=Status.AVAILABLE, now=now):
+            return
+        if snapshot.size_gib < share.size_gib:
+            # The share has its snapshot's size again; what it grew by since is free.
+            _set_size(session, work, share, snapshot.size_gib)
+            usage.give_back(session, _owner(share), {"gigabytes": share.size_gib - snapshot.size_gib})
+            placing.give_room_back(session, share.host, share.size_gib - snapshot.size_gib)
+
+    return record
+
+
+def _revert_failed(work: Work, job: Job, error: IsthmusError) -> Record:
+    def record(session: Session) -> None:
+        say_failed(work, job, error, of=Status.REVERTING, to=Status.REVERTING_ERROR, action=Action.REVERT_TO_SNAPSHOT)(
+            session
+        )
+        identity = job.argument["snapshot_instance_id"]
+        move(session, SnapshotInstanceRow, identity, of=[Status.RESTORING], to=Status.AVAILABLE, now=work.now())
+
+    return record
+
+
+def _set_size(session: Session, work: Work, share: ShareFacts, size: int) -> None:
+    session.execute(update(ShareRow).where(ShareRow.id == share.share_id).values(size=size, updated_at=work.now()))
+
+
+def _owner(share: ShareFacts) -> usage.Owner:
+    return usage.Owner(share.project_id, share.user_id, share.share_type_id)
+
+
+def say_failed(work: Work, job: Job, error: IsthmusError, *, of: Status, to: Status, action: Action) -> Record:
+    """Return what records a failure: the status after it, and a user message that says why."""
+
+    def record(session: Session) -> None:
+        now = work.now()
+        if move(session, InstanceRow, job.argument["instance_id"], of=[of], to=to, now=now):
+            messages.say(
+                session,
+                project_id=job.project_id or "",
+                action=action,
+                detail=_detail(action, error),
+                resource_id=job.subject,
+                request_id=job.request_id,
+                text=error.message,
+                now=now,
+            )
+
+    return record
+
+
+def _detail(action: Action, error: IsthmusError) -> Detail:
+    if action is Action.SHRINK:
+        return Detail.DRIVER_REFUSED_SHRINK if isinstance(error, DataWouldBeLost) else Detail.DRIVER_FAILED_SHRINK
+    return {
+        Action.EXTEND: Detail.DRIVER_FAILED_EXTEND,
+        Action.REVERT_TO_SNAPSHOT: Detail.DRIVER_FAILED_REVERTING_TO_SNAPSHOT,
+    }.get(action, Detail.UNKNOWN_ERROR)
+
+
+OPERATIONS = {
+    Kind.CREATE_SHARE: Operation(_create, _create_failed),
+    Kind.DELETE_SHARE: Operation(_delete, _delete_failed),
+    Kind.EXTEND_SHARE: Operation(_extend, _extend_failed),
+    Kind.SHRINK_SHARE: Operation(_shrink, _shrink_failed),
+    Kind.REVERT_SHARE: Operation(_revert, _revert_failed),
+}
