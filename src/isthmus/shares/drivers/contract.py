@@ -5,7 +5,8 @@ called from several threads; two calls about one share instance never run at onc
 
 Every method can be called again after a crash at any point, also by another process, and each says what "already
 done" means: that call succeeds and changes nothing. So a driver keeps no state of its own that the back end does not
-hold; what it must remember of an object it returns as `private`, and gets back with the object's facts.
+hold; what it must remember of an object it returns as `private`, and gets back with the object's facts. A driver that
+must remember in the middle of a call has a store for it (`keep_private_data_in`).
 
 Errors, for every method: `BackendUnavailable` if the storage does not answer (tried again, the object waits),
 `NotFound` for an object that is gone where that is not success, `DriverFailed` for what no retry can mend. Those of
@@ -28,6 +29,7 @@ from isthmus.shares.drivers.facts import (
     SnapshotFacts,
     SnapshotMade,
 )
+from isthmus.shares.drivers.private_data import PrivateData
 
 
 class BackendUnavailable(Unavailable):
@@ -69,6 +71,9 @@ class ShareDriver(ABC):
         """Take the options; touch nothing before `start`."""
         self.name = name
         self.options = options
+
+    def keep_private_data_in(self, store: PrivateData) -> None:  # noqa: B027 - most remember nothing between calls
+        """Take the store for what must be remembered at any moment; called once, before `start`."""
 
     @abstractmethod
     def start(self) -> None:
@@ -144,6 +149,14 @@ class ShareDriver(ABC):
 
     def set_metadata(self, share: ShareFacts, metadata: Mapping[str, str]) -> None:  # noqa: B027 - most keep none
         """Take note of the share's changed metadata, for back ends that act upon some keys."""
+
+    def accept_transfer(  # noqa: B027 - few back ends know projects
+        self, share: ShareFacts, new_project: str, new_user: str, clear_rules: bool
+    ) -> None:
+        """Note that the share is another project's now. Done twice: the same.
+
+        `clear_rules` says that no rule shall be left of the old owner's: `update_access` has removed them before.
+        """
 
     def used_gib(self, share: ShareFacts) -> float | None:
         """Return how much the share holds, None if the back end cannot tell."""

@@ -40,11 +40,23 @@ class ExportLocation:
 
 
 @dataclass(frozen=True)
+class AccessRule:
+    """One client (or network of clients) that may mount. `key` is what the back end made for it, if it makes keys."""
+
+    rule_id: str
+    type: AccessType
+    to: str
+    level: AccessLevel
+    key: str | None = None
+
+
+@dataclass(frozen=True)
 class ShareFacts:
     """One instance of a share: what the back end keeps.
 
     `host` is `machine@back end#pool`. `exports` are those that the driver gave earlier. `private` is what the driver
-    asked to be kept with this instance (`Kept.private`); it is text, never a secret.
+    asked to be kept with this instance (`Kept.private`); it is text, never a secret. `rules` are those that hold; they
+    are only told to `revert_share` and `accept_transfer`.
     """
 
     instance_id: str
@@ -67,6 +79,7 @@ class ShareFacts:
     share_network_id: str | None = None
     share_server_id: str | None = None
     status: str = "available"
+    rules: tuple[AccessRule, ...] = ()
 
     @property
     def pool(self) -> str:
@@ -76,7 +89,7 @@ class ShareFacts:
 
 @dataclass(frozen=True)
 class SnapshotFacts:
-    """One instance of a snapshot and the share instance that it is of."""
+    """One instance of a snapshot and the share instance that it is of. `rules` are only told to `revert_share`."""
 
     instance_id: str
     snapshot_id: str
@@ -87,17 +100,7 @@ class SnapshotFacts:
     private: Mapping[str, str] = field(default_factory=dict)
     group_snapshot_id: str | None = None
     status: str = "available"
-
-
-@dataclass(frozen=True)
-class AccessRule:
-    """One client (or network of clients) that may mount. `key` is what the back end made for it, if it makes keys."""
-
-    rule_id: str
-    type: AccessType
-    to: str
-    level: AccessLevel
-    key: str | None = None
+    rules: tuple[AccessRule, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -131,12 +134,16 @@ class Progress(StrEnum):
 
 @dataclass(frozen=True)
 class Creation:
-    """A share made, or being made: `percent` counts while it is under way. `private` is kept with the instance."""
+    """A share made, or being made: `percent` counts while it is under way. `private` is kept with the instance.
+
+    `metadata` is added to the share's own, for its users to read (how to mount it, say).
+    """
 
     exports: tuple[ExportLocation, ...]
     progress: Progress = Progress.DONE
     percent: int = 100
     private: Mapping[str, str] = field(default_factory=dict)
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
