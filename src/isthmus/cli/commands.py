@@ -51,6 +51,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("api", f"{SERVICES}:Api", "Run the API service until it is told to stop"),
     LazyCommand("conductor", f"{SERVICES}:Conductor", "Run a conductor until it is told to stop"),
     LazyCommand("worker", f"{SERVICES}:Worker", "Run a worker until it is told to stop"),
+    LazyCommand("share-manager", f"{SERVICES}:ShareManager", "Run a share manager until it is told to stop"),
     LazyCommand("db upgrade", f"{SERVICES}:DatabaseUpgrade", "Bring the database's schema up to date"),
     LazyCommand("provider list", f"{CLOUDS}:ProviderList", "List the kinds of clouds and what each can do"),
     LazyCommand("provider schema show", f"{CLOUDS}:ProviderSchemaShow", "Print the JSON schemas of a provider"),

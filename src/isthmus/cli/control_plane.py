@@ -52,6 +52,12 @@ class Up(_Plane):
                 help=f"loopback port of {name} [the last start's, at first {default}]",
             )
         parser.add_argument(
+            "--shares-config",
+            type=Path,
+            metavar="FILE",
+            help="[shares] and a section for each share back end, for this and later starts",
+        )
+        parser.add_argument(
             "--only",
             metavar="PART,…",
             type=lambda text: tuple(text.split(",")),
@@ -67,11 +73,11 @@ class Up(_Plane):
         console = Console(stderr=True, highlight=False)
         progress = _Progress(console)
         if parsed_args.detach:
-            plane.start_detached(layout, wanted, parsed_args.only, progress)
+            plane.start_detached(layout, wanted, parsed_args.only, progress, parsed_args.shares_config)
             console.print(f"All parts are ready. {_next_step(layout)}", soft_wrap=True)
             return
         progress.when_ready = f"All parts are ready; press Ctrl-C to stop. {_next_step(layout)}"
-        plane.run(layout, wanted, parsed_args.only, progress)
+        plane.run(layout, wanted, parsed_args.only, progress, parsed_args.shares_config)
 
 
 class Down(_Plane):

@@ -1,4 +1,4 @@
-"""`isthmus api|conductor|worker|db upgrade`: run one service in the foreground until SIGTERM or SIGINT.
+"""`isthmus api|conductor|worker|share-manager|db upgrade`: run one service in the foreground until SIGTERM or SIGINT.
 
 The imports are inside the commands: a worker must start on a machine that has no database driver.
 """
@@ -68,6 +68,33 @@ class Worker(Service):
         from isthmus.migration.services.worker import run  # noqa: PLC0415 - see the module's docstring
 
         run(conf)
+
+
+class ShareManager(Service):
+    """Run a share manager until it is told to stop."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        parser.add_argument(
+            "--backends",
+            metavar="NAME,…",
+            type=lambda text: tuple(text.split(",")),
+            default=(),
+            help="serve only these of the enabled back ends",
+        )
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Load the configuration and run."""
+        self._only: tuple[str, ...] = parsed_args.backends
+        return super().take_action(parsed_args)
+
+    def serve(self, conf: Any) -> None:
+        """Carry out what the shares API accepted."""
+        from isthmus.shares.services.manager import run  # noqa: PLC0415 - see the module's docstring
+
+        run(conf, self._only)
 
 
 class DatabaseUpgrade(Service):

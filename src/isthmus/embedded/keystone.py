@@ -69,6 +69,9 @@ def _directory(site: Site) -> dict[str, object]:
         "services": [
             {"name": "barbican", "type": "key-manager", "url": site.ports.barbican_url},
             {"name": "isthmus", "type": "migration", "url": f"{site.ports.api_url}/v1/%(project_id)s"},
+            # One API under two types: the official one, and the one that older clients look for.
+            {"name": "manila", "type": "shared-file-system", "url": f"{site.ports.api_url}/share/v2"},
+            {"name": "manilav2", "type": "sharev2", "url": f"{site.ports.api_url}/share/v2"},
         ],
         "users": [
             {"name": "isthmus", "project": "service", "roles": ["service"]},

@@ -59,6 +59,11 @@ class Layout:
         return self.state_dir / "isthmus.conf"
 
     @property
+    def shares_configuration(self) -> Path:
+        """`shares.conf`: `[shares]` and a section for each back end, read after `isthmus.conf`."""
+        return self.state_dir / "shares.conf"
+
+    @property
     def clouds(self) -> Path:
         """`clouds.yaml`, for OpenStack's clients."""
         return self.state_dir / "clouds.yaml"
@@ -99,7 +104,7 @@ def make_directories(layout: Layout) -> None:
 
     Raises InvalidInput when that cannot be, or when the directory is somebody else's.
     """
-    own = [layout.of(part) for part in ("mariadb", "keystone", "barbican", "temporal", "isthmus")]
+    own = [layout.of(part) for part in ("mariadb", "keystone", "barbican", "temporal", "isthmus", "shares")]
     directory = layout.state_dir
     try:
         _check_ours(layout)

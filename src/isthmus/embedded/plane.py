@@ -7,18 +7,30 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 
 import psutil
 
 from isthmus.control.errors import Conflict, InvalidInput, StepFailed
-from isthmus.embedded import access, barbican, credentials, keystone, mariadb, ports, processes, services, temporal
+from isthmus.embedded import (
+    access,
+    barbican,
+    credentials,
+    keystone,
+    mariadb,
+    ports,
+    processes,
+    services,
+    shares,
+    temporal,
+)
 from isthmus.embedded.layout import Layout, make_directories
 from isthmus.embedded.part import Part, Site
 from isthmus.embedded.requirements import check_installed
 from isthmus.embedded.supervisor import Announce, Supervisor, read_reports
 from isthmus.embedded.watch import State, last_lines
 
-PART_NAMES = ("mariadb", "keystone", "barbican", "temporal", "api", "conductor", "worker")
+PART_NAMES = ("mariadb", "keystone", "barbican", "temporal", "api", "conductor", "worker", shares.PART)
 LEFTOVERS_LIMIT = 30.0
 READY_LIMIT = 300.0
 STOP_LIMIT = 180.0
@@ -74,8 +86,10 @@ def supervisor_pid(layout: Layout) -> int | None:
         os.close(descriptor)
 
 
-def make_ready(layout: Layout, wanted: dict[str, int | None]) -> Site:
+def make_ready(layout: Layout, wanted: dict[str, int | None], shares_config: Path | None = None) -> Site:
     """Clear what a killed supervisor left, check what can be and write all configuration. The lock must be held.
+
+    `shares_config` is an operator's file with share back ends; None keeps those of the last start.
 
     Raises Conflict naming a taken port and its owner, NotSupported naming what is not installed.
     """
@@ -85,6 +99,7 @@ def make_ready(layout: Layout, wanted: dict[str, int | None]) -> Site:
     chosen = ports.choose(layout, **wanted)
     ports.check_free(chosen)
     ports.remember(layout, chosen)
+    shares.choose(layout, shares_config)
     site = Site(layout, chosen, credentials.load_or_make(layout))
     for room in (mariadb, keystone, barbican, services):
         room.configure(site)
@@ -94,7 +109,14 @@ def make_ready(layout: Layout, wanted: dict[str, int | None]) -> Site:
 
 def all_parts(site: Site) -> list[Part]:
     """Return all parts, in the order people read them."""
-    return [mariadb.part(site), keystone.part(site), barbican.part(site), temporal.part(site), *services.parts(site)]
+    return [
+        mariadb.part(site),
+        keystone.part(site),
+        barbican.part(site),
+        temporal.part(site),
+        *services.parts(site),
+        *shares.parts(site),
+    ]
 
 
 def choose_parts(site: Site, only: tuple[str, ...]) -> list[Part]:
@@ -113,18 +135,30 @@ def choose_parts(site: Site, only: tuple[str, ...]) -> list[Part]:
     return [part for name, part in by_name.items() if name in chosen]
 
 
-def run(layout: Layout, wanted: dict[str, int | None], only: tuple[str, ...], announce: Announce) -> None:
+def run(
+    layout: Layout,
+    wanted: dict[str, int | None],
+    only: tuple[str, ...],
+    announce: Announce,
+    shares_config: Path | None = None,
+) -> None:
     """Run the control plane in this process until a signal ends it."""
     make_directories(layout)
     lock = take_lock(layout)
     try:
-        site = make_ready(layout, wanted)
+        site = make_ready(layout, wanted, shares_config)
         Supervisor(layout, choose_parts(site, only), announce).run()
     finally:
         lock.release()
 
 
-def start_detached(layout: Layout, wanted: dict[str, int | None], only: tuple[str, ...], announce: Announce) -> None:
+def start_detached(
+    layout: Layout,
+    wanted: dict[str, int | None],
+    only: tuple[str, ...],
+    announce: Announce,
+    shares_config: Path | None = None,
+) -> None:
     """Start the control plane in a process of its own and return when every part is ready.
 
     Raises Conflict as `run` does, StepFailed naming the part that does not start.
@@ -132,7 +166,7 @@ def start_detached(layout: Layout, wanted: dict[str, int | None], only: tuple[st
     make_directories(layout)
     lock = take_lock(layout)
     try:
-        choose_parts(make_ready(layout, wanted), only)
+        choose_parts(make_ready(layout, wanted, shares_config), only)
         processes.rotate(layout.log("supervisor"))
         with layout.log("supervisor").open("ab") as log:
             # The lock goes over to the new process, so that nobody can come in between.

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import isthmus.control
 from isthmus.control.readiness import READY_FILE
+from isthmus.embedded import shares
 from isthmus.embedded.keystone import REGION
 from isthmus.embedded.layout import write_private
 from isthmus.embedded.mariadb import database_url
@@ -59,7 +60,7 @@ def _polling(site: Site, name: str, depends_on: tuple[str, ...]) -> Part:
 
 
 def _command(site: Site, *words: str) -> tuple[str, ...]:
-    return (program("isthmus"), *words, "--config-file", str(site.layout.configuration))
+    return (program("isthmus"), *words, *shares.configuration_files(site.layout))
 
 
 def _schema_digest() -> str:
