@@ -25,6 +25,7 @@ from isthmus.shares.services.backends import bring_up
 from isthmus.shares.services.running import Runner
 from isthmus.shares.services.work import Work
 from isthmus.shares.store import jobs, reports
+from isthmus.shares.store.private_data import PrivateDataTable
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +64,7 @@ def _chosen(conf: ConfigOpts, only: Sequence[str]) -> list[str]:
 def _work(conf: ConfigOpts, database: Database, machine: str, name: str) -> Work:
     options = backend_options(conf, name)
     driver = driver_class(options["driver"])(name, options)
+    driver.keep_private_data_in(PrivateDataTable(database))
     return Work(conf, database, driver, f"{machine}@{name}", utc_now)
 
 
