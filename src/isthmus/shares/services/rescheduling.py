@@ -27,7 +27,7 @@ def reschedule(session: Session, work: Work, job: Job, share: ShareFacts, error:
     # What a group, a snapshot or an administrator bound to a pool cannot go elsewhere.
     bound = share.share_group_id is not None or bool(job.argument.get("bound"))
     if not bound and len(tried) < work.conf.shares.scheduler_max_attempts:
-        request = placing.request_for(session, share.instance_id, tried=tuple(tried))
+        request = placing.request_for(session, share.instance_id, tried=tuple(tried), zone=job.argument.get("zone"))
         placed = placing.place(session, work.conf, request, now)
         if placed.host is not None:
             _make_there(session, job, share, host=placed.host, tried=tried, now=now)
