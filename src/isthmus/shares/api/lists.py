@@ -5,13 +5,15 @@ A filter that a list does not know is left unheeded, as in Manila, unless the li
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import Select
+from sqlalchemy.orm import Session
 
 from isthmus.control.errors import InvalidInput
 from isthmus.shares.api.call import Call
 from isthmus.shares.api.queries import Order, Page
+from isthmus.shares.api.views import Row
 
 Columns = Mapping[str, Any]
 """Columns by the name that the API gives them."""
@@ -45,6 +47,16 @@ def ordered(statement: Select[Any], columns: Columns, order: Order, identity: An
 def paged(statement: Select[Any], page: Page) -> Select[Any]:
     """Return the statement for one page."""
     return statement.limit(page.limit).offset(page.offset)
+
+
+def rows(session: Session, statement: Select[Any]) -> list[Row]:
+    """Return all rows, as views read them."""
+    return cast("list[Row]", session.execute(statement).mappings().all())
+
+
+def first(session: Session, statement: Select[Any]) -> Row | None:
+    """Return the first row, None if there is none."""
+    return cast("Row | None", session.execute(statement).mappings().first())
 
 
 def _moment(call: Call, name: str) -> datetime | None:

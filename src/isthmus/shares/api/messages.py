@@ -6,7 +6,7 @@ from sqlalchemy import delete, select
 
 from isthmus.control.errors import NotFound
 from isthmus.shares.api.call import Answer, Call
-from isthmus.shares.api.lists import narrowed, ordered, paged, since_and_before
+from isthmus.shares.api.lists import first, narrowed, ordered, paged, rows, since_and_before
 from isthmus.shares.api.message_texts import user_message
 from isthmus.shares.api.queries import Order, order_of, page_of
 from isthmus.shares.api.routing import Route
@@ -51,7 +51,7 @@ def index(call: Call) -> dict[str, Any]:
     if not call.is_admin:
         statement = statement.where(_TABLE.c.project_id == call.project_id)
     statement = paged(ordered(statement, _SORT_KEYS, order, _TABLE.c.id), page)
-    shown = [_shown(call, row) for row in call.session.execute(statement).mappings()]
+    shown = [_shown(call, row) for row in rows(call.session, statement)]
     return {"messages": shown, **next_link(call, "messages", page, len(shown))}
 
 
@@ -70,7 +70,7 @@ def remove(call: Call, message_id: str) -> Answer:
 
 
 def _message(call: Call, message_id: str) -> Row:
-    row = call.session.execute(select(_TABLE).where(_TABLE.c.id == message_id)).mappings().first()
+    row = first(call.session, select(_TABLE).where(_TABLE.c.id == message_id))
     if row is None or not (call.is_admin or row["project_id"] == call.project_id):
         raise NotFound(f"Message {message_id} could not be found.")
     return row
