@@ -105,14 +105,13 @@ SHARE_MOVES: Mapping[Status, frozenset[Status]] = {
 SNAPSHOT_MOVES: Mapping[Status, frozenset[Status]] = {
     S.CREATING: frozenset({S.AVAILABLE, S.ERROR}),
     S.AVAILABLE: frozenset({S.DELETING, S.RESTORING, S.UNMANAGE_STARTING}),
-    S.ERROR: frozenset({S.DELETING}),
+    S.ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
     S.DELETING: frozenset({S.ERROR_DELETING}),
-    S.ERROR_DELETING: frozenset({S.DELETING}),
+    S.ERROR_DELETING: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
     S.RESTORING: frozenset({S.AVAILABLE}),
     S.MANAGE_STARTING: frozenset({S.AVAILABLE, S.MANAGE_ERROR}),
-    S.MANAGE_ERROR: frozenset({S.MANAGE_ERROR_UNMANAGE_STARTING, S.DELETING}),
+    S.MANAGE_ERROR: frozenset({S.UNMANAGE_STARTING, S.DELETING}),
     S.UNMANAGE_STARTING: frozenset({S.UNMANAGE_ERROR}),
-    S.MANAGE_ERROR_UNMANAGE_STARTING: frozenset({S.UNMANAGE_ERROR}),
     S.UNMANAGE_ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
 }
 """A snapshot instance's moves."""
