@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import Select, select, update
+from sqlalchemy import select, update
 
 from isthmus.control.errors import InvalidInput, NotFound
 from isthmus.shares.api.access_targets import check_target, is_same_client
@@ -18,6 +18,12 @@ from isthmus.shares.store.moving import hold
 from isthmus.shares.tables import SnapshotInstanceRow, SnapshotRuleRow, SnapshotRuleStateRow
 
 _SINCE_IPV6 = since(38)
+_COLUMNS: tuple[Any, ...] = (
+    SnapshotRuleRow.id,
+    SnapshotRuleRow.access_type,
+    SnapshotRuleRow.access_to,
+    SnapshotRuleStateRow.state,
+)
 
 
 def access_list(call: Call, snapshot_id: str) -> dict[str, Any]:
@@ -114,13 +120,13 @@ def _hold(call: Call, row: Row, what: str) -> None:
 
 
 def _rules(call: Call, snapshot_id: str) -> list[Row]:
-    wanted: Select[Any] = (
-        select(SnapshotRuleRow.id, SnapshotRuleRow.access_type, SnapshotRuleRow.access_to, SnapshotRuleStateRow.state)
+    statement = (
+        select(*_COLUMNS)
         .join(SnapshotRuleStateRow, SnapshotRuleStateRow.rule_id == SnapshotRuleRow.id)
         .where(SnapshotRuleRow.snapshot_id == snapshot_id)
         .order_by(SnapshotRuleRow.created_at, SnapshotRuleRow.id)
     )
-    return rows(call.session, wanted)
+    return rows(call.session, statement)
 
 
 def _shown(row: Row) -> dict[str, Any]:
