@@ -66,6 +66,11 @@ class Placement:
     emptied_by: str | None = None
 
     @property
+    def had_no_pools(self) -> bool:
+        """Say whether there was no pool to choose from."""
+        return self.emptied_by == NO_POOLS
+
+    @property
     def detail(self) -> Detail:
         """Return the code of the user message about a share that was not placed."""
         return _DETAILS.get(self.emptied_by or "", Detail.NO_VALID_HOST)
@@ -73,7 +78,7 @@ class Placement:
     @property
     def reason(self) -> str:
         """Return a sentence for the user message about a share that was not placed."""
-        if self.emptied_by == NO_POOLS:
+        if self.had_no_pools:
             return "No back end reports a pool that is up and enabled."
         return f"No pool passed {self.emptied_by}."
 

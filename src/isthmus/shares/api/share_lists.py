@@ -1,0 +1,169 @@
+"""Lists of shares: which, in which order, how shown.
+
+Source: Manila's API reference, "List shares"; a filter that the version does not know yet is left unheeded.
+"""
+
+import ast
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from sqlalchemy import Select, or_, select
+
+from isthmus.control.errors import InvalidInput
+from isthmus.shares.api import share_views
+from isthmus.shares.api.call import Call
+from isthmus.shares.api.lists import narrowed, ordered, paged
+from isthmus.shares.api.queries import Order, flag, order_of, page_of
+from isthmus.shares.api.versions import OLDEST, Version, since
+from isthmus.shares.api.views import next_link
+from isthmus.shares.model import Status
+from isthmus.shares.store import shares
+from isthmus.shares.store.shares import COLUMNS, INSTANCE, SHARE, Row
+from isthmus.shares.tables import AvailabilityZoneRow, ExportRow, TypeSpecRow
+
+_FILTERS: Mapping[str, tuple[Any, Version]] = {
+    "display_name": (SHARE.c.name, OLDEST),
+    "name": (SHARE.c.name, OLDEST),
+    "display_description": (SHARE.c.description, OLDEST),
+    "description": (SHARE.c.description, since(36)),
+    "name~": (SHARE.c.name, since(36)),
+    "description~": (SHARE.c.description, since(36)),
+    "share_group_id": (SHARE.c.share_group_id, OLDEST),
+    "snapshot_id": (SHARE.c.snapshot_id, OLDEST),
+    "source_backup_id": (SHARE.c.source_backup_id, OLDEST),
+    "status": (INSTANCE.c.status, OLDEST),
+    "share_type_id": (INSTANCE.c.share_type_id, OLDEST),
+    "host": (INSTANCE.c.host, OLDEST),
+    "share_server_id": (INSTANCE.c.share_server_id, OLDEST),
+    "share_network_id": (INSTANCE.c.share_network_id, OLDEST),
+    "mount_point_name": (INSTANCE.c.mount_point_name, OLDEST),
+    "encryption_key_ref": (INSTANCE.c.encryption_key_ref, since(90)),
+}
+_SORT_KEYS: Mapping[str, Any] = {
+    **{name: column for name, column in COLUMNS.items() if name not in {"instance_id", "share_type_name"}},
+    "display_name": SHARE.c.name,
+    "display_description": SHARE.c.description,
+    "share_proto": SHARE.c.protocol,
+    "share_type": INSTANCE.c.share_type_id,
+    "share_network": INSTANCE.c.share_network_id,
+    "snapshot": SHARE.c.snapshot_id,
+    "availability_zone_id": INSTANCE.c.availability_zone,
+}
+
+
+def index(call: Call) -> dict[str, Any]:
+    """List shares with their names."""
+    return _list(call, share_views.summaries)
+
+
+def detail(call: Call) -> dict[str, Any]:
+    """List shares with all that is known of them."""
+    return _list(call, share_views.details)
+
+
+def _list(call: Call, show: Callable[[Call, list[Row]], list[dict[str, Any]]]) -> dict[str, Any]:
+    call.allow("share:get_all")
+    page, order = page_of(call), order_of(call, _SORT_KEYS, Order("created_at"))
+    statement = _asked(call)
+    found = call.session.execute(paged(ordered(statement, _SORT_KEYS, order, SHARE.c.id), page)).mappings().all()
+    answer: dict[str, Any] = {"shares": show(call, [dict(row) for row in found])}
+    # The detailed list never looked at the version before it counted.
+    if flag(call, "with_count") and (call.version >= since(42) or show is share_views.details):
+        answer["count"] = shares.count(call.session, statement)
+    return answer | next_link(call, "shares", page, len(found))
+
+
+def _asked(call: Call) -> Select[Any]:
+    statement = narrowed(shares.rows_of_shares(), call, _known_filters(call))
+    statement = _of_projects(call, statement)
+    statement = _by_export(call, statement)
+    for key, value in _pairs(call, "metadata").items():
+        statement = statement.where(shares.has_metadata(key, value))
+    statement = _by_specs(call, statement)
+    if call.version >= since(97) and "availability_zone" in call.query:
+        statement = statement.where(_in_zone(call.query["availability_zone"]))
+    in_bin = call.version >= since(69) and flag(call, "is_soft_deleted")
+    statement = statement.where(SHARE.c.is_soft_deleted.is_(in_bin))
+    return _without_deferred(call, statement)
+
+
+def _known_filters(call: Call) -> dict[str, Any]:
+    asked = {
+        name: column
+        for name, (column, first) in _FILTERS.items()
+        if call.version >= first and name in call.query and not (name.rstrip("~") in _TEXTS and not call.query[name])
+    }
+    if "host" in asked:
+        call.allow("share:list_by_host")
+    if "share_server_id" in asked:
+        call.allow("share:list_by_share_server_id")
+    return asked
+
+
+_TEXTS = frozenset({"name", "display_name", "description", "display_description"})
+"""Filters that ask for nothing when they are empty."""
+
+
+def _of_projects(call: Call, statement: Select[Any]) -> Select[Any]:
+    # An empty all_tenants says yes.
+    everywhere = "all_tenants" in call.query and (not call.query["all_tenants"] or flag(call, "all_tenants"))
+    if everywhere and call.may("share:list_all_projects"):
+        project = call.query.get("project_id")
+        return statement if project is None else statement.where(SHARE.c.project_id == project)
+    if "share_server_id" in call.query:
+        return statement
+    own = SHARE.c.project_id == call.project_id
+    return statement.where(or_(own, SHARE.c.is_public) if flag(call, "is_public") else own)
+
+
+def _by_export(call: Call, statement: Select[Any]) -> Select[Any]:
+    if call.version < since(35):
+        return statement
+    for name, column in (("export_location_id", ExportRow.id), ("export_location_path", ExportRow.path)):
+        wanted = call.query.get(name)
+        if wanted:
+            exports = select(ExportRow.id).where(ExportRow.instance_id == INSTANCE.c.id, column == wanted)
+            statement = statement.where(exports.exists())
+    return statement
+
+
+def _by_specs(call: Call, statement: Select[Any]) -> Select[Any]:
+    wanted = _pairs(call, "extra_specs")
+    if "extra_specs" in call.query:
+        call.allow("share_types_extra_spec:index")
+    for key, value in wanted.items():
+        specs = select(TypeSpecRow.key).where(
+            TypeSpecRow.type_id == INSTANCE.c.share_type_id, TypeSpecRow.key == key, TypeSpecRow.value == value
+        )
+        statement = statement.where(specs.exists())
+    return statement
+
+
+def _in_zone(name_or_id: str) -> Any:
+    names = select(AvailabilityZoneRow.name).where(
+        or_(AvailabilityZoneRow.name == name_or_id, AvailabilityZoneRow.id == name_or_id)
+    )
+    return INSTANCE.c.availability_zone.in_(names)
+
+
+def _without_deferred(call: Call, statement: Select[Any]) -> Select[Any]:
+    rule = "share:list_shares_in_deferred_deletion_states"
+    if "deferred" in call.query.get("status", ""):
+        call.allow(rule)
+    if call.may(rule):
+        return statement
+    return statement.where(INSTANCE.c.status.not_in([Status.DEFERRED_DELETING, Status.ERROR_DEFERRED_DELETING]))
+
+
+def _pairs(call: Call, name: str) -> dict[str, str]:
+    """Return a filter of keys and values, written as Python and JSON write objects."""
+    text = call.query.get(name)
+    if text is None:
+        return {}
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidInput(f"Invalid input received: Wrong {name.replace('_', ' ')} filter provided: {text}.")
+    return {str(key): str(value) for key, value in found.items()}

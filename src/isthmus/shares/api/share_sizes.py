@@ -1,0 +1,124 @@
+"""Extending and shrinking shares."""
+
+from typing import Any
+
+from isthmus.control.errors import InvalidInput
+from isthmus.shares.api.call import Answer, Call
+from isthmus.shares.api.queries import boolean
+from isthmus.shares.api.quota_faults import refuse_too_large, take_growth
+from isthmus.shares.api.share_lookup import refuse_busy, refuse_soft_deleted, target_of, visible_share
+from isthmus.shares.api.share_requests import new_size
+from isthmus.shares.api.type_limits import check_size
+from isthmus.shares.api.versions import since
+from isthmus.shares.messages import Action, Detail
+from isthmus.shares.model import Kind, Status
+from isthmus.shares.store import jobs, messages, placing, share_type_facts, usage
+from isthmus.shares.store.moving import move
+from isthmus.shares.store.share_type_facts import ShareType
+from isthmus.shares.store.shares import Row
+from isthmus.shares.store.usage import Owner
+from isthmus.shares.tables import InstanceRow
+
+
+def extend(call: Call, share_id: str, argument: Any) -> Answer:
+    """Make a share larger. A pool without room for that leaves it as it was, with a user message."""
+    call.allow("share:extend")
+    share = visible_share(call, share_id)
+    size = new_size(argument)
+    forced = call.version >= since(64) and boolean(argument.get("force", False), "force")
+    refuse_soft_deleted(share, "Cannot extend share")
+    call.allow("share:force_extend" if forced else "share:extend", target_of(share))
+    if not _move(call, share, (Status.AVAILABLE,), Status.EXTENDING):
+        raise InvalidInput(
+            f"Invalid share: Share {share_id} status must be 'available' to extend, but current status is: "
+            f"{share['status']}.."
+        )
+    refuse_busy(share)
+    grown = size - share["size"]
+    if grown <= 0:
+        raise InvalidInput(
+            "Invalid input received: New size for extend must be greater than current size. (current: "
+            f"{share['size']}, extended: {size}).."
+        )
+    refuse_too_large(call, size)
+    share_type = share_type_facts.of_id(call.session, share["share_type_id"])
+    beyond = call.may("share:extend_beyond_max_share_size_spec", target_of(share))
+    check_size(share_type, size, "admin-extend" if beyond else "extend")
+    take_growth(call, _owner(share), grown)
+    if forced:
+        placing.take_room(call.session, share["host"], grown)
+    elif not _has_room(call, share, share_type, grown):
+        return Answer(202)
+    _enqueue(call, share, Kind.EXTEND_SHARE, size)
+    return Answer(202)
+
+
+def shrink(call: Call, share_id: str, argument: Any) -> Answer:
+    """Make a share smaller; its back end refuses if it holds more."""
+    call.allow("share:shrink")
+    share = visible_share(call, share_id)
+    size = new_size(argument)
+    refuse_soft_deleted(share, "Cannot shrink share")
+    call.allow("share:shrink", target_of(share))
+    fit = (Status.AVAILABLE, Status.SHRINKING_POSSIBLE_DATA_LOSS_ERROR)
+    if not _move(call, share, fit, Status.SHRINKING):
+        raise InvalidInput(
+            f"Invalid share: Share {share_id} status must in ({', '.join(fit)}) to shrink, but current status is: "
+            f"{share['status']}.."
+        )
+    refuse_busy(share)
+    if not 0 < size < share["size"]:
+        raise InvalidInput(
+            "Invalid input received: New size for shrink must be less than current size and greater than 0 (current: "
+            f"{share['size']}, new: {size})."
+        )
+    check_size(share_type_facts.of_id(call.session, share["share_type_id"]), size, "shrink")
+    _enqueue(call, share, Kind.SHRINK_SHARE, size)
+    return Answer(202)
+
+
+def _has_room(call: Call, share: Row, share_type: ShareType | None, grown: int) -> bool:
+    choice = placing.room_for_growth(
+        call.session,
+        call.conf,
+        host=share["host"],
+        grown_gib=grown,
+        specs={} if share_type is None else share_type.specs,
+        now=call.now,
+    )
+    if choice.pool is not None:
+        return True
+    usage.give_back(call.session, _owner(share), {"gigabytes": grown})
+    _move(call, share, (Status.EXTENDING,), Status.AVAILABLE)
+    messages.say(
+        call.session,
+        project_id=share["project_id"],
+        action=Action.EXTEND,
+        detail=Detail.FILTER_CAPACITY,
+        resource_id=share["id"],
+        request_id=call.request_id,
+        text=f"Pool {share['host']} has no room for {grown} GiB more.",
+        now=call.now,
+    )
+    return False
+
+
+def _move(call: Call, share: Row, of: tuple[Status, ...], to: Status) -> bool:
+    return move(call.session, InstanceRow, share["instance_id"], of=of, to=to, now=call.now)
+
+
+def _enqueue(call: Call, share: Row, kind: Kind, size: int) -> None:
+    jobs.enqueue(
+        call.session,
+        host=share["host"],
+        kind=kind,
+        subject=share["id"],
+        argument={"instance_id": share["instance_id"], "size": size},
+        project_id=share["project_id"],
+        request_id=call.request_id,
+        now=call.now,
+    )
+
+
+def _owner(share: Row) -> Owner:
+    return Owner(share["project_id"], share["user_id"], share["share_type_id"])

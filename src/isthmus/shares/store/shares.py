@@ -1,0 +1,107 @@
+"""Shares as the API reads them: each with the instance that it is served from and its type's name, in one row."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.orm import Session
+
+from isthmus.shares.store import metadata
+from isthmus.shares.tables import (
+    ExportRow,
+    InstanceRow,
+    MetadataRow,
+    ShareRow,
+    ShareTypeRow,
+    SnapshotInstanceRow,
+    SnapshotRow,
+)
+
+Row = Mapping[str, Any]
+
+SHARE = ShareRow.__table__
+INSTANCE = InstanceRow.__table__
+_TYPE = ShareTypeRow.__table__
+
+_OF_INSTANCE = (
+    "host",
+    "status",
+    "access_rules_status",
+    "availability_zone",
+    "share_type_id",
+    "share_network_id",
+    "share_server_id",
+    "replica_state",
+    "mount_point_name",
+    "encryption_key_ref",
+    "progress",
+)
+COLUMNS: Mapping[str, Any] = {
+    **{column.name: column for column in SHARE.columns},
+    "instance_id": INSTANCE.c.id,
+    **{name: INSTANCE.c[name] for name in _OF_INSTANCE},
+    "share_type_name": _TYPE.c.name,
+}
+"""What a row holds: the share's columns, its instance's and its type's name."""
+
+
+def rows_of_shares() -> Select[Any]:
+    """Return the statement that gives shares as rows with `COLUMNS`, to be narrowed."""
+    return (
+        select(*(column.label(name) for name, column in COLUMNS.items()))
+        .select_from(SHARE.join(INSTANCE, INSTANCE.c.share_id == SHARE.c.id))
+        .outerjoin(_TYPE, _TYPE.c.id == INSTANCE.c.share_type_id)
+    )
+
+
+def read(session: Session, share_id: str) -> Row | None:
+    """Return a share, None if there is none."""
+    row = session.execute(rows_of_shares().where(SHARE.c.id == share_id)).mappings().first()
+    return None if row is None else dict(row)
+
+
+def with_metadata(session: Session, shares: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return the shares with their `metadata`, read for all at once."""
+    found = metadata.read_many(session, [share["id"] for share in shares])
+    return [{**share, "metadata": found[share["id"]]} for share in shares]
+
+
+def with_paths(session: Session, shares: Sequence[Row], *, admin: bool) -> list[dict[str, Any]]:
+    """Return the shares with the paths of their `export_locations`, read for all at once."""
+    wanted = select(ExportRow.instance_id, ExportRow.path).where(
+        ExportRow.instance_id.in_([share["instance_id"] for share in shares])
+    )
+    if not admin:
+        wanted = wanted.where(ExportRow.is_admin_only.is_(False))
+    paths: dict[str, list[str]] = {}
+    for instance_id, path in session.execute(wanted.order_by(ExportRow.position)):
+        paths.setdefault(instance_id, []).append(path)
+    return [{**share, "export_locations": paths.get(share["instance_id"], [])} for share in shares]
+
+
+def count(session: Session, statement: Select[Any]) -> int:
+    """Return how many rows a statement gives."""
+    return session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
+
+
+def snapshots_of(session: Session, share_id: str) -> int:
+    """Return how many snapshots depend on a share."""
+    return session.scalar(select(func.count()).select_from(SnapshotRow).where(SnapshotRow.share_id == share_id)) or 0
+
+
+def group_members_of(session: Session, share_id: str) -> int:
+    """Return how many members of groups' snapshots depend on a share."""
+    counted = (
+        select(func.count())
+        .select_from(SnapshotInstanceRow)
+        .where(SnapshotInstanceRow.share_id == share_id, SnapshotInstanceRow.group_snapshot_id.is_not(None))
+    )
+    return session.scalar(counted) or 0
+
+
+def has_metadata(key: str, value: str) -> Any:
+    """Return the condition that a share has this key with this value."""
+    pairs = select(MetadataRow.object_id).where(
+        MetadataRow.object_id == SHARE.c.id, MetadataRow.key == key, MetadataRow.value == value
+    )
+    return pairs.exists()
