@@ -1,6 +1,14 @@
 """All routes of the shares API, gathered from the modules of its resources."""
 
-from isthmus.shares.api import access_rules, messages, resource_locks, shares, snapshot_instances, snapshots
+from isthmus.shares.api import (
+    access_rules,
+    messages,
+    resource_locks,
+    share_transfers,
+    shares,
+    snapshot_instances,
+    snapshots,
+)
 from isthmus.shares.api.routing import Route, Routes
 
 
@@ -8,6 +16,6 @@ def all_routes() -> Routes:
     """Return the routes of every resource."""
     gathered: list[Route] = []
     gathered += [*messages.ROUTES, *resource_locks.ROUTES]
-    gathered += [*snapshots.ROUTES, *snapshot_instances.ROUTES]
+    gathered += [*snapshots.ROUTES, *snapshot_instances.ROUTES, *share_transfers.ROUTES]
     gathered += [*shares.ROUTES, *access_rules.ROUTES]
     return Routes(gathered)

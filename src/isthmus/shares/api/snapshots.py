@@ -8,8 +8,9 @@ from sqlalchemy import update
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.shares.api import snapshot_access, snapshot_lists, snapshot_managing
 from isthmus.shares.api.call import Answer, Call
-from isthmus.shares.api.faults import QuotaExceeded, Unprocessable
+from isthmus.shares.api.faults import Unprocessable
 from isthmus.shares.api.metadata import Carrier, Touch, checked, metadata_routes
+from isthmus.shares.api.quota_faults import take_quota
 from isthmus.shares.api.reset_status import asked_status
 from isthmus.shares.api.routing import Action, Route, choose_action, renamed
 from isthmus.shares.api.share_lookup import refuse_busy, refuse_soft_deleted, visible_share
@@ -76,14 +77,7 @@ def _take(call: Call, share: Row, name: str | None, description: str | None) -> 
 
 def _count(call: Call, share: Row) -> None:
     owner = usage.Owner(call.project_id, call.caller.user_id, share["share_type_id"])
-    over = usage.take(call.session, call.conf, owner, {"snapshots": 1, "snapshot_gigabytes": share["size"]})
-    if over is None:
-        return
-    if over.resource == "snapshot_gigabytes":
-        raise QuotaExceeded("Requested snapshot exceeds allowed project/user or share type gigabytes quota.")
-    raise QuotaExceeded(
-        f"Maximum number of snapshots allowed ({over.limit}) either per project/user or share type quota is exceeded."
-    )
+    take_quota(call, owner, {"snapshots": 1, "snapshot_gigabytes": share["size"]})
 
 
 def change(call: Call, snapshot_id: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from isthmus.shares.tables import (
     RuleRow,
     RuleStateRow,
     ShareRow,
+    TransferRow,
 )
 
 
@@ -77,6 +78,7 @@ def _forget_whole(session: Session, share_id: str, share_type_id: str | None) ->
     session.execute(delete(MetadataRow).where(MetadataRow.object_id.in_([share_id, *rules])))
     session.execute(delete(LockRow).where(LockRow.resource_id.in_([share_id, *rules])))
     session.execute(delete(RuleRow).where(RuleRow.share_id == share_id))
+    session.execute(delete(TransferRow).where(TransferRow.resource_id == share_id))
     session.execute(delete(ShareRow).where(ShareRow.id == share_id))
     # A share that could not be taken under management has no size, and was never counted.
     if share.size:
