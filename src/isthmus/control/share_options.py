@@ -53,6 +53,9 @@ SHARES: list[Any] = [
     cfg.IntOpt("message_ttl", default=2592000, min=1, help="Seconds until a user message is removed."),
     cfg.ListOpt("admin_only_metadata", default=["__affinity_same_host", "__affinity_different_host"],
                 help="Metadata keys that only administrators may change."),
+    cfg.ListOpt("admin_only_el_metadata", default=["preferred"],
+                help="Metadata keys of export locations that only administrators may change."),
+    cfg.ListOpt("driver_updatable_metadata", default=[], help="Metadata keys whose changes back ends are told of."),
 ]  # fmt: skip
 
 QUOTAS: Mapping[str, int] = {

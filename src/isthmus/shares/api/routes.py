@@ -2,8 +2,12 @@
 
 from isthmus.shares.api import (
     access_rules,
+    export_locations,
     messages,
     resource_locks,
+    share_group_snapshots,
+    share_groups,
+    share_instances,
     share_transfers,
     shares,
     snapshot_instances,
@@ -17,5 +21,6 @@ def all_routes() -> Routes:
     gathered: list[Route] = []
     gathered += [*messages.ROUTES, *resource_locks.ROUTES]
     gathered += [*snapshots.ROUTES, *snapshot_instances.ROUTES, *share_transfers.ROUTES]
-    gathered += [*shares.ROUTES, *access_rules.ROUTES]
+    gathered += [*shares.ROUTES, *access_rules.ROUTES, *export_locations.ROUTES, *share_instances.ROUTES]
+    gathered += [*share_groups.ROUTES, *share_group_snapshots.ROUTES]
     return Routes(gathered)

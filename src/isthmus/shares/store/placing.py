@@ -125,6 +125,15 @@ def room_for_growth(
     raise Conflict(f"pool {host} finds no moment to give room; try again")
 
 
+def fits(
+    session: Session, conf: ConfigOpts, *, host: str, specs: Mapping[str, str], protocol: str, now: datetime
+) -> bool:
+    """Say whether a pool is there and has what a share type asks for, for a share that is in it already."""
+    wanted = Wanted(0, extra_specs=extra_specs.compared(specs, protocol), only_host=host)
+    rules = Rules(["OnlyHostFilter", "CapabilitiesFilter"], (), {})
+    return choose(pools_now(session, conf, now, disabled_too=True), wanted, rules).pool is not None
+
+
 def take_room(session: Session, host: str, gib: int) -> None:
     """Count room in a pool without asking whether it has it: the share is there, or must be."""
     _count(session, host, placed=PoolRow.placed_gib + gib, promised=PoolRow.promised_gib + gib)
