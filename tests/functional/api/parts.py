@@ -16,6 +16,7 @@ from isthmus.control.outbox import OutboxRow
 from isthmus.control.trusts import TrustRow
 from isthmus.migration.model import ExecutionStatus
 from isthmus.migration.tables import ExecutionRow, TransferRow
+from isthmus.shares.tables import ShareRow
 
 BARBICAN = "http://barbican.test/v1/secrets/"
 
@@ -137,6 +138,7 @@ def assert_fault(answer: Any, status: int, fault: str, *words: str) -> None:
 
 def schema_differences(connection: Connection) -> list[object]:
     """Return how a database's schema differs from what all the tables' classes declare."""
-    assert {OutboxRow.__tablename__, TrustRow.__tablename__, TransferRow.__tablename__} <= set(Base.metadata.tables)
+    known = {row.__tablename__ for row in (OutboxRow, TrustRow, TransferRow, ShareRow)}
+    assert known <= set(Base.metadata.tables)
     found: list[object] = compare_metadata(MigrationContext.configure(connection), Base.metadata)
     return found

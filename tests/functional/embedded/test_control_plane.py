@@ -104,7 +104,7 @@ def test_clouds_yaml_names_both_users_with_working_passwords(plane: ControlPlane
 def test_the_catalogue_carries_migration_under_the_project(plane: ControlPlane) -> None:
     project = log_in(plane.environment("demo")).json()["token"]["project"]["id"]
     catalog = catalog_of(plane)
-    assert set(catalog) == {"identity", "key-manager", "migration"}
+    assert set(catalog) == {"identity", "key-manager", "migration", "shared-file-system", "sharev2"}
     assert catalog["migration"] == f"{plane.api_url}/v1/{project}"
 
 
