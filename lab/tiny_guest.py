@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+from lab.initramfs import cloud_kernel, cpio, load_order, modules_of, static_program
+
 MIB = 1 << 20
 _BOOT_START = MIB
 _BOOT_SIZE = 24 * MIB
@@ -116,7 +118,7 @@ def _build_boot_disk(path: Path, guest: TinyGuest, scratch: Path) -> None:
     _truncate(path, size)
     data_start = _BOOT_START + _BOOT_SIZE
     _make_ext4(path, data_start, size - data_start)
-    kernel = _kernel()
+    kernel = cloud_kernel()
     arguments = f"console=ttyS0 panic=10 tiny.disks={guest.disks} tiny.rate={guest.records_per_second}"
     boot = scratch / "boot.fat"
     _truncate(boot, _BOOT_SIZE)
@@ -162,54 +164,22 @@ def _install_grub(path: Path, core: Path) -> None:
     _write_at(path, 512, bytes(image))
 
 
-def _kernel() -> Path:
-    """Newest cloud kernel in /boot that has modules."""
-    found = [path for path in Path("/boot").glob("vmlinuz-*-cloud-amd64") if _modules_of(path).is_dir()]
-    if not found:
-        raise RuntimeError("no cloud kernel in /boot; install the package linux-image-cloud-amd64")
-    return max(found, key=lambda path: path.stat().st_mtime)
-
-
-def _modules_of(kernel: Path) -> Path:
-    return Path("/lib/modules") / kernel.name.removeprefix("vmlinuz-")
-
-
-def _load_order(modules: Path) -> list[str]:
-    """Paths (relative to `modules`) of our modules and what they need, in the order to load them."""
-    needs: dict[str, list[str]] = {}
-    for line in (modules / "modules.dep").read_text(encoding="ascii").splitlines():
-        module, _, rest = line.partition(":")
-        needs[module] = rest.split()
-    by_name = {Path(module).name.partition(".")[0].replace("-", "_"): module for module in needs}
-    order: list[str] = []
-    for name in _MODULES:
-        if name in by_name:  # else built in, or not there: the guest's buses are fewer then
-            order += [need for need in [*reversed(needs[by_name[name]]), by_name[name]] if need not in order]
-    return order
-
-
 def _initramfs(scratch: Path) -> Iterator[bytes]:
     """Yield a cpio archive (newc format, kernel's buffer-format.rst)."""
-    init = scratch / "init"
-    _run("gcc", "-static", "-O1", "-w", "-o", str(init), str(Path(__file__).with_name("tiny_init.c")))
-    modules = _modules_of(_kernel())
-    order = _load_order(modules)
+    init = static_program(Path(__file__).with_name("tiny_init.c"), scratch / "init")
+    modules = modules_of(cloud_kernel())
+    # A module that is not there is built in; or the guest's buses are fewer then.
+    order = load_order(modules, _MODULES)
     for directory in ("bin", "data"):
-        yield _cpio(directory, 0o040755, b"")
-    yield _cpio("init", 0o100755, init.read_bytes())
-    yield _cpio("bin/busybox", 0o100755, Path(shutil.which("busybox") or "/bin/busybox").read_bytes())
-    yield _cpio("network", 0o100644, _NETWORK.encode())
-    yield _cpio("udhcpc", 0o100755, _UDHCPC.encode())
-    yield _cpio("modules.list", 0o100644, "".join(f"/{Path(module).name}\n" for module in order).encode())
+        yield cpio(directory, 0o040755, b"")
+    yield cpio("init", 0o100755, init)
+    yield cpio("bin/busybox", 0o100755, Path(shutil.which("busybox") or "/bin/busybox").read_bytes())
+    yield cpio("network", 0o100644, _NETWORK.encode())
+    yield cpio("udhcpc", 0o100755, _UDHCPC.encode())
+    yield cpio("modules.list", 0o100644, "".join(f"/{Path(module).name}\n" for module in order).encode())
     for module in order:
-        yield _cpio(Path(module).name, 0o100644, (modules / module).read_bytes())
-    yield _cpio("TRAILER!!!", 0, b"")
-
-
-def _cpio(name: str, mode: int, content: bytes) -> bytes:
-    fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)
-    head = b"070701" + b"".join(b"%08X" % value for value in fields) + name.encode() + b"\0"
-    return head + bytes(-len(head) % 4) + content + bytes(-len(content) % 4)
+        yield cpio(Path(module).name, 0o100644, (modules / module).read_bytes())
+    yield cpio("TRAILER!!!", 0, b"")
 
 
 def _make_ext4(path: Path, offset: int, size: int) -> None:
