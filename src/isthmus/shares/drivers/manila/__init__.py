@@ -1,0 +1,1 @@
+"""Runs a share driver written for OpenStack Manila, unchanged, without Manila's services, database or message bus."""
