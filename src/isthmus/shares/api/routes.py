@@ -2,15 +2,20 @@
 
 from isthmus.shares.api import (
     access_rules,
+    availability_zones,
     export_locations,
+    extensions,
+    limits,
     messages,
     resource_locks,
+    services,
     share_backups,
     share_group_snapshots,
     share_groups,
     share_instances,
     share_replicas,
     share_transfers,
+    share_types,
     shares,
     snapshot_instances,
     snapshots,
@@ -26,4 +31,5 @@ def all_routes() -> Routes:
     gathered += [*shares.ROUTES, *access_rules.ROUTES, *export_locations.ROUTES, *share_instances.ROUTES]
     gathered += [*share_replicas.ROUTES, *share_backups.ROUTES]
     gathered += [*share_groups.ROUTES, *share_group_snapshots.ROUTES]
+    gathered += [*extensions.ROUTES, *availability_zones.ROUTES, *limits.ROUTES, *services.ROUTES, *share_types.ROUTES]
     return Routes(gathered)

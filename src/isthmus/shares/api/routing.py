@@ -93,7 +93,8 @@ class Routes:
 
     def split(self, path: str) -> tuple[str | None, tuple[str, ...]]:
         """Return the project id in the path, if there is one, and the other parts. The path is that after `/v2`."""
-        parts = tuple(part for part in path.split("/") if part)
+        # A slash at the end asks for a member without a name, and there is none.
+        parts = tuple(part for part in path.split("/") if part) + (("",) if path.endswith("/") else ())
         if parts and parts[0] not in self._collections:
             return parts[0], parts[1:]
         return None, parts
@@ -112,7 +113,7 @@ class Routes:
 def _match(pattern: tuple[str, ...], parts: tuple[str, ...]) -> dict[str, str] | None:
     variables: dict[str, str] = {}
     for wanted, part in zip(pattern, parts, strict=True):
-        if wanted.startswith("{"):
+        if wanted.startswith("{") and part:
             variables[wanted[1:-1]] = part
         elif wanted != part:
             return None
