@@ -17,7 +17,7 @@ class RestUser:
     """One user in one project. `call` gives the raw answer, `made` that of a call that must succeed."""
 
     def __init__(self, auth_url: str, name: str, password: str, project: str) -> None:
-        self.auth_url, self.name = auth_url, name
+        self.auth_url, self.name, self.password, self.project = auth_url, name, password, project
         self._session = Session(
             v3.Password(
                 auth_url=auth_url,
