@@ -1,3 +1,5 @@
+from typing import Any
+
 import pytest
 
 from isthmus.control.errors import Unavailable
@@ -99,7 +101,7 @@ def test_each_kind_of_request_has_its_own_reserve() -> None:
 
 
 def test_a_thin_pool_is_promised_up_to_its_ratio() -> None:
-    thin = {"thin_provisioning": True, "max_over_subscription_ratio": 2.0}
+    thin: dict[str, Any] = {"thin_provisioning": True, "max_over_subscription_ratio": 2.0}
     assert chosen([pool(free=80, promised=190, **thin)], Wanted(10))
     assert emptied([pool(free=80, promised=191, **thin)], Wanted(10)) == "CapacityFilter"
 

@@ -1,8 +1,10 @@
+from typing import Any
+
 import pytest
 
 from isthmus.shares.scheduling.expressions import BadExpression, evaluate
 
-FACTS = {
+FACTS: dict[str, dict[str, Any]] = {
     "stats": {"free_capacity_gb": 40, "total_capacity_gb": 100.0},
     "share": {"size": 5},
     "extra": {"limit": "12"},
