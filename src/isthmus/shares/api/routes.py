@@ -7,10 +7,14 @@ from isthmus.shares.api import (
     extensions,
     limits,
     messages,
+    quota_class_sets,
+    quota_sets,
     resource_locks,
+    scheduler_stats,
     services,
     share_backups,
     share_group_snapshots,
+    share_group_types,
     share_groups,
     share_instances,
     share_replicas,
@@ -32,4 +36,5 @@ def all_routes() -> Routes:
     gathered += [*share_replicas.ROUTES, *share_backups.ROUTES]
     gathered += [*share_groups.ROUTES, *share_group_snapshots.ROUTES]
     gathered += [*extensions.ROUTES, *availability_zones.ROUTES, *limits.ROUTES, *services.ROUTES, *share_types.ROUTES]
+    gathered += [*quota_sets.ROUTES, *quota_class_sets.ROUTES, *scheduler_stats.ROUTES, *share_group_types.ROUTES]
     return Routes(gathered)
