@@ -12,7 +12,7 @@ from isthmus.shares.messages import Action, Detail, Resource
 from isthmus.shares.model import Kind, Status
 from isthmus.shares.services import share_jobs, snapshot_jobs
 from isthmus.shares.services.work import Operation, Record, Work, nothing
-from isthmus.shares.store import facts, group_snapshots, groups, jobs, messages, results, rules, snapshots
+from isthmus.shares.store import facts, group_snapshots, groups, jobs, messages, results, rules
 from isthmus.shares.store.jobs import Job
 from isthmus.shares.store.moving import move
 from isthmus.shares.tables import GroupRow, GroupSnapshotRow, InstanceRow, ShareRow, SnapshotInstanceRow
@@ -92,10 +92,10 @@ def _delete_with_members(work: Work, group: GroupRow) -> Record:
         _remove_share(work, share)
 
     def record(session: Session) -> None:
-        for identity in taken:
-            group_snapshots.forget(session, identity)
+        for identity, found in members.items():
+            _forget_group_snapshot(session, identity, found)
         for snapshot in single:
-            snapshots.forget(session, snapshot.instance_id)
+            snapshot_jobs.forget(session, snapshot)
         for share in shares:
             share_jobs.forget(session, share)
         groups.forget(session, group.id)
@@ -187,7 +187,13 @@ def _delete_snapshot(work: Work, job: Job) -> Record:
     if row is None:
         return nothing
     _remove_group_snapshot(work, identity, members, forced=bool(job.argument.get("force")))
-    return lambda session: group_snapshots.forget(session, identity)
+    return lambda session: _forget_group_snapshot(session, identity, members)
+
+
+def _forget_group_snapshot(session: Session, identity: str, members: Sequence[SnapshotFacts]) -> None:
+    for each in (identity, *(member.instance_id for member in members)):
+        results.forget_private(session, each)
+    group_snapshots.forget(session, identity)
 
 
 def _remove_group_snapshot(work: Work, identity: str, members: Sequence[SnapshotFacts], *, forced: bool) -> None:

@@ -54,7 +54,13 @@ def _delete(work: Work, job: Job) -> Record:
     if snapshot is None:
         return nothing
     remove(work, snapshot, forced=bool(job.argument.get("force")))
-    return lambda session: snapshots.forget(session, snapshot.instance_id)
+    return lambda session: forget(session, snapshot)
+
+
+def forget(session: Session, snapshot: SnapshotFacts) -> None:
+    """Remove the rows of a snapshot instance that its back end has no more."""
+    results.forget_private(session, snapshot.instance_id)
+    snapshots.forget(session, snapshot.instance_id)
 
 
 def remove(work: Work, snapshot: SnapshotFacts, *, forced: bool) -> None:

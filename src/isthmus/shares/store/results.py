@@ -53,6 +53,14 @@ def keep_private(session: Session, entity_id: str, private: Mapping[str, str]) -
     )
 
 
+def forget_private(session: Session, entity_id: str) -> None:
+    """Remove what a driver kept with an object that is deleted.
+
+    For one that is only given up it stays: by it the driver may know the object when it is taken back.
+    """
+    session.execute(delete(PrivateRow).where(PrivateRow.entity_id == entity_id))
+
+
 def forget_share(session: Session, instance_id: str) -> None:
     """Remove an instance and, with its last one, the share; give back what it counted for."""
     found = session.execute(

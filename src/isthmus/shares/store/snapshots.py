@@ -18,7 +18,6 @@ from isthmus.shares.store import metadata, usage
 from isthmus.shares.store.shares import Row
 from isthmus.shares.tables import (
     InstanceRow,
-    PrivateRow,
     ShareRow,
     SnapshotExportRow,
     SnapshotInstanceRow,
@@ -155,12 +154,11 @@ def forget(session: Session, snapshot_instance_id: str) -> None:
 
 
 def forget_instance(session: Session, snapshot_instance_id: str) -> None:
-    """Remove an instance with its exports, its rules' states and what its driver kept."""
+    """Remove an instance with its exports and its rules' states."""
     session.execute(delete(SnapshotExportRow).where(SnapshotExportRow.snapshot_instance_id == snapshot_instance_id))
     session.execute(
         delete(SnapshotRuleStateRow).where(SnapshotRuleStateRow.snapshot_instance_id == snapshot_instance_id)
     )
-    session.execute(delete(PrivateRow).where(PrivateRow.entity_id == snapshot_instance_id))
     session.execute(delete(SnapshotInstanceRow).where(SnapshotInstanceRow.id == snapshot_instance_id))
 
 
