@@ -36,6 +36,14 @@ test-unit: setup ## Only the pure tests: seconds
 test-all: setup lint ## The nightly run: every test, however slow
 	$(PYTHON) -m pytest
 
+.PHONY: conformance-shares
+conformance-shares: setup ## Run OpenStack's own suite for shares against Isthmus
+	@$(PYTHON) -m conformance.shares
+
+.PHONY: bench-shares
+bench-shares: setup ## Compare the shares service with Manila (packaging/manila-peer.debian.txt)
+	$(PYTHON) -m benchmarks.shares
+
 .PHONY: chaos
 chaos: setup ## Kill every process at seeded moments of a migration
 	@$(PYTHON) -m lab.chaos

@@ -10,7 +10,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from conformance import baseline, names, report, virtual_env
@@ -42,7 +42,9 @@ def main() -> None:
             print(f"not prepared: {complaint}", file=sys.stderr)
         outcomes: list[Outcome] = []
         show = telling(outcomes, len(chosen), quiet=arguments.quiet)
-        suite.run(chosen, tempest_conf(cloud, suite.work), arguments.workers, show)
+        # Ctrl-C ends the run; what was heard until then is reported.
+        with suppress(KeyboardInterrupt):
+            suite.run(chosen, tempest_conf(cloud, suite.work), arguments.workers, show)
     made = Report(frozenset(map(names.short, chosen)), tuple(outcomes), baseline.load())
     report.write(made, arguments.output)
     print(made.summary())

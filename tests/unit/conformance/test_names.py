@@ -1,0 +1,37 @@
+"""Names of tests, and the lists that hold them."""
+
+import pytest
+from conformance import baseline, names
+from conformance.stages import MODULES, Stage, stage_of
+
+
+@pytest.mark.parametrize(
+    ("test_id", "name"),
+    [
+        ("manila_tempest_tests.tests.api.admin.test_quotas.Q.test_x_1[api,id-1,positive]", "admin.test_quotas.Q.test_x_1"),
+        ("setUpClass (manila_tempest_tests.tests.api.test_rules.R)", "test_rules.R.setUpClass"),
+    ],
+)  # fmt: skip
+def test_a_name_is_short(test_id: str, name: str) -> None:
+    assert names.short(test_id) == name
+
+
+def test_module_and_class_are_parts_of_the_name() -> None:
+    name = "admin.test_quotas.Q.test_x"
+    assert (names.class_of(name), names.module_of(name)) == ("admin.test_quotas.Q", "admin.test_quotas")
+
+
+def test_no_module_is_in_two_stages() -> None:
+    listed = [module for modules in MODULES.values() for module in modules.split()]
+    assert len(listed) == len(set(listed))
+
+
+def test_a_module_that_is_in_no_list_is_of_the_last_stage() -> None:
+    assert stage_of("test_replication") is Stage.MOVEMENT
+
+
+def test_manila_did_one_thing_with_each_test() -> None:
+    manila = baseline.load()
+    assert not manila.passed & manila.failed
+    assert not manila.passed & manila.skipped
+    assert len(manila.passed) == 1106
