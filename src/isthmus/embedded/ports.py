@@ -21,6 +21,8 @@ class Ports:
     keystone: int = 15000
     barbican: int = 19311
     temporal: int = 17233
+    nfs: int = 12049
+    smb: int = 11445
 
     def __post_init__(self) -> None:
         for name, port in self.by_part().items():
@@ -79,7 +81,7 @@ def check_free(ports: Ports) -> None:
     owners = _listeners()
     lines = [f"port {port} (for {part}) is taken by {owners.get(port, 'another process')}" for part, port in taken]
     raise Conflict("; ".join(lines) + ". Stop it, or choose another port with --api-port, --keystone-port, "
-                   "--barbican-port or --temporal-port. Nothing was started.")  # fmt: skip
+                   "--barbican-port, --temporal-port, --nfs-port or --smb-port. Nothing was started.")  # fmt: skip
 
 
 def _is_free(port: int) -> bool:
