@@ -60,6 +60,4 @@ def test_what_manila_does_not_pass_and_isthmus_does_is_told() -> None:
 
 def test_the_error_line_is_what_follows_the_last_frame() -> None:
     traceback = "Traceback:\n  File x.py, line 1, in f\n    g()\nNotFound: gone\nDetails: {}\n"
-        'Traceback (most recent call last):\n  File "x.py", line 1, in f\n    g()\nNotFound: gone\nDetails: {}\n'
-    )
     assert error_line(traceback) == "NotFound: gone Details: {}"
