@@ -34,6 +34,13 @@ class Vault(Protocol):
         """Delete the secret. Already done: it is gone."""
 
 
+class ReadingVault(Vault, Protocol):
+    """A vault whose callers are shown again what they stored."""
+
+    def fetch(self, caller: Caller, ref: str) -> dict[str, Any]:
+        """Return the payload of a secret; see the function of this name for what it raises."""
+
+
 class BarbicanVault:
     """The catalog's Barbican, used with the caller's own token."""
 
@@ -51,6 +58,10 @@ class BarbicanVault:
     def delete(self, caller: Caller, ref: str) -> None:
         """Delete the secret. Already done: it is gone."""
         delete(self._session(caller), ref)
+
+    def fetch(self, caller: Caller, ref: str) -> dict[str, Any]:
+        """Return the payload of a secret of the caller's project."""
+        return fetch(self._session(caller), ref)
 
     def _session(self, caller: Caller) -> Adapter:
         return caller_session(self._conf, caller.token, caller.project_id)

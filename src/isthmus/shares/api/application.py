@@ -5,7 +5,7 @@ microversion. Each call is one database transaction, tried again if the database
 """
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +17,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from isthmus.control.database import utc_now
 from isthmus.control.errors import InvalidInput, IsthmusError
 from isthmus.control.http import caller_of
-from isthmus.shares.api.call import Answer, Call, Service
+from isthmus.shares.api.call import Answer, Call, Outside, Service
 from isthmus.shares.api.faults import NoSuchRoute, fault_body
 from isthmus.shares.api.routing import Route, Routes
 from isthmus.shares.api.versions import EXPERIMENTAL_HEADER, HEADER, OLDEST, Version, asked_version, version_document
@@ -76,13 +76,16 @@ class SharesApi:
 
     def _in_transaction(self, route: Route, variables: dict[str, str], facts: dict[str, Any]) -> Answer:
         for tries_left in reversed(range(DEADLOCK_TRIES)):
+            outside = Outside()
             try:
                 with self._service.database.transaction() as session:
-                    found = route.handler(Call(session=session, now=utc_now(), **facts), **variables)
-            except DBAPIError as error:
-                if not tries_left or not _is_deadlock(error):
+                    found = route.handler(Call(session=session, now=utc_now(), outside=outside, **facts), **variables)
+            except Exception as error:
+                _do_all(outside.undo)
+                if not tries_left or not isinstance(error, DBAPIError) or not _is_deadlock(error):
                     raise
             else:
+                _do_all(outside.finish)
                 return found if isinstance(found, Answer) else Answer(200, found)
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -109,6 +112,15 @@ def create_application(service: Service, routes: Routes) -> "falcon.App[falcon.R
     app.add_error_handler(falcon.HTTPError, _falcons)
     app.add_error_handler(IsthmusError, _ours)
     return app
+
+
+def _do_all(acts: Iterable[Callable[[], None]]) -> None:
+    for act in acts:
+        try:
+            act()
+        except IsthmusError as error:
+            # The answer is decided by the transaction; what is left is at worst an unused secret.
+            log.warning("what a call did outside the database could not be settled: %s", error.message)
 
 
 def _base_url(req: falcon.Request) -> str:

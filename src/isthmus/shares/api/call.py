@@ -14,7 +14,7 @@ from isthmus.control.errors import InvalidInput, NotAllowed
 from isthmus.control.http import read_object
 from isthmus.control.identity import Caller
 from isthmus.control.policy import Policy
-from isthmus.control.secrets import Vault
+from isthmus.control.secrets import ReadingVault
 from isthmus.shares.api.versions import Version
 
 
@@ -25,8 +25,16 @@ class Service:
     conf: ConfigOpts
     database: Database
     policy: Policy
-    vault: Vault
+    vault: ReadingVault
     trusts: Callable[[Caller], str | None]
+
+
+@dataclass
+class Outside:
+    """What a call does elsewhere (in Barbican): `undo` is for a transaction that fails, `finish` for one that held."""
+
+    undo: list[Callable[[], None]] = field(default_factory=list)
+    finish: list[Callable[[], None]] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -34,7 +42,8 @@ class Call:
     """One request. `session` is one transaction: committed with the answer, rolled back if the handler raises.
 
     A handler may run again from its start if the database chose it as a deadlock's victim: it must do nothing else
-    that cannot be done twice. `query` holds the last value of each parameter. `base_url` ends before `/v2`.
+    that cannot be done twice, or say in `outside` how it is undone. `query` holds the last value of each parameter.
+    `base_url` ends before `/v2`.
     """
 
     service: Service
@@ -48,6 +57,7 @@ class Call:
     request_id: str
     experimental: bool
     request: falcon.Request = field(repr=False)
+    outside: Outside = field(default_factory=Outside)
 
     @property
     def conf(self) -> ConfigOpts:

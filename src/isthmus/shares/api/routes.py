@@ -11,13 +11,17 @@ from isthmus.shares.api import (
     quota_sets,
     resource_locks,
     scheduler_stats,
+    security_services,
     services,
     share_backups,
     share_group_snapshots,
     share_group_types,
     share_groups,
     share_instances,
+    share_network_subnets,
+    share_networks,
     share_replicas,
+    share_servers,
     share_transfers,
     share_types,
     shares,
@@ -37,4 +41,6 @@ def all_routes() -> Routes:
     gathered += [*share_groups.ROUTES, *share_group_snapshots.ROUTES]
     gathered += [*extensions.ROUTES, *availability_zones.ROUTES, *limits.ROUTES, *services.ROUTES, *share_types.ROUTES]
     gathered += [*quota_sets.ROUTES, *quota_class_sets.ROUTES, *scheduler_stats.ROUTES, *share_group_types.ROUTES]
+    gathered += [*security_services.ROUTES, *share_networks.ROUTES, *share_network_subnets.ROUTES]
+    gathered += [*share_servers.ROUTES]
     return Routes(gathered)

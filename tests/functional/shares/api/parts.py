@@ -11,7 +11,7 @@ from oslo_config.cfg import ConfigOpts
 from sqlalchemy import insert, select
 
 from isthmus.control.database import Database, utc_now
-from isthmus.control.errors import IsthmusError
+from isthmus.control.errors import IsthmusError, NotFound
 from isthmus.control.identity import Caller
 from isthmus.shares.tables import (
     AvailabilityZoneRow,
@@ -77,6 +77,12 @@ class MemoryVault:
     def delete(self, caller: Caller, ref: str) -> None:
         self._fail()
         self.secrets.pop(ref, None)
+
+    def fetch(self, caller: Caller, ref: str) -> dict[str, Any]:
+        self._fail()
+        if ref not in self.secrets:
+            raise NotFound(f"the secret {ref} is gone")
+        return self.secrets[ref]
 
     def _fail(self) -> None:
         if self.broken is not None:
