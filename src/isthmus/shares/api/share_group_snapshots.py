@@ -148,8 +148,8 @@ def remove(call: Call, group_snapshot_id: str) -> Answer:
 def force_delete(call: Call, group_snapshot_id: str, argument: Any) -> Answer:
     """Delete a snapshot whatever its status, and whatever the back end says."""
     del argument
-    row = _find(call, group_snapshot_id)
     call.allow("share_group_snapshot:force_delete")
+    row = _find(call, group_snapshot_id)
     force(call.session, GroupSnapshotRow, group_snapshot_id, to=Status.DELETING, now=call.now)
     _have_deleted(call, row, {"group_snapshot_id": group_snapshot_id, "force": True})
     return Answer(202)

@@ -123,8 +123,8 @@ def remove(call: Call, group_id: str) -> Answer:
 def force_delete(call: Call, group_id: str, argument: Any) -> Answer:
     """Delete a group with its snapshots and shares, whatever their status, and whatever the back end says."""
     del argument
-    group = _find(call, group_id)
     call.allow("share_group:force_delete")
+    group = _find(call, group_id)
     force(call.session, GroupRow, group_id, to=Status.DELETING, now=call.now)
     members = select(InstanceRow.id).join(ShareRow, ShareRow.id == InstanceRow.share_id)
     for instance_id in call.session.scalars(members.where(ShareRow.share_group_id == group_id)).all():

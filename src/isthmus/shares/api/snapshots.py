@@ -113,8 +113,8 @@ def remove(call: Call, snapshot_id: str) -> Answer:
 def force_delete(call: Call, snapshot_id: str, argument: Any) -> Answer:
     """Delete a snapshot whatever its status, and whatever its back end says."""
     del argument
-    row = find(call, snapshot_id)
     call.allow("share_snapshot:force_delete")
+    row = find(call, snapshot_id)
     identity = row["snapshot_instance_id"]
     force(call.session, SnapshotInstanceRow, identity, to=Status.DELETING, now=call.now)
     _enqueue_deletion(call, row, {"snapshot_instance_id": identity, "force": True})
