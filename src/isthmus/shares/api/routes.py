@@ -7,6 +7,7 @@ from isthmus.shares.api import (
     extensions,
     limits,
     messages,
+    qos_types,
     quota_class_sets,
     quota_sets,
     resource_locks,
@@ -42,5 +43,5 @@ def all_routes() -> Routes:
     gathered += [*extensions.ROUTES, *availability_zones.ROUTES, *limits.ROUTES, *services.ROUTES, *share_types.ROUTES]
     gathered += [*quota_sets.ROUTES, *quota_class_sets.ROUTES, *scheduler_stats.ROUTES, *share_group_types.ROUTES]
     gathered += [*security_services.ROUTES, *share_networks.ROUTES, *share_network_subnets.ROUTES]
-    gathered += [*share_servers.ROUTES]
+    gathered += [*share_servers.ROUTES, *qos_types.ROUTES]
     return Routes(gathered)

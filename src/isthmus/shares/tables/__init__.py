@@ -43,7 +43,7 @@ from isthmus.shares.tables.snapshots import (
     SnapshotRuleRow,
     SnapshotRuleStateRow,
 )
-from isthmus.shares.tables.types import ShareTypeRow, TypeProjectRow, TypeSpecRow
+from isthmus.shares.tables.types import QosTypeRow, ShareTypeRow, TypeProjectRow, TypeSpecRow
 
 __all__ = [
     "AvailabilityZoneRow",
@@ -63,6 +63,7 @@ __all__ = [
     "PoolRow",
     "PrivateRow",
     "ProjectQuotaRow",
+    "QosTypeRow",
     "QuotaClassRow",
     "RuleRow",
     "RuleStateRow",

@@ -1,4 +1,4 @@
-"""Share types, and what share types and group types have in common: specs, and projects that may use a private one."""
+"""Share types, QoS types, and what all types have in common: specs, and projects that may use a private one."""
 
 from sqlalchemy import Boolean, String
 from sqlalchemy.orm import Mapped, mapped_column
@@ -18,8 +18,18 @@ class ShareTypeRow(Stamped, Base):
     is_public: Mapped[bool] = mapped_column(Boolean, default=True)
 
 
+class QosTypeRow(Stamped, Base):
+    """A quality of service that back ends may give shares."""
+
+    __tablename__ = "share_qos_types"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(Name, unique=True)
+    description: Mapped[str | None] = mapped_column(Name)
+
+
 class TypeSpecRow(Base):
-    """One extra spec of a share type, or group spec of a group type."""
+    """One extra spec of a share type, group spec of a group type, or spec of a QoS type."""
 
     __tablename__ = "share_type_specs"
 
