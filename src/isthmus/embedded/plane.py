@@ -21,6 +21,7 @@ from isthmus.embedded import (
     ports,
     processes,
     services,
+    share_servers,
     shares,
     temporal,
 )
@@ -30,7 +31,7 @@ from isthmus.embedded.requirements import check_installed
 from isthmus.embedded.supervisor import Announce, Supervisor, read_reports
 from isthmus.embedded.watch import State, last_lines
 
-PART_NAMES = ("mariadb", "keystone", "barbican", "temporal", "api", "conductor", "worker", shares.PART)
+PART_NAMES = ("mariadb", "keystone", "barbican", "temporal", "api", "conductor", "worker", *shares.PART_NAMES)
 LEFTOVERS_LIMIT = 30.0
 READY_LIMIT = 300.0
 STOP_LIMIT = 180.0
@@ -100,8 +101,9 @@ def make_ready(layout: Layout, wanted: dict[str, int | None], shares_config: Pat
     ports.check_free(chosen)
     ports.remember(layout, chosen)
     shares.choose(layout, shares_config)
+    shares.check_installed(layout)
     site = Site(layout, chosen, credentials.load_or_make(layout))
-    for room in (mariadb, keystone, barbican, services):
+    for room in (mariadb, keystone, barbican, services, shares):
         room.configure(site)
     access.write_clouds(site)
     return site
@@ -212,7 +214,9 @@ def stop(layout: Layout, announce: Announce) -> bool:
     pid = supervisor_pid(layout)
     if pid is not None:
         _end_supervisor(layout, pid, announce)
-    return processes.end_leftovers(layout.state_dir, LEFTOVERS_LIMIT) > 0 or pid is not None
+    ended = processes.end_leftovers(layout.state_dir, LEFTOVERS_LIMIT)
+    share_servers.release(layout)
+    return ended > 0 or pid is not None
 
 
 def _end_supervisor(layout: Layout, pid: int, announce: Announce) -> None:

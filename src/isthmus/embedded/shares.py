@@ -1,15 +1,19 @@
 """The shares service on one machine: its configuration beside isthmus.conf, its manager, its first share type."""
 
+import os
 import sys
 from pathlib import Path
 
 from isthmus.control.errors import InvalidInput
 from isthmus.control.readiness import READY_FILE
+from isthmus.embedded import share_servers
 from isthmus.embedded.layout import Layout, write_private
 from isthmus.embedded.part import Part, Preparation, Site, program
 from isthmus.embedded.readiness import file_exists
 
 PART = "share-manager"
+PART_NAMES = (*share_servers.PART_NAMES, PART)
+LOCAL = "local.conf"
 
 
 def choose(layout: Layout, wanted: Path | None) -> None:
@@ -22,10 +26,36 @@ def choose(layout: Layout, wanted: Path | None) -> None:
     try:
         text = wanted.read_text()
     except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(
-            f"cannot read the shares configuration {wanted}: {error}; correct --shares-config"
-        ) from error
+        raise InvalidInput(f"cannot read --shares-config {wanted}: {error}; correct its path") from error
     write_private(layout.shares_configuration, text)
+
+
+def is_local(layout: Layout) -> bool:
+    """Say whether this machine serves shares itself: no operator's file says otherwise, and we may mount."""
+    return not layout.shares_configuration.exists() and os.geteuid() == 0
+
+
+def check_installed(layout: Layout) -> None:
+    """Raise NotSupported naming what the machine's own back end lacks."""
+    if is_local(layout):
+        share_servers.check_installed()
+
+
+def configure(site: Site) -> None:
+    """Write the configuration of the machine's own back end, if it has one."""
+    if not is_local(site.layout):
+        return
+    share_servers.configure(site)
+    write_private(
+        site.layout.of("shares") / LOCAL,
+        f"""\
+[shares]
+enabled_backends = {share_servers.BACKEND}
+enabled_share_protocols = NFS, CIFS
+default_share_type = default
+default_share_group_type = default
+{share_servers.backend_section(site)}""",
+    )
 
 
 def configuration_files(layout: Layout) -> tuple[str, ...]:
@@ -33,15 +63,19 @@ def configuration_files(layout: Layout) -> tuple[str, ...]:
     files = [layout.configuration]
     if layout.shares_configuration.exists():
         files.append(layout.shares_configuration)
+    elif is_local(layout):
+        files.append(layout.of("shares") / LOCAL)
     return tuple(word for file in files for word in ("--config-file", str(file)))
 
 
 def parts(site: Site) -> tuple[Part, ...]:
-    """Return the share manager as a part; none without back ends."""
-    if not site.layout.shares_configuration.exists():
+    """Return the share manager, and the servers of the machine's own back end; nothing without back ends."""
+    local = is_local(site.layout)
+    if not local and not site.layout.shares_configuration.exists():
         return ()
     ready = site.layout.ready_file(PART)
     return (
+        *(share_servers.parts(site) if local else ()),
         Part(
             name=PART,
             command=(program("isthmus"), PART, *configuration_files(site.layout)),
@@ -59,7 +93,14 @@ def parts(site: Site) -> tuple[Part, ...]:
                     *configuration_files(site.layout),
                 ),
                 stamp=site.layout.stamp("shares"),
-                stamp_text="1",
+                stamp_text=_stamp(site.layout),
             ),
         ),
     )
+
+
+def _stamp(layout: Layout) -> str:
+    """Return what the first types were made for: they are looked at again when the configuration changes."""
+    if layout.shares_configuration.exists():
+        return layout.shares_configuration.read_text()
+    return "local"
