@@ -59,7 +59,10 @@ def renamed(name: str, handler: Handler, **versions: Version) -> tuple[Action, A
 
 
 def choose_action(actions: Iterable[Action]) -> Handler:
-    """Return the handler of a `…/action` route: it hands on to the action that the body names."""
+    """Return the handler of a `…/action` route: it hands on to the action that the body names.
+
+    An action of another version is not there (404); one of no version makes no sense (400).
+    """
     by_name: dict[str, list[Action]] = {}
     for action in actions:
         by_name.setdefault(action.name, []).append(action)
@@ -69,10 +72,12 @@ def choose_action(actions: Iterable[Action]) -> Handler:
         if len(body) != 1:
             raise BadAction("Malformed request body: it must hold exactly one action")
         ((name, argument),) = body.items()
-        for action in by_name.get(name, ()):
+        if name not in by_name:
+            raise BadAction(f"There is no such action: {name}")
+        for action in by_name[name]:
             if action.is_at(call.version, experimental=call.experimental):
                 return action.handler(call, argument=argument, **variables)
-        raise BadAction(f"There is no such action: {name}")
+        raise NoSuchRoute("The resource could not be found.")
 
     return act
 

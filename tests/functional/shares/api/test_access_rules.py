@@ -141,7 +141,7 @@ def test_before_2_28_a_rule_shows_the_shares_state(shares: Shares, share: str) -
     applied(shares)
     old = shares.post(f"/shares/{share}/action", {"os-access_list": None}, by=MEMBER, version="2.6")
     assert [each["state"] for each in old["access_list"]] == ["active"]
-    refused(shares.call("POST", f"/shares/{share}/action", {"access_list": None}, version="2.45"), 400)
+    refused(shares.call("POST", f"/shares/{share}/action", {"access_list": None}, version="2.45"), 404)
 
 
 def test_a_denied_rule_is_queued(shares: Shares, share: str) -> None:

@@ -409,7 +409,8 @@ def test_a_migration_that_no_back_end_can_do_ends_in_error(world: Shares) -> Non
     refused(world.call("POST", action, {"migration_start": {"host": "nobody@x#y", **flags}}), 404)
     refused(world.call("POST", action, {"migration_cancel": None}), 400, "no migration being performed")
     refused(world.call("POST", action, {"migration_complete": None}), 400, "no migration being performed")
-    refused(world.call("POST", action, {"migration_cancel": None}, version="2.95"), 400, "no such action")
+    refused(world.call("POST", action, {"migration_cancel": None}, version="2.95"), 404)
+    refused(world.call("POST", action, {"dance": None}), 400, "no such action")
 
 
 def test_a_share_is_taken_under_management_and_given_up(world: Shares) -> None:
