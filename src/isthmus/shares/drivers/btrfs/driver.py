@@ -221,14 +221,9 @@ class BtrfsDriver(ShareDriver):
         name, serving = names.snapshot_name(snapshot.instance_id), self._serving(snapshot.share)
         with self._share(snapshot.share) as (pool, share):
             if not pool.has(SNAPSHOTS, name):
-                found = names.adopted(snapshot.provider_location or "")
-                self._check_adoptable(pool, found, SNAPSHOTS, read_only=True)
-                with pool.opened(found) as candidate:
-                    if subvolumes.read(candidate).parent_uuid != pool.facts(SHARES, share).uuid:
-                        raise NotAdoptable(
-                            f"{found!r} is not a snapshot of share instance {snapshot.share.instance_id}"
-                        )
-                pool.move((found,), (SNAPSHOTS, name))
+                self._adopt_snapshot(pool, snapshot, name, share)
+            with pool.opened(SNAPSHOTS, name) as taken:
+                subvolumes.set_read_only(taken, True)  # who moved it may have been killed
             size_gib = math.ceil((pool.limit_of(share) or 1) / GIB)
         return Adopted(size_gib=size_gib, exports=serving.locations(name), provider_location=name)
 
@@ -238,7 +233,10 @@ class BtrfsDriver(ShareDriver):
         with self._storage.pool(f"snapshot instance {snapshot.instance_id}") as pool:
             if pool.has(SNAPSHOTS, name):
                 self._withdraw_snapshot(pool, snapshot, name)
-                pool.move((SNAPSHOTS, name), (name,))
+                pool.move_read_only((SNAPSHOTS, name), (name,))
+            elif pool.is_subvolume(name):
+                with pool.opened(name) as left:
+                    subvolumes.set_read_only(left, True)  # who moved it may have been killed
 
     # Inside
 
@@ -293,6 +291,18 @@ class BtrfsDriver(ShareDriver):
                 raise NotAdoptable(f"{found!r} is {'writable' if read_only else 'read-only'}")
             if subvolumes.has_others_below(candidate):
                 raise NotAdoptable(f"{found!r} has subvolumes in it, which its size would not count: move them out")
+
+    def _adopt_snapshot(self, pool: Pool, snapshot: SnapshotFacts, name: str, share: str) -> None:
+        adopting = f"adopting-{name}"
+        if not pool.is_subvolume(adopting):
+            found = names.adopted(snapshot.provider_location or "")
+            self._check_adoptable(pool, found, SNAPSHOTS, read_only=True)
+            with pool.opened(found) as candidate:
+                if subvolumes.read(candidate).parent_uuid != pool.facts(SHARES, share).uuid:
+                    raise NotAdoptable(f"{found!r} is not a snapshot of share instance {snapshot.share.instance_id}")
+            # From here on it is known to be ours, also while it is writable.
+            pool.move((found,), (adopting,))
+        pool.move_read_only((adopting,), (SNAPSHOTS, name))
 
     def _withdraw(self, pool: Pool, share: ShareFacts, name: str) -> None:
         self._withdraw_served(pool, share.protocol, name, share.mount_point_name or name)

@@ -104,6 +104,8 @@ class Pool:
         if not self.has(room, name):
             return
         with self.opened(room) as found:
+            # What is being cleaned away promises nothing any more.
+            subvolumes.limit(found, self.facts(room, name).tree_id, None)
             subvolumes.destroy(found, name)
 
     def move(self, source: tuple[str, ...], target: tuple[str, ...]) -> None:
@@ -113,6 +115,13 @@ class Pool:
         here = self.descriptor
         os.rename("/".join(source), "/".join(target), src_dir_fd=here, dst_dir_fd=here)
         subvolumes.commit(here)
+
+    def move_read_only(self, source: tuple[str, ...], target: tuple[str, ...]) -> None:
+        """Rename a read-only subvolume into another directory: that changes its `..`, so it must be writable then."""
+        with self.opened(*source) as moved:
+            subvolumes.set_read_only(moved, False)
+            self.move(source, target)
+            subvolumes.set_read_only(moved, True)
 
     def used(self, room: str, name: str) -> int:
         """Return how many bytes a subvolume refers to, as of the last commit. Raises FileNotFoundError."""
@@ -163,16 +172,8 @@ class Pool:
                     os.unlink(name, dir_fd=room)
 
     def promised(self) -> int:
-        """Return how many bytes all shares together may come to hold."""
-        with self.opened(SHARES) as room:
-            names = os.listdir(room)
-        total = 0
-        for name in names:
-            try:
-                total += self.limit_of(name) or 0
-            except FileNotFoundError:
-                continue
-        return total
+        """Return how many bytes all shares together may come to hold: snapshots have no limits."""
+        return self.counts.limits()
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import errno
 import fcntl
 import os
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,7 @@ _WAIT_SYNC = _number(_WRITE, 22, 8)
 _SNAPSHOT_CREATE = _number(_WRITE, 23, _VOLUME_ARGUMENTS)
 _SUBVOLUME_CREATE = _number(_WRITE, 24, _VOLUME_ARGUMENTS)
 _START_SYNC = _number(_READ, 24, 8)
+_SUBVOLUME_FLAGS = _number(_WRITE, 26, 8)
 _FILE_SYSTEM = _number(_READ, 31, 1024)
 _QUOTA_CONTROL = _number(_READ | _WRITE, 40, 16)
 _QUOTA_LIMIT = _number(_READ, 43, 48)
@@ -62,6 +64,11 @@ def create(parent: int, name: str) -> None:
 def snapshot(parent: int, name: str, source: int, *, read_only: bool) -> None:
     """Make a snapshot of the subvolume open as `source`. It is on the disk when this returns, or is not there."""
     fcntl.ioctl(parent, _SNAPSHOT_CREATE, _arguments(source, _READ_ONLY if read_only else 0, name))
+
+
+def set_read_only(subvolume: int, read_only: bool) -> None:
+    """Let a subvolume be written to, or not. Already so: returns."""
+    fcntl.ioctl(subvolume, _SUBVOLUME_FLAGS, struct.pack("=Q", _READ_ONLY if read_only else 0))
 
 
 def destroy(parent: int, name: str) -> None:
@@ -180,6 +187,16 @@ class Counts:
         """Return a subvolume's limit, None if it has none."""
         found = self._read(f"0_{tree_id}/max_referenced")
         return None if found in (0, _NO_LIMIT) else found
+
+    def limits(self) -> int:
+        """Return the sum of all limits."""
+        total = 0
+        for group in os.scandir(self._place):
+            if group.name.startswith("0_"):
+                with suppress(FileNotFoundError):  # it went away meanwhile
+                    found = self._read(f"{group.name}/max_referenced")
+                    total += 0 if found == _NO_LIMIT else found
+        return total
 
     def _read(self, name: str) -> int:
         return int((self._place / name).read_text())
