@@ -90,6 +90,7 @@ def _delete_with_members(work: Work, group: GroupRow) -> Record:
         snapshot_jobs.remove(work, snapshot, forced=True)
     for share in shares:
         _remove_share(work, share)
+    _remove_group(work, group)
 
     def record(session: Session) -> None:
         for identity, found in members.items():
@@ -101,6 +102,14 @@ def _delete_with_members(work: Work, group: GroupRow) -> Record:
         groups.forget(session, group.id)
 
     return record
+
+
+def _remove_group(work: Work, group: GroupRow) -> None:
+    try:
+        work.driver.delete_group(group.id, group.host or "")
+    except IsthmusError:
+        # An administrator says that the back end is not worth waiting for.
+        return
 
 
 def _remove_share(work: Work, share: ShareFacts) -> None:
