@@ -129,7 +129,7 @@ def test_a_password_is_told_nobody(failing: ManilaDriver) -> None:
 
 
 def test_a_driver_that_wants_manilas_database_is_told_that_there_is_none(failing: ManilaDriver) -> None:
-    with pytest.raises(NotSupported, match=r"reads Manila's database \(share_get\)"):
+    with pytest.raises(NotSupported, match=r"reads or writes Manila's database \(share_get\)"):
         failing.create_snapshot(snapshot(share("FAILING")))
 
 

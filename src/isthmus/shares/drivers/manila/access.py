@@ -65,21 +65,19 @@ class Applying:
         return {str(rule_id): _outcome(update) for rule_id, update in (updates or {}).items()}
 
 
-def without_ipv6(change: AccessChange) -> tuple[AccessChange, dict[str, RuleOutcome]]:
-    """Return the change without IPv6 clients, and their refusals, for a driver that does not know IPv6."""
-    refused = {
-        rule.rule_id: RuleOutcome(error=f"the back end does not serve IPv6 clients, as {rule.to} is")
-        for rule in change.wanted
-        if _is_ipv6(rule)
-    }
-    kept = replace(
+def without_ipv6(change: AccessChange) -> AccessChange:
+    """Return the change without IPv6 clients, for a driver that does not know IPv6.
+
+    Such a driver is never told of them, as in Manila, and their rules count as applied: the back end has no IPv6
+    address that these clients could reach.
+    """
+    return replace(
         change,
         wanted=_ipv4(change.wanted),
         added=_ipv4(change.added),
         removed=_ipv4(change.removed),
         changed=_ipv4(change.changed),
     )
-    return kept, refused
 
 
 def one_at_a_time(driver: Any, context: Any, share: Row, rules: tuple[Rows, Rows, Rows, Rows]) -> None:

@@ -29,7 +29,6 @@ from isthmus.shares.drivers.manila import access, answers, journal, library, sta
 from isthmus.shares.drivers.manila.faults import Faults, gone_is_fine, kind_of
 from isthmus.shares.drivers.manila.journal import Journal
 from isthmus.shares.drivers.manila.rows import (
-    UNTYPED,
     Row,
     group_row,
     group_snapshot_row,
@@ -217,9 +216,8 @@ class ManilaDriver(ShareDriver):
     def update_access(self, share: ShareFacts, change: AccessChange) -> Mapping[str, RuleOutcome]:
         """As the contract says."""
         row = self._share_row(share)
-        refused: dict[str, RuleOutcome] = {}
         if share.protocol.upper() == "NFS" and not self._driver.ipv6_implemented:
-            change, refused = access.without_ipv6(change)
+            change = access.without_ipv6(change)
 
         def call(wanted: access.Rows, added: access.Rows, removed: access.Rows, changed: access.Rows) -> Any:
             rules = (wanted, added, removed, changed)
@@ -231,7 +229,7 @@ class ManilaDriver(ShareDriver):
 
         applying = access.Applying(call, lambda rules: rule_rows(rules, share), self._faults)
         with self._faults.translated(f"apply access rules of share instance {share.instance_id}"):
-            return applying.apply(change) | refused
+            return applying.apply(change)
 
     # Snapshots
 
@@ -382,14 +380,17 @@ class ManilaDriver(ShareDriver):
         return {instance: exports for instance, exports in found.items() if exports}
 
     def _share_row(self, share: ShareFacts, **changes: Any) -> Row:
-        library.remember_type(share.share_type_id or UNTYPED, share.extra_specs)
-        return share_row(share, **changes)
+        row = share_row(share, **changes)
+        library.remember(row)
+        return row
 
     def _snapshot_row(self, snapshot: SnapshotFacts) -> Row:
-        library.remember_type(snapshot.share.share_type_id or UNTYPED, snapshot.share.extra_specs)
-        return snapshot_row(snapshot)
+        row = snapshot_row(snapshot)
+        library.remember(row["share"])
+        return row
 
     def _group_snapshot_row(self, group_snapshot_id: str, snapshots: Sequence[SnapshotFacts]) -> Row:
-        for snapshot in snapshots:
-            library.remember_type(snapshot.share.share_type_id or UNTYPED, snapshot.share.extra_specs)
-        return group_snapshot_row(group_snapshot_id, snapshots)
+        row = group_snapshot_row(group_snapshot_id, snapshots)
+        for member in row["share_group_snapshot_members"]:
+            library.remember(member["share"])
+        return row

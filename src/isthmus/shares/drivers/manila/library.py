@@ -3,7 +3,7 @@
 What a driver finds outside itself, and what stands there here:
     oslo.config section      `sections`
     private storage          `private_storage`, over the store that the share manager hands in
-    database                 refused, but for share types, which drivers ask for extra specs (`database`)
+    database, message bus    refused (`absent`), but for share types, which drivers ask for extra specs, and metadata
     request context          an administrator's, without a token
     privsep, rootwrap        root runs commands in this process; others need Manila's rootwrap as Manila does
     tooz coordination        locks in files below `state_path`
@@ -22,8 +22,9 @@ from types import ModuleType
 from typing import Any
 
 from isthmus.control.errors import InvalidInput
-from isthmus.shares.drivers.manila.database import NoDatabase
+from isthmus.shares.drivers.manila.absent import NoBus, NoDatabase
 from isthmus.shares.drivers.manila.private_storage import PrivateStorage
+from isthmus.shares.drivers.manila.rows import Row
 from isthmus.shares.drivers.manila.sections import Sections
 from isthmus.shares.drivers.private_data import PrivateData
 
@@ -60,9 +61,9 @@ def admin_context() -> Any:
     return manila("context").get_admin_context()
 
 
-def remember_type(type_id: str, extra_specs: Mapping[str, str]) -> None:
-    """Let drivers find the extra specs of this share type."""
-    _database().remember_type(type_id, extra_specs)
+def remember(row: Row) -> None:
+    """Let drivers find what they ask Manila's database for about this share instance."""
+    _database().remember(row)
 
 
 @cache
@@ -76,7 +77,8 @@ def _ground() -> Sections:
             f"Manila's drivers need Manila's package, and {error.name} is missing: install isthmus[manila-drivers]"
         ) from error
     manila("common.config")
-    setattr(manila("db.api"), "IMPL", _database())  # noqa: B010 - it is no attribute of a module that mypy knows
+    for name, part, stand_in in (("db.api", "IMPL", _database()), ("rpc", "get_client", lambda *_, **__: NoBus())):
+        setattr(manila(name), part, stand_in)
     if os.geteuid() == 0:
         manila("privsep").sys_admin_pctxt.set_client_mode(False)
     return Sections()
