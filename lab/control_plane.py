@@ -13,16 +13,22 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import psutil
 
+from isthmus.embedded.ports import Ports
+
 ISTHMUS = str(Path(sys.executable).parent / "isthmus")
 START_SECONDS = 240
 STOP_SECONDS = 240
 FIRST_PORT, LAST_PORT = 20000, 32000  # below the range from which the kernel takes ports for outgoing connections
+
+_WIDTHS = dict.fromkeys((field.name for field in fields(Ports)), 1) | {"temporal": 3}
+"""How many ports in a row each listener takes."""
 
 
 class ControlPlane:
@@ -182,6 +188,8 @@ def last_ports(state_dir: Path) -> dict[str, int] | None:
     if not remembered.exists():
         return None
     ports: dict[str, int] = json.loads(remembered.read_text())
+    if ports.keys() != _WIDTHS.keys():  # an older version's
+        return None
     wanted = [*ports.values(), ports["temporal"] + 1, ports["temporal"] + 2]
     return ports if all(_is_free(port) for port in wanted) else None
 
@@ -190,7 +198,7 @@ def free_ports() -> dict[str, int]:
     """Return a free loopback port for each listener; Temporal's has two free ones after it, which it takes too."""
     ports: dict[str, int] = {}
     taken: set[int] = set()
-    for name, width in (("api", 1), ("keystone", 1), ("barbican", 1), ("temporal", 3)):
+    for name, width in _WIDTHS.items():
         while name not in ports:
             first = random.randrange(FIRST_PORT, LAST_PORT)
             wanted = set(range(first, first + width))
