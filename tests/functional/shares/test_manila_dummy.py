@@ -14,6 +14,7 @@ from tests.functional.shares.manila_backends import DUMMY, backend, dummy, rule,
 from isthmus.control.errors import InvalidInput, NotSupported
 from isthmus.shares.drivers.contract import BackendUnavailable, NotAdoptable
 from isthmus.shares.drivers.facts import AccessChange, AccessType, ExportLocation, Progress
+from isthmus.shares.drivers.manila import access
 from isthmus.shares.drivers.manila.driver import ManilaDriver
 from isthmus.shares.drivers.private_data import PrivateDataFile
 
@@ -150,12 +151,13 @@ def test_of_a_whole_set_the_wrong_rules_are_refused(rome: ManilaDriver) -> None:
     assert rome.update_access(facts, AccessChange((bad, good))).keys() == {bad.rule_id}
 
 
-def test_an_ipv6_client_is_refused_by_a_driver_without_ipv6(rome: ManilaDriver) -> None:
+def test_a_driver_without_ipv6_is_not_told_of_ipv6_clients(rome: ManilaDriver) -> None:
     facts = share("ROME")
     rome.create_share(facts)
-    v6 = rule("2001:db8::/64")
-    outcomes = rome.update_access(facts, AccessChange((v6,), added=(v6,)))
-    assert "IPv6" in (outcomes[v6.rule_id].error or "")
+    v6, v4 = rule("2001:db8::/64"), rule("10.0.0.1")
+    change = access.without_ipv6(AccessChange((v6, v4), added=(v6,)))
+    assert (change.wanted, change.added) == ((v4,), ())
+    assert rome.update_access(facts, AccessChange((v6, v4), added=(v6, v4))) == {}
 
 
 def test_snapshots_are_taken_mounted_reverted_to_and_cloned(rome: ManilaDriver) -> None:
