@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
+from tests.contract.manila_worlds import dummy_world
 from tests.share_serving import IMAGE_GIB, ShareSite, share_site
 
 from isthmus.shares.drivers.btrfs import mounts
@@ -129,7 +130,10 @@ def btrfs_world() -> Iterator[ShareDriverWorld]:
         yield BtrfsWorld(site, driver)
 
 
-WORLDS: Mapping[str, Callable[[], AbstractContextManager[ShareDriverWorld]]] = {"btrfs": btrfs_world}
+WORLDS: Mapping[str, Callable[[], AbstractContextManager[ShareDriverWorld]]] = {
+    "btrfs": btrfs_world,
+    "manila": dummy_world,
+}
 
 _numbers = itertools.count(1)
 

@@ -1,6 +1,8 @@
 """Drivers written for Manila as third parties write them, each with something that the DummyDriver does not have."""
 
+import errno
 import importlib
+from pathlib import Path
 from typing import Any
 
 from oslo_config import cfg
@@ -8,6 +10,7 @@ from oslo_config import cfg
 exception = importlib.import_module("manila.exception")
 share_types = importlib.import_module("manila.share.share_types")
 database = importlib.import_module("manila.db.api")
+DummyDriver: Any = importlib.import_module("manila.tests.share.drivers.dummy").DummyDriver
 ManilaShareDriver: Any = importlib.import_module("manila.share.driver").ShareDriver
 
 OPTIONS = [
@@ -118,3 +121,25 @@ class TypedDriver(PlainDriver):
         assert specs == share_types.get_share_type_extra_specs(share["share_type_id"])
         assert specs == share_types.get_share_type(context, share["share_type_id"])["extra_specs"]
         return f"/{specs.get('plain:tier', 'none')}/{share_types.get_share_type_extra_specs(share.share_type_id, 'no')}"
+
+
+class FiniteDummyDriver(DummyDriver):  # type: ignore[misc]
+    """The DummyDriver with what storages have and it has not: an end of its room, and times of silence."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.configuration.append_config_values([cfg.StrOpt("finite_home"), cfg.IntOpt("finite_gib")])
+
+    def create_share(self, context: Any, share: Any, share_server: Any = None) -> Any:
+        self._answer()
+        if share["size"] > self.configuration.finite_gib:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().create_share(context, share, share_server)
+
+    def get_share_stats(self, refresh: bool = False) -> Any:
+        self._answer()
+        return super().get_share_stats(refresh)
+
+    def _answer(self) -> None:
+        if (Path(self.configuration.finite_home) / "silent").exists():
+            raise ConnectionResetError("the storage went away")

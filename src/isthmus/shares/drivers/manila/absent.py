@@ -27,8 +27,8 @@ class NoDatabase:
         """Keep the extra specs of a share instance's type and its metadata, in place of earlier ones."""
         self._types[row["share_type_id"]] = dict(row["share_type"]["extra_specs"])
         with self._lock:
-            self._metadata[row["id"]] = dict(row["metadata"])
-            self._metadata.move_to_end(row["id"])
+            self._metadata[row["share_id"]] = dict(row["metadata"])
+            self._metadata.move_to_end(row["share_id"])
             if len(self._metadata) > REMEMBERED_SHARES:
                 self._metadata.popitem(last=False)
 
@@ -41,7 +41,7 @@ class NoDatabase:
         return Row(id=type_id, name=type_id, is_public=True, extra_specs=specs, required_extra_specs={})
 
     def share_metadata_get(self, context: object, share_id: str) -> dict[str, str]:
-        """Return the metadata of a share, by the id that drivers know, its instance's."""
+        """Return the metadata of a share (not of an instance)."""
         del context
         with self._lock:
             return dict(self._metadata.get(share_id, {}))

@@ -1,12 +1,14 @@
 """What Manila's drivers raise, in the words of the contract."""
 
+import errno
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from oslo_utils import strutils
 
 from isthmus.control.errors import InvalidInput, IsthmusError, NotFound, NotSupported
-from isthmus.shares.drivers.contract import BackendUnavailable, DataWouldBeLost, DriverFailed, NotAdoptable
+from isthmus.shares.drivers.contract import BackendFull, BackendUnavailable, DataWouldBeLost, DriverFailed, NotAdoptable
 
 _SECRET_WORDS = ("password", "passwd", "passphrase", "secret", "token", "private_key", "api_key", "credential")
 _KINDS: Mapping[str, type[IsthmusError]] = {
@@ -64,6 +66,8 @@ def kind_of(error: Exception) -> type[IsthmusError] | None:
     for known in type(error).__mro__:
         if known.__module__ == "manila.exception" and known.__name__ in _KINDS:
             return _KINDS[known.__name__]
+    if _out_of_room(error):
+        return BackendFull
     return BackendUnavailable if _lost_connection(error) else None
 
 
@@ -80,6 +84,12 @@ def gone_is_fine() -> Iterator[None]:
 def is_a(error: Exception, *names: str) -> bool:
     """Return whether it is one of these of Manila's exceptions."""
     return any(known.__module__ == "manila.exception" and known.__name__ in names for known in type(error).__mro__)
+
+
+def _out_of_room(error: Exception) -> bool:
+    # Manila has no exception for it; programs that drivers run say it in the kernel's words.
+    words = os.strerror(errno.ENOSPC).lower()
+    return (isinstance(error, OSError) and error.errno == errno.ENOSPC) or words in str(error).lower()
 
 
 def _lost_connection(error: Exception) -> bool:
