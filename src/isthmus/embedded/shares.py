@@ -1,5 +1,6 @@
 """The shares service on one machine: its configuration beside isthmus.conf, its manager, its first share type."""
 
+import hashlib
 import os
 import sys
 from pathlib import Path
@@ -102,5 +103,6 @@ def parts(site: Site) -> tuple[Part, ...]:
 def _stamp(layout: Layout) -> str:
     """Return what the first types were made for: they are looked at again when the configuration changes."""
     if layout.shares_configuration.exists():
-        return layout.shares_configuration.read_text()
+        # A digest: the file may hold an array's password.
+        return hashlib.sha256(layout.shares_configuration.read_bytes()).hexdigest()
     return "local"
