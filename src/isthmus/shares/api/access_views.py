@@ -22,35 +22,40 @@ _RULE = View(
     )
 )
 _STATES_SINCE = since(28)
-HIDDEN = "******"
 
 
 def shown(call: Call, rule: Row) -> dict[str, Any]:
     """Return the answer that shows one rule."""
-    return {"access": {"share_id": rule["share_id"], **_view(call, rule, hidden=_is_hidden(call, rule["id"]))}}
+    (view,) = _views(call, [rule], leave_out_hidden=False)
+    return {"access": {"share_id": rule["share_id"], **view}}
 
 
 def shown_list(call: Call, rules: Sequence[Row], *, leave_out_hidden: bool = False) -> dict[str, Any]:
-    """Return the answer that lists rules; a list that was asked for by what is hidden leaves the hidden out."""
-    listed = [(rule, _is_hidden(call, rule["id"])) for rule in rules]
-    return {
-        "access_list": [
-            _view(call, rule, hidden=hidden) for rule, hidden in listed if not (hidden and leave_out_hidden)
-        ]
-    }
+    """Return the answer that lists rules of one share.
+
+    A list that was asked for by what is hidden leaves the hidden out.
+    """
+    return {"access_list": _views(call, rules, leave_out_hidden=leave_out_hidden)}
 
 
-def _view(call: Call, rule: Row, *, hidden: bool) -> dict[str, Any]:
-    found = _RULE.at(call.version, admin=False)(rule)
-    if call.version < _STATES_SINCE:
-        # Rules had no states of their own then.
-        status = store.rules_status_of(call.session, rule["share_id"])
-        found["state"] = "new" if status == RulesStatus.SYNCING else status
-    if hidden:
-        found |= dict.fromkeys(("access_key", "access_to"), HIDDEN)
-    return found
+def _views(call: Call, rules: Sequence[Row], *, leave_out_hidden: bool) -> list[dict[str, Any]]:
+    if not rules:
+        return []
+    found = locks.first_locks(call.session, [rule["id"] for rule in rules], locks.SHOW)
+    hidden = {rule_id for rule_id, lock in found.items() if not resource_locks.may_look_behind(call, lock)}
+    view = _RULE.at(call.version, admin=False)
+    # Rules had no states of their own before 2.28.
+    common = {} if call.version >= _STATES_SINCE else {"state": _old_state(call, rules[0]["share_id"])}
+    return [
+        view(rule) | common | (_NOTHING if rule["id"] in hidden else {})
+        for rule in rules
+        if not (leave_out_hidden and rule["id"] in hidden)
+    ]
 
 
-def _is_hidden(call: Call, rule_id: str) -> bool:
-    found = locks.locks_on(call.session, rule_id, locks.SHOW)
-    return bool(found) and not resource_locks.may_look_behind(call, found[0])
+def _old_state(call: Call, share_id: str) -> str:
+    status = store.rules_status_of(call.session, share_id)
+    return "new" if status == RulesStatus.SYNCING else status
+
+
+_NOTHING = dict.fromkeys(("access_key", "access_to"), "******")

@@ -57,6 +57,16 @@ def locks_on(session: Session, resource_id: str, action: str) -> Sequence[Lock]:
     return [Lock(*row) for row in rows]
 
 
+def first_locks(session: Session, resource_ids: Collection[str], action: str) -> dict[str, Lock]:
+    """Return the oldest lock that forbids an action, for each of the resources that has one; in one query."""
+    rows = session.execute(
+        select(LockRow.resource_id, LockRow.id, LockRow.user_id, LockRow.project_id, LockRow.lock_context)
+        .where(LockRow.resource_id.in_(list(resource_ids)), LockRow.resource_action == action)
+        .order_by(LockRow.created_at.desc(), LockRow.id.desc())
+    )
+    return {row.resource_id: Lock(*row[1:]) for row in rows}
+
+
 def refuse_if_locked(session: Session, resource_id: str, action: str = DELETE) -> None:
     """Return if no lock forbids the action; else raise `NotAllowed` naming the locks. Administrators are no exception.
 
