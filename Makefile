@@ -13,6 +13,10 @@ help: ## Show this list
 setup: ## Install the system packages and the virtual environment
 	@scripts/setup
 
+.PHONY: setup-tests
+setup-tests: ## Install what tests alone want, too
+	@scripts/setup packaging/debian-ceph.txt
+
 .PHONY: demo
 demo: setup ## Move a running machine to another cloud and home again, and prove it
 	@$(PYTHON) -m lab.demo
@@ -25,7 +29,7 @@ lint: setup ## Check formatting, style, types and the layer order
 	.venv/bin/lint-imports
 
 .PHONY: test
-test: setup lint ## Check everything once: what CI runs
+test: setup-tests lint ## Check everything once: what CI runs
 	$(PYTHON) -m pytest -m "not nightly"
 
 .PHONY: test-unit
@@ -33,7 +37,7 @@ test-unit: setup ## Only the pure tests: seconds
 	$(PYTHON) -m pytest tests/unit
 
 .PHONY: test-all
-test-all: setup lint ## The nightly run: every test, however slow
+test-all: setup-tests lint ## The nightly run: every test, however slow
 	$(PYTHON) -m pytest
 
 .PHONY: conformance-shares

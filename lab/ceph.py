@@ -74,6 +74,8 @@ class CephCluster:
         self._processes: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
+        if shutil.which("ceph-mon") is None:
+            raise FileNotFoundError("Ceph is not installed: run scripts/setup packaging/debian-ceph.txt")
         try:
             self._configure()
             self._start()
