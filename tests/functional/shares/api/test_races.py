@@ -1,0 +1,141 @@
+"""Calls at once that exclude each other, on a real MariaDB: exactly one wins, and what is counted stays right."""
+
+from collections.abc import Callable
+from threading import Barrier, Thread
+
+import pytest
+from lab.control_plane import ControlPlane
+from sqlalchemy import create_engine, select
+from tests.functional.shares.api import made
+from tests.functional.shares.api.parts import MEMBER, STRANGER, Shares
+from tests.functional.shares.api.test_share_groups import available, make_group_type
+
+from isthmus.control import configuration, migrations
+from isthmus.control.database import Base
+from isthmus.shares.model import Status
+from isthmus.shares.store import usage
+from isthmus.shares.tables import InstanceRow, SnapshotInstanceRow
+
+ROUNDS = 10
+
+
+@pytest.fixture
+def database_url(backing_services: ControlPlane) -> str:
+    """Return a MariaDB without shares."""
+    url: str = configuration.load(["--config-file", str(backing_services.configuration)]).database.connection
+    migrations.upgrade(url)
+    engine = create_engine(url, hide_parameters=True)
+    with engine.begin() as connection:
+        for table in reversed(Base.metadata.sorted_tables):
+            if table.name.startswith("share_"):
+                connection.execute(table.delete())
+    engine.dispose()
+    return url
+
+
+def at_once(*calls: Callable[[], int]) -> list[int]:
+    """Return the statuses of calls that begin together."""
+    start, statuses = Barrier(len(calls)), [0] * len(calls)
+
+    def ask(place: int, call: Callable[[], int]) -> None:
+        start.wait()
+        statuses[place] = call()
+
+    threads = [Thread(target=ask, args=(place, call)) for place, call in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return statuses
+
+
+def counted(shares: Shares, project: str) -> dict[str, int]:
+    with shares.database.transaction() as session:
+        return usage.in_use(session, project)
+
+
+def test_a_snapshot_and_the_shares_deletion(shares: Shares) -> None:
+    shares.share_type()
+    shares.back_end()
+    for _ in range(ROUNDS):
+        share = made.share(shares)
+        body = {"snapshot": {"share_id": share}}
+        statuses = at_once(
+            lambda body=body: shares.call("POST", "/snapshots", body, by=MEMBER).status_code,
+            lambda share=share: shares.call("DELETE", f"/shares/{share}", by=MEMBER).status_code,
+        )
+        assert statuses in ([202, 403], [400, 202]), statuses
+        with shares.database.transaction() as session:
+            taken = len(session.scalars(select(SnapshotInstanceRow.id).filter_by(share_id=share)).all())
+            status = session.scalar(select(InstanceRow.status).where(InstanceRow.share_id == share))
+        assert (taken, status) in {(1, Status.AVAILABLE), (0, Status.DELETING)}
+
+
+def test_a_lock_and_the_shares_deletion(shares: Shares) -> None:
+    shares.share_type()
+    shares.back_end()
+    for _ in range(ROUNDS):
+        share = made.share(shares)
+        body = {"resource_lock": {"resource_id": share}}
+        statuses = at_once(
+            lambda body=body: shares.call("POST", "/resource-locks", body, by=MEMBER).status_code,
+            lambda share=share: shares.call("DELETE", f"/shares/{share}", by=MEMBER).status_code,
+        )
+        assert statuses in ([200, 403], [409, 202]), statuses
+
+
+def test_two_accept_one_transfer(shares: Shares) -> None:
+    shares.share_type()
+    shares.back_end()
+    for _ in range(ROUNDS):
+        share = made.share(shares)
+        body = {"transfer": {"share_id": share}}
+        transfer = shares.post("/share-transfers", body, 202, by=MEMBER)["transfer"]
+        accepted, path = {"accept": {"auth_key": transfer["auth_key"]}}, f"/share-transfers/{transfer['id']}/accept"
+
+        def take(path: str = path, accepted: object = accepted) -> int:
+            return shares.call("POST", path, accepted, by=STRANGER).status_code
+
+        assert sorted(at_once(take, take)) == [202, 400]
+    assert (counted(shares, "p1")["shares"], counted(shares, "p2")["shares"]) == (0, ROUNDS)
+
+
+def test_a_share_joins_a_group_that_is_being_deleted(shares: Shares) -> None:
+    make_group_type(shares, "gold-group", shares.share_type())
+    shares.back_end()
+    for _ in range(ROUNDS):
+        group = available(shares)
+        body = {"share": {"size": 1, "share_proto": "NFS", "share_group_id": group}}
+        statuses = at_once(
+            lambda body=body: shares.call("POST", "/shares", body, by=MEMBER).status_code,
+            lambda group=group: shares.call("DELETE", f"/share-groups/{group}", by=MEMBER).status_code,
+        )
+        assert statuses in ([200, 409], [400, 202]), statuses
+
+
+def test_a_groups_snapshot_and_the_deletion_of_its_share(shares: Shares) -> None:
+    make_group_type(shares, "gold-group", shares.share_type())
+    shares.back_end()
+    for _ in range(ROUNDS):
+        group = available(shares)
+        share = made.share(shares, share_group_id=group)
+        body = {"share_group_snapshot": {"share_group_id": group}}
+        path = f"/shares/{share}?share_group_id={group}"
+        statuses = at_once(
+            lambda body=body: shares.call("POST", "/share-group-snapshots", body, by=MEMBER).status_code,
+            lambda path=path: shares.call("DELETE", path, by=MEMBER).status_code,
+        )
+        assert statuses in ([202, 403], [409, 202]), statuses
+
+
+def test_a_quota_of_one_is_given_once(shares: Shares) -> None:
+    shares.share_type()
+    shares.back_end()
+    shares.put("/quota-sets/p1", {"quota_set": {"snapshots": 1}})
+    body = {"snapshot": {"share_id": made.share(shares)}}
+
+    def take() -> int:
+        return shares.call("POST", "/snapshots", body, by=MEMBER).status_code
+
+    assert sorted(at_once(*[take] * 4)) == [202, 413, 413, 413]
+    assert counted(shares, "p1")["snapshots"] == 1
