@@ -10,7 +10,7 @@ from isthmus.shares.api.metadata import Carrier, Touch, checked, metadata_routes
 from isthmus.shares.api.networks_lookup import claim_network, find_network
 from isthmus.shares.api.routing import Route
 from isthmus.shares.api.share_network_views import subnet_detail
-from isthmus.shares.api.subnet_requests import neutron_ids, refuse_second, wanted_zone
+from isthmus.shares.api.subnet_requests import addressing, refuse_second, wanted_zone
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Row
 from isthmus.shares.store import networks as store
@@ -45,13 +45,13 @@ def create(call: Call, network_id: str) -> dict[str, Any]:
     if not isinstance(wanted, dict):
         raise InvalidInput("Share Network Subnet is missing from the request body.")
     carried = checked(wanted.get("metadata")) if call.version >= since(78) else {}
-    addressing = neutron_ids(wanted)
+    place = addressing(wanted)
     network = claim_network(call, network_id)
     zone = wanted_zone(call, wanted)
     if call.version < since(70):
         refuse_second(call, network_id, zone)
     row = {"id": str(uuid4()), "share_network_id": network_id, "availability_zone": zone, "created_at": call.now}
-    store.add_subnet(call.session, {**row, **addressing}, carried)
+    store.add_subnet(call.session, {**row, **place}, carried)
     return _shown(call, network, _subnet(call, network_id, str(row["id"])))
 
 

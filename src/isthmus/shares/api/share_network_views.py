@@ -12,11 +12,26 @@ from isthmus.shares.api.views import Field, Row, View
 
 SENSITIVE = ("network_type", "segmentation_id")
 _ADDRESSING = ("neutron_net_id", "neutron_subnet_id", "network_type", "segmentation_id", "cidr", "ip_version")
+
+
+def _moment(name: str) -> Field:
+    # A time of creation that a caller gave has whole seconds; clients expect the fraction all the same.
+    return Field(name, lambda row: None if row[name] is None else row[name].isoformat(timespec="microseconds"))
+
+
 _SUMMARY = View([Field("id"), Field("name")])
-_ALONE = View([Field(name) for name in ("id", "name", "project_id", "created_at", "updated_at", "description")])
+_ALONE = View(
+    [
+        *(Field(name) for name in ("id", "name", "project_id", "description")),
+        _moment("created_at"),
+        _moment("updated_at"),
+    ]
+)
 _LEGACY = View(
     [
-        *(Field(name) for name in ("id", "name", "project_id", "created_at", "updated_at")),
+        *(Field(name) for name in ("id", "name", "project_id")),
+        _moment("created_at"),
+        _moment("updated_at"),
         *(Field(name) for name in _ADDRESSING),
         Field("description"),
         Field("gateway", since=since(18)),

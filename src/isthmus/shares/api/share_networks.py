@@ -1,6 +1,7 @@
 """Share networks: where in a tenant's networks share servers may stand."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from uuid import uuid4
 
@@ -14,7 +15,7 @@ from isthmus.shares.api.quota_faults import take_quota
 from isthmus.shares.api.routing import Route
 from isthmus.shares.api.share_network_views import detail as detailed
 from isthmus.shares.api.share_network_views import summary
-from isthmus.shares.api.subnet_requests import neutron_ids, wanted_zone
+from isthmus.shares.api.subnet_requests import addressing, neutron_ids, wanted_zone
 from isthmus.shares.api.texts import changed_texts
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Row
@@ -52,7 +53,7 @@ def create(call: Call) -> dict[str, Any]:
     call.allow("share_network:create")
     wanted = _entity(call)
     zone = wanted_zone(call, wanted) if call.version >= since(51) else None
-    addressing = neutron_ids(wanted)
+    place = addressing(wanted)
     carried = checked(wanted.get("metadata")) if call.version >= since(78) else {}
     take_quota(call, Owner(call.project_id, call.caller.user_id), {"share_networks": 1})
     row = {
@@ -63,11 +64,11 @@ def create(call: Call) -> dict[str, Any]:
         "description": None,
         **changed_texts(wanted, _TEXTS),
         "status": ACTIVE,
-        "created_at": call.now,
+        "created_at": _created_at(call, wanted),
     }
     subnet = {"id": str(uuid4()), "share_network_id": row["id"], "availability_zone": zone, "created_at": call.now}
     store.add(call.session, row)
-    store.add_subnet(call.session, {**subnet, **addressing}, carried)
+    store.add_subnet(call.session, {**subnet, **place}, carried)
     return shown(call, find_network(call, str(row["id"])))
 
 
@@ -116,6 +117,18 @@ def _entity(call: Call) -> dict[str, Any]:
     if "nova_net_id" in wanted:
         raise InvalidInput("nova networking is not supported starting in Ocata.")
     return wanted
+
+
+def _created_at(call: Call, wanted: Mapping[str, Any]) -> datetime:
+    """Return the time of creation: as in Manila, who takes over records of networks may say when they were made."""
+    text = wanted.get("created_at")
+    if text is None:
+        return call.now
+    try:
+        moment = datetime.fromisoformat(str(text))
+    except ValueError:
+        raise InvalidInput("Invalid input received: created_at must be a time, as 2002-02-02T00:00:00.") from None
+    return moment if moment.tzinfo is None else moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _refuse_in_use(call: Call, network_id: str) -> None:

@@ -1,6 +1,6 @@
-"""What a body may ask of a subnet: a zone that is known, and Neutron's ids, both or none.
+"""What a body may say of a subnet: a zone that is known, Neutron's ids, both or none, and the network's addressing.
 
-The ids are kept as they are given: who connects a share server to them asks Neutron about them.
+Ids and addressing are kept as they are given: who connects a share server to them asks Neutron about them.
 """
 
 from collections.abc import Mapping
@@ -11,6 +11,9 @@ from isthmus.shares.api.call import Call
 from isthmus.shares.store import networks
 
 _LONGEST_ID = 36
+_TEXTS: Mapping[str, int] = {"network_type": 32, "cidr": 64, "gateway": 64}
+"""Fields of addressing that are text, with their most characters."""
+_NUMBERS = ("segmentation_id", "ip_version", "mtu")
 
 
 def neutron_ids(wanted: Mapping[str, Any]) -> dict[str, str | None]:
@@ -21,6 +24,22 @@ def neutron_ids(wanted: Mapping[str, Any]) -> dict[str, str | None]:
             "or none of them."
         )
     return {name: _identity(wanted.get(name), name) for name in ("neutron_net_id", "neutron_subnet_id")}
+
+
+def addressing(wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the ids and all else that tells where the subnet lies; `InvalidInput` for what cannot be."""
+    found: dict[str, Any] = {name: wanted[name] for name in (*_TEXTS, *_NUMBERS) if wanted.get(name) is not None}
+    for name, most in _TEXTS.items():
+        if name in found and (not isinstance(found[name], str) or len(found[name]) > most):
+            raise InvalidInput(f"Invalid input received: {name} must be text of at most {most} characters.")
+    for name in _NUMBERS:
+        if name in found and not 0 <= _number(found[name]) < 2**31:
+            raise InvalidInput(f"Invalid input received: {name} must be a whole number.")
+    return {**neutron_ids(wanted), **found}
+
+
+def _number(value: object) -> int:
+    return value if isinstance(value, int) and not isinstance(value, bool) else -1
 
 
 def wanted_zone(call: Call, wanted: Mapping[str, Any]) -> str | None:
