@@ -11,7 +11,10 @@ class SnapshotRow(Stamped, Base):
     """A moment of a share."""
 
     __tablename__ = "share_snapshots"
-    __table_args__ = (Index("share_snapshots_by_project", "project_id", "created_at", "id"),)
+    __table_args__ = (
+        Index("share_snapshots_by_project", "project_id", "created_at", "id"),
+        Index("share_snapshots_by_age", "created_at", "id"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     share_id: Mapped[str] = mapped_column(ForeignKey("share_shares.id"), index=True)

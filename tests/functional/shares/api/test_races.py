@@ -1,6 +1,7 @@
 """Calls at once that exclude each other, on a real MariaDB: exactly one wins, and what is counted stays right."""
 
 from collections.abc import Callable
+from functools import partial
 from threading import Barrier, Thread
 
 import pytest
@@ -49,6 +50,10 @@ def at_once(*calls: Callable[[], int]) -> list[int]:
     return statuses
 
 
+def status_of(shares: Shares, method: str, path: str, body: object = None) -> int:
+    return shares.call(method, path, body, by=MEMBER).status_code
+
+
 def counted(shares: Shares, project: str) -> dict[str, int]:
     with shares.database.transaction() as session:
         return usage.in_use(session, project)
@@ -61,8 +66,8 @@ def test_a_snapshot_and_the_shares_deletion(shares: Shares) -> None:
         share = made.share(shares)
         body = {"snapshot": {"share_id": share}}
         statuses = at_once(
-            lambda body=body: shares.call("POST", "/snapshots", body, by=MEMBER).status_code,
-            lambda share=share: shares.call("DELETE", f"/shares/{share}", by=MEMBER).status_code,
+            partial(status_of, shares, "POST", "/snapshots", body),
+            partial(status_of, shares, "DELETE", f"/shares/{share}"),
         )
         assert statuses in ([202, 403], [400, 202]), statuses
         with shares.database.transaction() as session:
@@ -78,8 +83,8 @@ def test_a_lock_and_the_shares_deletion(shares: Shares) -> None:
         share = made.share(shares)
         body = {"resource_lock": {"resource_id": share}}
         statuses = at_once(
-            lambda body=body: shares.call("POST", "/resource-locks", body, by=MEMBER).status_code,
-            lambda share=share: shares.call("DELETE", f"/shares/{share}", by=MEMBER).status_code,
+            partial(status_of, shares, "POST", "/resource-locks", body),
+            partial(status_of, shares, "DELETE", f"/shares/{share}"),
         )
         assert statuses in ([200, 403], [409, 202]), statuses
 
@@ -107,8 +112,8 @@ def test_a_share_joins_a_group_that_is_being_deleted(shares: Shares) -> None:
         group = available(shares)
         body = {"share": {"size": 1, "share_proto": "NFS", "share_group_id": group}}
         statuses = at_once(
-            lambda body=body: shares.call("POST", "/shares", body, by=MEMBER).status_code,
-            lambda group=group: shares.call("DELETE", f"/share-groups/{group}", by=MEMBER).status_code,
+            partial(status_of, shares, "POST", "/shares", body),
+            partial(status_of, shares, "DELETE", f"/share-groups/{group}"),
         )
         assert statuses in ([200, 409], [400, 202]), statuses
 
@@ -122,8 +127,8 @@ def test_a_groups_snapshot_and_the_deletion_of_its_share(shares: Shares) -> None
         body = {"share_group_snapshot": {"share_group_id": group}}
         path = f"/shares/{share}?share_group_id={group}"
         statuses = at_once(
-            lambda body=body: shares.call("POST", "/share-group-snapshots", body, by=MEMBER).status_code,
-            lambda path=path: shares.call("DELETE", path, by=MEMBER).status_code,
+            partial(status_of, shares, "POST", "/share-group-snapshots", body),
+            partial(status_of, shares, "DELETE", path),
         )
         assert statuses in ([202, 403], [409, 202]), statuses
 

@@ -534,6 +534,7 @@ def _create_share_snapshots() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index(op.f("ix_share_snapshots_share_id"), "share_snapshots", ["share_id"], unique=False)
+    op.create_index("share_snapshots_by_age", "share_snapshots", ["created_at", "id"], unique=False)
     op.create_index("share_snapshots_by_project", "share_snapshots", ["project_id", "created_at", "id"], unique=False)
 
 
