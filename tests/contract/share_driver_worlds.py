@@ -89,7 +89,7 @@ class BtrfsWorld:
         for file in self._exports.glob("*-*.conf"):
             for line in file.read_text().splitlines():
                 if "CLIENT {" in line:
-                    client = line.partition("Clients = ")[2].partition("/")[0]
+                    client = line.partition("Clients = ")[2].partition(";")[0]
                     level = line.partition("Access_Type = ")[2].partition(";")[0].lower()
                     found.append((file.name.split(".")[0].partition("-")[2], client, level))
         return sorted(found)

@@ -163,7 +163,10 @@ def render(export: NfsExport, export_id: int) -> str:
 
 def _client(client: NfsClient, common: str) -> str:
     access = "RW" if client.writable else "RO"
-    return f"  CLIENT {{ Clients = {client.network}; Access_Type = {access}; {common} }}\n"
+    hosts = client.network
+    # A network of one IPv6 address matches nobody in Ganesha 4.3; the address does.
+    clients = hosts.network_address if hosts.prefixlen == hosts.max_prefixlen else hosts
+    return f"  CLIENT {{ Clients = {clients}; Access_Type = {access}; {common} }}\n"
 
 
 def _most_exact_first(clients: Sequence[NfsClient]) -> list[NfsClient]:
