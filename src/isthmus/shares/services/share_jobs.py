@@ -110,8 +110,8 @@ def _delete(work: Work, job: Job) -> Record:
 
 def forget(session: Session, share: ShareFacts) -> None:
     """Remove the rows of an instance that its back end has no more, and the room it was given."""
-    placing.give_room_back(session, share.host, share.size_gib)
     results.forget_share(session, share.instance_id)
+    placing.give_room_back(session, share.host, share.size_gib)
 
 
 def _delete_failed(work: Work, job: Job, error: IsthmusError) -> Record:
@@ -182,9 +182,10 @@ def _revert(work: Work, job: Job) -> Record:
         move(session, SnapshotInstanceRow, snapshot.instance_id, of=[Status.RESTORING], to=Status.AVAILABLE, now=now)
         if not move(session, InstanceRow, share.instance_id, of=[Status.REVERTING], to=Status.AVAILABLE, now=now):
             return
-        if snapshot.size_gib < share.size_gib:
-            # The share has its snapshot's size again; what it grew by since is free.
+        if snapshot.size_gib != share.size_gib:
             _set_size(session, work, share, snapshot.size_gib)
+        if snapshot.size_gib < share.size_gib:
+            # The share has its snapshot's size again; what it grew by since is free. (Growth was counted before.)
             usage.give_back(session, _owner(share), {"gigabytes": share.size_gib - snapshot.size_gib})
             placing.give_room_back(session, share.host, share.size_gib - snapshot.size_gib)
 

@@ -43,6 +43,16 @@ def keep_exports(session: Session, instance_id: str, exports: Sequence[ExportLoc
             session.execute(insert(MetadataRow).values(object_id=identity, key=key, value=value))
 
 
+def keep_metadata(session: Session, share_id: str, metadata: Mapping[str, str]) -> None:
+    """Add what a driver tells a share's users; keys that they have set themselves stay as they are."""
+    if not metadata:
+        return
+    known = set(session.scalars(select(MetadataRow.key).where(MetadataRow.object_id == share_id)))
+    for key, value in metadata.items():
+        if key not in known:
+            session.execute(insert(MetadataRow).values(object_id=share_id, key=key, value=value))
+
+
 def keep_private(session: Session, entity_id: str, private: Mapping[str, str]) -> None:
     """Keep what a driver asked to be kept with an object, instead of what it asked before."""
     if not private:
@@ -62,7 +72,10 @@ def forget_private(session: Session, entity_id: str) -> None:
 
 
 def forget_share(session: Session, instance_id: str) -> None:
-    """Remove an instance and, with its last one, the share; give back what it counted for."""
+    """Remove an instance and, with its last one, the share; give back what it counted for.
+
+    What its driver kept with it stays, see `forget_private`.
+    """
     found = session.execute(
         select(InstanceRow.share_id, InstanceRow.share_type_id).where(InstanceRow.id == instance_id)
     ).first()
@@ -71,7 +84,6 @@ def forget_share(session: Session, instance_id: str) -> None:
     exports = session.scalars(select(ExportRow.id).where(ExportRow.instance_id == instance_id)).all()
     _drop_exports(session, list(exports))
     session.execute(delete(RuleStateRow).where(RuleStateRow.instance_id == instance_id))
-    session.execute(delete(PrivateRow).where(PrivateRow.entity_id == instance_id))
     session.execute(delete(InstanceRow).where(InstanceRow.id == instance_id))
     others = session.scalar(select(InstanceRow.id).where(InstanceRow.share_id == found.share_id).limit(1))
     if others is None:
