@@ -6,7 +6,7 @@ from sqlalchemy.orm import Session
 from isthmus.control.errors import IsthmusError
 from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, Status
-from isthmus.shares.services.share_jobs import forget, read, say_failed
+from isthmus.shares.services.share_jobs import give_up, read, say_failed
 from isthmus.shares.services.work import Operation, Record, Work, nothing
 from isthmus.shares.store import messages, placing, results, usage
 from isthmus.shares.store.jobs import Job
@@ -59,7 +59,7 @@ def _unmanage(work: Work, job: Job) -> Record:
         return nothing
     if share.status != Status.MANAGE_ERROR_UNMANAGE_STARTING:
         work.driver.unmanage_share(share)
-    return lambda session: forget(session, share)
+    return lambda session: give_up(session, share)
 
 
 def _unmanage_failed(work: Work, job: Job, error: IsthmusError) -> Record:

@@ -1,5 +1,6 @@
 """What a manager does about shares: create, delete, extend, shrink, revert."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from sqlalchemy import update
@@ -12,7 +13,7 @@ from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, Status
 from isthmus.shares.services.rescheduling import reschedule
 from isthmus.shares.services.work import Operation, Record, Work, nothing
-from isthmus.shares.store import facts, jobs, messages, placing, results, rules, usage
+from isthmus.shares.store import facts, jobs, messages, placing, results, rules, snapshot_rules, usage
 from isthmus.shares.store.jobs import Job
 from isthmus.shares.store.moving import move
 from isthmus.shares.tables import InstanceRow, ShareRow, SnapshotInstanceRow
@@ -39,6 +40,7 @@ def _create(work: Work, job: Job) -> Record:
             return
         now = work.now()
         results.keep_exports(session, share.instance_id, made.exports, now)
+        results.keep_metadata(session, share.share_id, made.metadata)
         move(
             session,
             InstanceRow,
@@ -109,7 +111,13 @@ def _delete(work: Work, job: Job) -> Record:
 
 
 def forget(session: Session, share: ShareFacts) -> None:
-    """Remove the rows of an instance that its back end has no more, and the room it was given."""
+    """Remove all rows of an instance that its back end has no more, and the room it was given."""
+    give_up(session, share)
+    results.forget_private(session, share.instance_id)
+
+
+def give_up(session: Session, share: ShareFacts) -> None:
+    """Remove the rows of an instance that is managed no more: what its driver kept with it stays."""
     results.forget_share(session, share.instance_id)
     placing.give_room_back(session, share.host, share.size_gib)
 
@@ -173,9 +181,11 @@ def _revert(work: Work, job: Job) -> Record:
     share = read(work, job)
     with work.database.transaction() as session:
         snapshot = facts.snapshot(session, job.argument["snapshot_instance_id"])
+        held = tuple(rules.all_of(session, job.argument["instance_id"]))
+        mounting = tuple(snapshot_rules.all_of(session, job.argument["snapshot_instance_id"]))
     if share is None or snapshot is None or share.status != Status.REVERTING:
         return nothing
-    work.driver.revert_share(share, snapshot)
+    work.driver.revert_share(replace(share, rules=held), replace(snapshot, rules=mounting))
 
     def record(session: Session) -> None:
         now = work.now()
