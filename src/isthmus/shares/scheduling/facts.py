@@ -9,7 +9,7 @@ from typing import Any
 class PoolState:
     """A pool as last reported, less what was placed in it since. Sizes in GiB; None is unknown, inf is endless.
 
-    `provisioned_gib` is what all shares in the pool were promised. `version` is the guard of its row.
+    `provisioned_gib` is what all shares in the pool were promised.
     """
 
     host: str
@@ -18,7 +18,6 @@ class PoolState:
     free_gib: float | None
     provisioned_gib: float
     capabilities: Mapping[str, Any]
-    version: int = 0
 
     def number(self, name: str, default: float) -> float:
         """Return a capability that is a number; the default if the pool does not report it."""

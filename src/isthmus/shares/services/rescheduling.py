@@ -13,6 +13,7 @@ from isthmus.shares.services.work import Work
 from isthmus.shares.store import jobs, messages, placing
 from isthmus.shares.store.jobs import Job
 from isthmus.shares.store.moving import move
+from isthmus.shares.store.placing import Placement
 from isthmus.shares.tables import InstanceRow
 
 
@@ -22,7 +23,6 @@ def reschedule(session: Session, work: Work, job: Job, share: ShareFacts, error:
     status = session.scalar(select(InstanceRow.status).where(InstanceRow.id == share.instance_id))
     if status not in {Status.CREATING, Status.CREATING_FROM_SNAPSHOT}:
         return
-    placing.give_room_back(session, share.host, share.size_gib)
     tried = [*job.argument.get("tried", []), share.host]
     # What a group, a snapshot or an administrator bound to a pool cannot go elsewhere.
     bound = share.share_group_id is not None or bool(job.argument.get("bound"))
@@ -30,16 +30,24 @@ def reschedule(session: Session, work: Work, job: Job, share: ShareFacts, error:
         request = placing.request_for(session, share.instance_id, tried=tuple(tried), zone=job.argument.get("zone"))
         placed = placing.place(session, work.conf, request, now)
         if placed.host is not None:
-            _make_there(session, job, share, host=placed.host, tried=tried, now=now)
+            # A share that stays where it failed keeps its room until it is deleted.
+            placing.give_room_back(session, share.host, share.size_gib)
+            _make_there(session, job, share, placed, tried=tried, now=now)
             return
     _give_up(session, job, share, error, now)
 
 
-def _make_there(session: Session, job: Job, share: ShareFacts, *, host: str, tried: list[str], now: datetime) -> None:
-    session.execute(update(InstanceRow).where(InstanceRow.id == share.instance_id).values(host=host, updated_at=now))
+def _make_there(
+    session: Session, job: Job, share: ShareFacts, placed: Placement, *, tried: list[str], now: datetime
+) -> None:
+    session.execute(
+        update(InstanceRow)
+        .where(InstanceRow.id == share.instance_id)
+        .values(host=placed.host, availability_zone=placed.availability_zone, updated_at=now)
+    )
     jobs.enqueue(
         session,
-        host=host,
+        host=placed.host or "",
         kind=Kind.CREATE_SHARE,
         subject=job.subject,
         argument={**job.argument, "tried": tried},

@@ -1,7 +1,9 @@
 """Choosing a pool for a share and taking its room, in one transaction with the share's row.
 
-A pool's row is taken by an update that is guarded by its `version`: who loses looks again, so several schedulers at
-once never promise the same room twice. `placed_gib` counts what the pool's report does not know of yet.
+Who chooses first locks the rows of all pools, in the order of their names, until the transaction ends: so several
+schedulers at once never promise the same room twice, a burst of shares is spread over equal pools, and none of them
+waits for another in a circle. Who counts both a project's usage and a pool's room counts the usage first.
+`placed_gib` is what the pool's report does not know of yet.
 """
 
 from collections.abc import Mapping
@@ -13,7 +15,6 @@ from oslo_config.cfg import ConfigOpts
 from sqlalchemy import case, or_, select, update
 from sqlalchemy.orm import Session
 
-from isthmus.control.errors import Conflict
 from isthmus.shares.messages import Detail
 from isthmus.shares.scheduling import extra_specs
 from isthmus.shares.scheduling.choosing import NO_POOLS, Choice, Rules, choose
@@ -27,9 +28,6 @@ from isthmus.shares.tables import (
     SnapshotInstanceRow,
     TypeSpecRow,
 )
-
-TRIES = 100
-"""Each try that is lost was won by another, so this is only passed if something is badly wrong."""
 
 
 @dataclass(frozen=True)
@@ -97,32 +95,30 @@ _DETAILS = {
 
 
 def place(session: Session, conf: ConfigOpts, request: PlacementRequest, now: datetime) -> Placement:
-    """Choose a pool and take the room in it. Raises `Conflict` if other placements are in the way without end."""
+    """Choose a pool and take the room in it."""
     if request.fixed_host is not None:
         take_room(session, request.fixed_host, request.size_gib)
         return Placement(request.fixed_host, _zone_of(session, request.fixed_host))
-    rules = _rules(conf)
-    for _ in range(TRIES):
-        pools = pools_now(session, conf, now, disabled_too=request.only_host is not None)
-        choice = choose(pools, _wanted(session, request, pools), rules)
-        if choice.pool is None:
-            return Placement(None, emptied_by=choice.emptied_by)
-        if _take_if_unchanged(session, choice.pool, request.size_gib):
-            return Placement(choice.pool.host, choice.pool.availability_zone)
-    raise Conflict(f"share {request.share_id} finds no moment to be placed; try again")
+    _lock_pools(session)
+    pools = pools_now(session, conf, now, disabled_too=request.only_host is not None)
+    choice = choose(pools, _wanted(session, request, pools), _rules(conf))
+    if choice.pool is None:
+        return Placement(None, emptied_by=choice.emptied_by)
+    take_room(session, choice.pool.host, request.size_gib)
+    return Placement(choice.pool.host, choice.pool.availability_zone)
 
 
 def room_for_growth(
     session: Session, conf: ConfigOpts, *, host: str, grown_gib: int, specs: Mapping[str, str], now: datetime
 ) -> Choice:
     """Take the room that a share grows by in its own pool, if the filters let it; the choice is empty if not."""
+    _lock_pools(session, host)
     wanted = Wanted(grown_gib, extra_specs=specs, only_host=host, is_extension=True)
     rules = Rules(["OnlyHostFilter", "CapacityFilter"], (), {})
-    for _ in range(TRIES):
-        choice = choose(pools_now(session, conf, now, disabled_too=True), wanted, rules)
-        if choice.pool is None or _take_if_unchanged(session, choice.pool, grown_gib):
-            return choice
-    raise Conflict(f"pool {host} finds no moment to give room; try again")
+    choice = choose(pools_now(session, conf, now, disabled_too=True), wanted, rules)
+    if choice.pool is not None:
+        take_room(session, host, grown_gib)
+    return choice
 
 
 def fits(
@@ -206,7 +202,6 @@ def pools_now(session: Session, conf: ConfigOpts, now: datetime, *, disabled_too
             PoolRow.placed_gib,
             PoolRow.promised_gib,
             PoolRow.capabilities,
-            PoolRow.version,
             ServiceRow.availability_zone,
         )
         .join(ServiceRow, ServiceRow.host == PoolRow.backend)
@@ -221,7 +216,6 @@ def pools_now(session: Session, conf: ConfigOpts, now: datetime, *, disabled_too
             free_gib=_left(row.free_gib, row.placed_gib),
             provisioned_gib=row.promised_gib,
             capabilities=row.capabilities,
-            version=row.version,
         )
         for row in rows
     ]
@@ -262,25 +256,18 @@ def _domain_of(host: str | None, pools: list[PoolState]) -> str | None:
     return None if domain is None else str(domain)
 
 
-def _take_if_unchanged(session: Session, pool: PoolState, gib: int) -> bool:
-    return _count(
-        session,
-        pool.host,
-        placed=PoolRow.placed_gib + gib,
-        promised=PoolRow.promised_gib + gib,
-        version=pool.version,
-    )
+def _lock_pools(session: Session, host: str | None = None) -> None:
+    rows = select(PoolRow.host).order_by(PoolRow.host).with_for_update()
+    session.execute(rows if host is None else rows.where(PoolRow.host == host)).all()
 
 
-def _count(session: Session, host: str, *, placed: Any, promised: Any, version: int | None = None) -> bool:
-    unchanged = [] if version is None else [PoolRow.version == version]
-    counted = session.execute(
+def _count(session: Session, host: str, *, placed: Any, promised: Any) -> None:
+    session.execute(
         update(PoolRow)
-        .where(PoolRow.host == host, *unchanged)
+        .where(PoolRow.host == host)
         .values(placed_gib=placed, promised_gib=promised, version=PoolRow.version + 1)
         .execution_options(synchronize_session=False)
     )
-    return bool(counted.rowcount == 1)  # type: ignore[attr-defined] # an update's result is a CursorResult
 
 
 def _endless(gib: float | None) -> float | None:
