@@ -18,7 +18,7 @@ from isthmus.shares.api.share_requests import public_flag, share_body, text, who
 from isthmus.shares.api.share_sources import Source
 from isthmus.shares.api.type_limits import check_size
 from isthmus.shares.api.versions import since
-from isthmus.shares.store import creating, share_type_facts
+from isthmus.shares.store import creating, qos_types, share_type_facts
 from isthmus.shares.store.creating import Hints, NewShare
 from isthmus.shares.store.share_type_facts import ShareType
 from isthmus.shares.store.usage import Owner
@@ -142,6 +142,7 @@ def _check(call: Call, asked: _Asked, protocol: str | None) -> None:
             f"Invalid input received: Share size '{asked.size_gib}' must be equal or greater than snapshot size."
         )
     check_size(share_type, asked.size_gib, "create")
+    _check_quality(call, share_type)
     known = [each.upper() for each in call.conf.shares.enabled_share_protocols]
     if (protocol or "").upper() not in known:
         raise InvalidInput(
@@ -150,6 +151,14 @@ def _check(call: Call, asked: _Asked, protocol: str | None) -> None:
         )
     refuse_too_large(call, asked.size_gib)
     share_sources.check_group(call, source, share_type)
+
+
+def _check_quality(call: Call, share_type: ShareType | None) -> None:
+    named = share_type.specs.get("default_qos_type") if share_type is not None else None
+    if share_type is not None and named and not qos_types.exists(call.session, named):
+        raise InvalidInput(
+            f"Share type {share_type.name} extra-specs 'default_qos_type' specified qos_type does not exist."
+        )
 
 
 def _check_encryption(share_type: ShareType | None, key_ref: str, *, has_servers: bool) -> None:

@@ -28,6 +28,12 @@ def find(session: Session, type_id: str) -> dict[str, Any] | None:
     return found[0] if found else None
 
 
+def exists(session: Session, name_or_id: str) -> bool:
+    """Say whether there is a type of this name or id."""
+    wanted = select(TABLE.id).where((TABLE.name == name_or_id) | (TABLE.id == name_or_id))
+    return session.scalar(wanted.limit(1)) is not None
+
+
 def add(session: Session, values: Mapping[str, Any], specs: Mapping[str, str]) -> None:
     """Make a type; `Conflict` if its name is taken."""
     try:

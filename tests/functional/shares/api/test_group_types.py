@@ -157,3 +157,12 @@ def test_qos_specs_are_set_read_and_removed(shares: Shares) -> None:
 def test_qos_types_are_there_from_2_94(shares: Shares) -> None:
     refused(shares.call("GET", QOS, version="2.93"), 404)
     refused(shares.call("POST", QOS, {"qos_type": {"name": "x"}}, by=MEMBER), 403)
+
+
+def test_a_share_types_quality_must_be_there(shares: Shares) -> None:
+    shares.back_end()
+    shares.share_type("gold", default_qos_type="fast")
+    body = {"share": {"share_proto": "NFS", "size": 1, "share_type": "gold"}}
+    refused(shares.call("POST", "/shares", body, by=MEMBER), 400, "default_qos_type")
+    make_qos(shares)
+    shares.post("/shares", body, by=MEMBER)
