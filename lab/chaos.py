@@ -3,8 +3,9 @@
     python -m lab.chaos [--kills 20] [--seed 1]
 
 One control plane and two libvirt clouds serve all rounds; each round is one migration with one `kill -9`, see
-`lab.chaos_round`. The report, build/chaos-report.json, is written after each round, so that a broken run tells too;
-after a round that ended badly the control plane's logs are kept in build/chaos-logs.
+`lab.chaos_round`. At the end come those of `lab.chaos_setbacks`, most of which have to end rolled back. The report,
+build/chaos-report.json, is written after each round, so that a broken run tells too; after a round that ended badly
+the control plane's logs are kept in build/chaos-logs.
 """
 
 import argparse
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +29,15 @@ from keystoneauth1.identity import v3
 from isthmus.cli.client import MigrationApi
 from isthmus.control.errors import Conflict
 from lab.chaos_round import DATA_MIB, MIB, Kill, Round, Site, Verdict
+from lab.chaos_setbacks import FullStorage, Morphed, NoSystem, add_small_pool
 from lab.clouds import LibvirtCloud
 from lab.control_plane import ControlPlane
 from lab.tiny_guest import TinyGuest, build_disks
 
 REPORT = Path("build/chaos-report.json")
 MOST_BYTES_RESENT = 64 * MIB
+MIGRATION = ("keystone", "barbican", "temporal", "api", "conductor", "worker")
+"""What runs: the share service has no part in this."""
 PARTS = ("worker", "nbd-server", "conductor", "temporal", "api")
 COPY = "REPLICATE_DISKS"
 WHERE_WRITERS_ARE = (
@@ -54,6 +58,16 @@ EVERYWHERE = (
     ("deployment", "VERIFY_INSTANCE_BOOT"),
 )
 
+HardRound = tuple[type[FullStorage] | type[NoSystem] | type[Morphed], Kill]
+HARD_ROUNDS: tuple[HardRound, ...] = (
+    (FullStorage, Kill("worker", "full", COPY)),
+    (FullStorage, Kill("conductor", "full", "DELETE_TRANSFER_DISKS")),
+    (NoSystem, Kill("worker", "deployment", "OS_MORPHING")),
+    (NoSystem, Kill("temporal", "deployment", "CLEANUP_FAILED_INSTANCE_DEPLOYMENT")),
+    (Morphed, Kill("worker", "deployment", "OS_MORPHING")),
+)
+"""What no retry can mend, with a kill before or in the undoing; and a guest that is changed."""
+
 
 def planned(kills: int, seed: int) -> list[Kill]:
     """Return the kills: the parts in turn, each at the step that was chosen least so far, ties by lot."""
@@ -72,31 +86,42 @@ def planned(kills: int, seed: int) -> list[Kill]:
     return chosen
 
 
-def run(kills: Iterable[Kill], seed: int, report: Path = REPORT) -> dict[str, Any]:
-    """Do one round for each kill and return the report."""
+def run(kills: Iterable[Kill], seed: int, report: Path = REPORT, *, hard: Sequence[HardRound] = ()) -> dict[str, Any]:
+    """Do one round for each kill, then the hard ones, and return the report."""
     verdicts: list[Verdict] = []
-    facts = _written(verdicts, seed, report)
+    _written(verdicts, seed, report)
     logs = report.parent / "chaos-logs"
     shutil.rmtree(logs, ignore_errors=True)
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)))
         templates = {each: _templates(directory / each, each) for each in ("qcow2", "raw")}
         east, west = (stack.enter_context(LibvirtCloud(name, directory / name)) for name in ("east", "west"))
-        plane = stack.enter_context(ControlPlane())
+        plane = stack.enter_context(ControlPlane(only=MIGRATION))
         site = _site(plane, east, west)
-        for number, kill in enumerate(kills, start=1):
-            # A raw disk in every third round: its increments are found by comparing hashes.
-            disk_format = "raw" if number % 3 == 0 else "qcow2"
-            print(f"{number:3d} {disk_format:5s} kill {kill} …", end=" ", flush=True)
-            verdict = Round(site, f"chaos-{number}", templates[disk_format], disk_format, kill).run()
-            verdicts.append(verdict)
-            print(_line(verdict), flush=True)
-            facts = _written(verdicts, seed, report)
-            if verdict.problems or verdict.leaked:
+        for title, each in _rounds(site, templates, kills, hard):
+            print(f"{len(verdicts) + 1:3d} {title} …", end=" ", flush=True)
+            verdicts.append(each.run())
+            print(_line(verdicts[-1]), flush=True)
+            _written(verdicts, seed, report)
+            if not verdicts[-1].is_fine:
                 shutil.copytree(plane.state_dir / "log", logs, dirs_exist_ok=True)
         for endpoint in (site.origin, site.destination):
             _delete_endpoint(site.api, endpoint)
-    return facts
+    return summary(verdicts, seed)
+
+
+def _rounds(
+    site: Site, templates: Mapping[str, Sequence[Path]], kills: Iterable[Kill], hard: Sequence[HardRound]
+) -> Iterator[tuple[str, Round]]:
+    """Yield the rounds with their titles."""
+    for number, kill in enumerate(kills, start=1):
+        # A raw disk in every third round: its increments are found by comparing hashes.
+        disk_format = "raw" if number % 3 == 0 else "qcow2"
+        yield f"{disk_format:5s} kill {kill}", Round(site, f"chaos-{number}", templates[disk_format], disk_format, kill)
+    if hard:
+        add_small_pool(site.west)
+    for number, (kind, kill) in enumerate(hard, start=1):
+        yield f"{kind.__name__}: kill {kill}", kind(site, f"hard-{number}", kill)
 
 
 def _delete_endpoint(api: MigrationApi, endpoint: str) -> None:
@@ -126,6 +151,7 @@ def summary(verdicts: Sequence[Verdict], seed: int) -> dict[str, Any]:
         "completed": sum(verdict.outcome == "completed" for verdict in verdicts),
         "rolled_back": sum(verdict.outcome == "rolled back" for verdict in verdicts),
         "stuck": sum(verdict.outcome == "stuck" for verdict in verdicts),
+        "ended_otherwise": sum(bool(each.must_end) and each.outcome != each.must_end for each in verdicts),
         "leaked": sum(len(verdict.leaked) for verdict in verdicts),
         "max_bytes_resent": max((verdict.bytes_resent for verdict in verdicts), default=0),
         "rounds": [dataclasses.asdict(verdict) for verdict in verdicts],
@@ -135,7 +161,8 @@ def summary(verdicts: Sequence[Verdict], seed: int) -> dict[str, Any]:
 def is_good(facts: dict[str, Any], kills: int) -> bool:
     """Whether a run shows what has to be shown."""
     fine = facts["completed"] + facts["rolled_back"] == len(facts["rounds"]) and facts["kills"] >= kills
-    return fine and not facts["stuck"] and not facts["leaked"] and facts["max_bytes_resent"] <= MOST_BYTES_RESENT
+    fine = fine and not facts["stuck"] and not facts["ended_otherwise"] and not facts["leaked"]
+    return fine and facts["max_bytes_resent"] <= MOST_BYTES_RESENT
 
 
 def _line(verdict: Verdict) -> str:
@@ -178,10 +205,13 @@ def _site(plane: ControlPlane, east: LibvirtCloud, west: LibvirtCloud) -> Site:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run chaos and return the exit code."""
     parser = argparse.ArgumentParser(prog="lab.chaos", description="Kill what a migration needs, again and again.")
-    parser.add_argument("--kills", type=int, default=20, help="how many rounds, with one kill each")
+    parser.add_argument(
+        "--kills", type=int, default=20, help="how many rounds, with one kill each, before the hard ones"
+    )
     parser.add_argument("--seed", type=int, default=1, help="of the choice of steps and moments")
     options = parser.parse_args(arguments)
-    facts = run(planned(options.kills, options.seed), options.seed)
+    hard = HARD_ROUNDS[: options.kills]
+    facts = run(planned(options.kills - len(hard), options.seed), options.seed, hard=hard)
     good = is_good(facts, options.kills)
     shown = {key: value for key, value in facts.items() if key != "rounds"}
     print(f"chaos: {'passed' if good else 'FAILED'}: {shown}; see {REPORT}")

@@ -69,12 +69,19 @@ class Verdict:
     killed: bool = False
     hit: list[str] = field(default_factory=list)
     outcome: str = "stuck"
+    must_end: str = ""  # empty: completed or rolled back, as it comes
     problems: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
     bytes_resent: int = 0
     bytes_needed: dict[str, int] = field(default_factory=dict)
     bytes_beyond: dict[str, int] = field(default_factory=dict)
     seconds: float = 0.0
+
+    @property
+    def is_fine(self) -> bool:
+        """Whether the round needs no looking into; one that has to fail tells its reasons as problems."""
+        ended_well = self.outcome == self.must_end if self.must_end else not self.problems
+        return ended_well and not self.leaked
 
 
 @dataclass(frozen=True)
@@ -108,8 +115,7 @@ class Round:
         began = time.monotonic()
         try:
             self._define()
-            with Console(self._site.east, self._name) as console:
-                self._migrate(console)
+            self._cross()
         except (IsthmusError, TimeoutError, RuntimeError, LookupError) as error:
             self.verdict.problems.append(f"{type(error).__name__}: {error}")
         self._tidy()
@@ -123,23 +129,27 @@ class Round:
             connection.storagePoolLookupByName("default").refresh()
             connection.defineXML(domain_xml(self._name, self._disks, self._format)).create()
 
+    def _created(self, **wishes: Any) -> str:
+        """Create the machine's transfer and return its id."""
+        site = self._site
+        wanted = {
+            "origin_endpoint_id": site.origin,
+            "destination_endpoint_id": site.destination,
+            "instances": [self._name],
+            "network_map": {"default": "default"},
+            "clone_disks": True,
+        }
+        return self._ask(lambda: site.api.create_transfer({**wanted, **wishes})).id
+
+    def _cross(self) -> None:
+        with Console(self._site.east, self._name) as console:
+            self._migrate(console)
+
     def _migrate(self, console: Console) -> None:
         site = self._site
         probe = {"type": "console", "marker": "GUEST-UP", "timeout_seconds": 300}
         environment = {"boot_probe": probe, "virt_type": "qemu"}
-        self._transfer_id = self._ask(
-            lambda: site.api.create_transfer(
-                {
-                    "origin_endpoint_id": site.origin,
-                    "destination_endpoint_id": site.destination,
-                    "instances": [self._name],
-                    "destination_environment": environment,
-                    "network_map": {"default": "default"},
-                    "clone_disks": True,
-                    "skip_os_morphing": True,
-                }
-            )
-        ).id
+        self._transfer_id = self._created(destination_environment=environment, skip_os_morphing=True)
         for phase in ("full", *(["increment"] if self._kill.phase == "increment" else []), "last"):
             if phase == "last":
                 console.wait_for("GUEST-UP", LIMIT_SECONDS)  # before that nobody listens to the power button

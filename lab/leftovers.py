@@ -48,7 +48,8 @@ def on_worker(state_dir: Path) -> list[str]:
         if process.info["name"] in {"nbdfuse", "nbdkit"} and str(state_dir) in " ".join(process.info["cmdline"] or ())
     ]
     loops = _run("losetup", "--list", "--noheadings", "--output", "NAME,BACK-FILE").splitlines()
-    return found + [f"loop device {line}" for line in loops if str(state_dir) in line]
+    pools = str(state_dir / "shares")  # those of the share service are there as long as it runs
+    return found + [f"loop device {line}" for line in loops if str(state_dir) in line and pools not in line]
 
 
 def remove_machine(cloud: LibvirtCloud, name: str) -> None:

@@ -1,10 +1,15 @@
-"""A short `make chaos`: two kills where they cost most, each in a whole migration between two real clouds."""
+"""A short `make chaos`: two kills where they cost most, each in a whole migration between two real clouds.
+
+And two migrations that cannot succeed: killed on the way as well, they must end rolled back.
+"""
 
 import json
 from pathlib import Path
 
-from lab.chaos import COPY, EVERYWHERE, PARTS, is_good, planned, run
-from lab.chaos_round import Kill
+import pytest
+from lab.chaos import COPY, EVERYWHERE, HARD_ROUNDS, PARTS, HardRound, is_good, planned, run, summary
+from lab.chaos_round import Kill, Verdict
+from lab.chaos_setbacks import FullStorage, NoSystem
 
 
 def test_migrations_survive_the_death_of_the_worker_and_of_the_nbd_server(tmp_path: Path) -> None:
@@ -14,8 +19,27 @@ def test_migrations_survive_the_death_of_the_worker_and_of_the_nbd_server(tmp_pa
     assert json.loads(report.read_text()) == facts
 
 
+def test_what_no_retry_mends_ends_rolled_back_though_it_is_killed_on_the_way(tmp_path: Path) -> None:
+    hard: list[HardRound] = [
+        (FullStorage, Kill("conductor", "full", "DELETE_TRANSFER_DISKS")),
+        (NoSystem, Kill("worker", "deployment", "OS_MORPHING")),
+    ]
+    facts = run([], 1, tmp_path / "build" / "chaos-report.json", hard=hard)
+    assert is_good(facts, 2), json.dumps(facts, indent=2)
+    assert facts["rolled_back"] == 2
+
+
+@pytest.mark.parametrize("outcome", ["completed", "stuck"])
+def test_a_round_that_had_to_be_rolled_back_and_was_not_is_not_good(outcome: str) -> None:
+    verdict = Verdict("worker", killed=True, outcome=outcome, must_end="rolled back")
+    assert not is_good(summary([verdict], 1), 1)
+    verdict.outcome = "rolled back"
+    assert is_good(summary([verdict], 1), 1)
+
+
 def test_kills_are_spread_over_parts_and_steps_and_follow_from_the_seed() -> None:
-    kills = planned(20, 7)
-    assert kills == planned(20, 7) != planned(20, 8)
+    number = 20 - len(HARD_ROUNDS)
+    kills = planned(number, 7)
+    assert kills == planned(number, 7) != planned(number, 8)
     assert {kill.part for kill in kills} == set(PARTS)
     assert {(kill.phase, kill.task) for kill in kills} == set(EVERYWHERE)
