@@ -37,6 +37,12 @@ class SmbClient:
             file.flush()
             self._run(f'put "{file.name}" "{name}"')
 
+    def put_zeros(self, name: str, size: int) -> None:
+        """Write a file of `size` zeros; RefusedError."""
+        with tempfile.NamedTemporaryFile() as file:
+            file.truncate(size)
+            self._run(f'put "{file.name}" "{name}"')
+
     def get(self, name: str) -> bytes:
         """Return what a file holds; RefusedError."""
         with tempfile.TemporaryDirectory() as directory:

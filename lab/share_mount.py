@@ -70,8 +70,7 @@ class MountedShare:
     def write(self, name: str, pattern: Pattern, *, limit: float = 300) -> None:
         """Make the file hold the pattern, on the server's disk."""
         with self.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC) as file:
-            file.write(pattern, limit=limit)
-            file.sync()
+            file.write_through(pattern, limit=limit)
 
     def read(self, name: str) -> Contents:
         """Return what the file holds."""
@@ -131,6 +130,11 @@ class OpenFile:
     def write(self, pattern: Pattern, *, offset: int = 0, limit: float = 300) -> None:
         """Write a pattern at an offset that is a multiple of 4096."""
         self._caller.call("write", self._number, offset, pattern.length, pattern.seed, limit=limit)
+
+    def write_through(self, pattern: Pattern, *, offset: int = 0, limit: float = 300) -> None:
+        """Write as `write` does, and have it on the server's disk."""
+        self.write(pattern, offset=offset, limit=limit)
+        self.sync()
 
     def read(self) -> Contents:
         """Return what the whole file holds."""

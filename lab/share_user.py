@@ -125,7 +125,8 @@ class ShareUser(RestUser):
 
         def is_settled() -> dict[str, Any] | None:
             shown: dict[str, Any] = self.made("GET", path)[key]
-            assert "error" not in shown[field], f"{path}: {shown}; {self.messages()}"
+            failed = "error" in shown[field] and shown[field] != wanted
+            assert not failed, f"{path}: {shown}; {self.messages()}"
             return shown if shown[field] == wanted else None
 
         return _awaited(is_settled, limit, f"{path} to be {wanted}")
