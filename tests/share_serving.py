@@ -43,7 +43,8 @@ class ShareSite:
             log = self.site.layout.log(name).open("ab")
             with log:
                 self.processes[name] = subprocess.Popen(
-                    part.command, env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **part.environment},
+                    ("setpriv", "--pdeathsig", "TERM", "--", *part.command),
+                    env={"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", **part.environment},
                     stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True,
                 )  # fmt: skip
             self._wait(part)
