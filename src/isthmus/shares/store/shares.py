@@ -54,6 +54,14 @@ def rows_of_shares() -> Select[Any]:
     )
 
 
+def shares_first(statement: Select[Any]) -> Select[Any]:
+    """Return the statement with the shares read first, in the order of their own indexes.
+
+    MariaDB (10.11) otherwise reads all instances and sorts, for a page of fifty.
+    """
+    return statement.prefix_with("STRAIGHT_JOIN", dialect="mysql").prefix_with("STRAIGHT_JOIN", dialect="mariadb")
+
+
 def read(session: Session, share_id: str) -> Row | None:
     """Return a share, None if there is none."""
     row = session.execute(rows_of_shares().where(SHARE.c.id == share_id)).mappings().first()
