@@ -82,16 +82,16 @@ class _Metadata:
 
     def merge(self, call: Call, **variables: str) -> dict[str, Any]:
         """Set what is sent; keep the rest."""
-        object_id = self._carrier.find(call, variables, Touch.CHANGE)
         items = checked(call.entity("metadata"))
+        object_id = self._carrier.find(call, variables, Touch.CHANGE)
         self._refuse_admin_keys(call, items)
         self._write(call, object_id, items)
         return {"metadata": store.read(call.session, object_id) if self._carrier.shows_all else items}
 
     def replace(self, call: Call, **variables: str) -> dict[str, Any]:
         """Have what is sent and nothing else, but for what only administrators change."""
-        object_id = self._carrier.find(call, variables, Touch.CHANGE)
         items = checked(call.entity("metadata"))
+        object_id = self._carrier.find(call, variables, Touch.CHANGE)
         self._refuse_admin_keys(call, items)
         known = store.read(call.session, object_id)
         admin_keys = set(self._carrier.admin_keys(call.conf))
@@ -111,12 +111,12 @@ class _Metadata:
 
     def set_one(self, call: Call, key: str, **variables: str) -> dict[str, Any]:
         """Set the key that both the path and the body name."""
-        object_id = self._carrier.find(call, variables, Touch.CHANGE)
         items = checked(call.entity("meta" if "meta" in call.body() else "metadata"))
         if key not in items:
             raise InvalidInput("Request body and URI mismatch")
         if len(items) > 1:
             raise InvalidInput("Request body contains too many items")
+        object_id = self._carrier.find(call, variables, Touch.CHANGE)
         self._refuse_admin_keys(call, items)
         self._write(call, object_id, items)
         return {"metadata": items}
