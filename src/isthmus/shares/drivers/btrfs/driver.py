@@ -61,16 +61,17 @@ class BtrfsDriver(ShareDriver):
         self._storage.release()
 
     def report(self) -> BackendReport:
-        """Return capacity and what is out of order; see the contract."""
+        """Return capacity and what is out of order; see the contract. A pool that can be mounted again is."""
+        found = None
         try:
             self._storage.start()
             with self._storage.pool("the pool") as pool:
-                found = reporting.capacity(pool, self._options)
+                found = reporting.capacity(pool)
             for serving in self._servings.values():
                 serving.check()
         except IsthmusError as error:
-            return reporting.report(self._options, tuple(self._servings), None, error.message)
-        return reporting.report(self._options, tuple(self._servings), found, found.trouble)
+            return reporting.report(self._options, tuple(self._servings), found, error.message)
+        return reporting.report(self._options, tuple(self._servings), found, None)
 
     # Shares
 

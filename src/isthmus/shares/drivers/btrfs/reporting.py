@@ -13,22 +13,18 @@ GIB = 1 << 30
 
 @dataclass(frozen=True)
 class Capacity:
-    """Sizes in bytes; `trouble` says why nothing can be made, if so."""
+    """Sizes in bytes."""
 
     total: int
     free: int
     promised: int
-    trouble: str | None
 
 
-def capacity(pool: pools.Pool, options: Options) -> Capacity:
+def capacity(pool: pools.Pool) -> Capacity:
     """Ask the file system."""
     found = os.fstatvfs(pool.descriptor)
-    trouble = None
-    if found.f_flag & os.ST_RDONLY:
-        trouble = f"pool {options.directory} is read-only: see the kernel's log, repair it and mount it again"
     unit = found.f_frsize
-    return Capacity(found.f_blocks * unit, found.f_bavail * unit, pool.promised(), trouble)
+    return Capacity(found.f_blocks * unit, found.f_bavail * unit, pool.promised())
 
 
 def report(options: Options, protocols: tuple[str, ...], found: Capacity | None, trouble: str | None) -> BackendReport:

@@ -145,12 +145,20 @@ class _Restoring:
             return
         if stat.S_ISREG(kept.st_mode):
             self._put_file(name, new=not in_place)
-        elif stat.S_ISLNK(kept.st_mode):
-            os.symlink(os.readlink(name, dir_fd=self._kept.descriptor), name, dir_fd=self._live.descriptor)
-            os.chown(name, kept.st_uid, kept.st_gid, dir_fd=self._live.descriptor, follow_symlinks=False)
         else:
-            os.mknod(name, kept.st_mode, kept.st_rdev, dir_fd=self._live.descriptor)
-            os.chown(name, kept.st_uid, kept.st_gid, dir_fd=self._live.descriptor, follow_symlinks=False)
+            self._put_special(name, kept)
+
+    def _put_special(self, name: str, kept: os.stat_result) -> None:
+        """Make a link, a pipe, a socket or a device; the file system is mounted so that devices are none."""
+        here = self._live.descriptor
+        if stat.S_ISLNK(kept.st_mode):
+            os.symlink(os.readlink(name, dir_fd=self._kept.descriptor), name, dir_fd=here)
+        else:
+            os.mknod(name, kept.st_mode, kept.st_rdev, dir_fd=here)
+        os.chown(name, kept.st_uid, kept.st_gid, dir_fd=here, follow_symlinks=False)
+        if not stat.S_ISLNK(kept.st_mode):
+            _set_mode(here, name, stat.S_IMODE(kept.st_mode))
+        os.utime(name, ns=(kept.st_atime_ns, kept.st_mtime_ns), dir_fd=here, follow_symlinks=False)
 
     def _put_file(self, name: str, *, new: bool) -> None:
         source = os.open(name, _READ_FILE, dir_fd=self._kept.descriptor)
@@ -230,6 +238,17 @@ def _stat_if_there(directory: int, name: str) -> os.stat_result | None:
         return _stat(directory, name)
     except FileNotFoundError:
         return None
+
+
+def _set_mode(directory: int, name: str, mode: int) -> None:
+    """Set the mode of what cannot be opened for reading, whatever the process' umask is; never through a link."""
+    found = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=directory)
+    try:
+        if stat.S_ISLNK(os.fstat(found).st_mode):
+            raise _MovedError
+        os.chmod(f"/proc/self/fd/{found}", mode)
+    finally:
+        os.close(found)
 
 
 def _copy_attributes(source: int, target: int) -> None:
