@@ -48,6 +48,24 @@ def cloud_of(environment: Mapping[str, str], service_type: str) -> Cloud:
 
 def client(cloud: Cloud) -> Any:
     """Return a REST client of the shares service that answers with whatever status came."""
+    return adapter.Adapter(
+        _session(cloud),
+        service_type=cloud.service_type,
+        region_name=cloud.region,
+        interface="public",
+        raise_exc=False,
+        additional_headers={"X-OpenStack-Manila-API-Version": VERSION, "Accept": "application/json"},
+    )
+
+
+def keystone(cloud: Cloud) -> Any:
+    """Return a REST client of the cloud's Keystone that raises on errors."""
+    return adapter.Adapter(
+        _session(cloud), service_type="identity", region_name=cloud.region, interface="public", raise_exc=True
+    )
+
+
+def _session(cloud: Cloud) -> Any:
     auth = v3.Password(
         auth_url=cloud.auth_url,
         username=cloud.username,
@@ -56,14 +74,7 @@ def client(cloud: Cloud) -> Any:
         user_domain_name="Default",
         project_domain_name="Default",
     )
-    return adapter.Adapter(
-        session.Session(auth=auth),
-        service_type=cloud.service_type,
-        region_name=cloud.region,
-        interface="public",
-        raise_exc=False,
-        additional_headers={"X-OpenStack-Manila-API-Version": VERSION, "Accept": "application/json"},
-    )
+    return session.Session(auth=auth)
 
 
 def prepare(cloud: Cloud, pools: int) -> list[str]:

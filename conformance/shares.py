@@ -7,6 +7,7 @@ that Manila itself passes does not pass.
 
 import argparse
 import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -42,7 +43,9 @@ def main() -> None:
             print(f"not prepared: {complaint}", file=sys.stderr)
         outcomes: list[Outcome] = []
         show = telling(outcomes, len(chosen), quiet=arguments.quiet)
-        # Ctrl-C ends the run; what was heard until then is reported.
+        # A signal ends the run; what was heard until then is reported.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
             suite.run(chosen, tempest_conf(cloud, suite.work), arguments.workers, show)
     made = Report(frozenset(map(names.short, chosen)), tuple(outcomes), baseline.load())

@@ -25,6 +25,7 @@ from isthmus.embedded.ports import Ports
 ISTHMUS = str(Path(sys.executable).parent / "isthmus")
 START_SECONDS = 240
 STOP_SECONDS = 240
+KILL_SECONDS = 30
 FIRST_PORT, LAST_PORT = 20000, 32000  # below the range from which the kernel takes ports for outgoing connections
 
 _WIDTHS = dict.fromkeys((field.name for field in fields(Ports)), 1) | {"temporal": 3}
@@ -151,10 +152,12 @@ class ControlPlane:
         return int(json.loads((self.state_dir / "run" / "parts.json").read_text())["supervisor"])
 
     def kill(self, part: str) -> int:
-        """Kill a part without warning (SIGKILL) and return the process id it had."""
-        pid = self.pid(part)
-        psutil.Process(pid).kill()
-        return pid
+        """Kill a part without warning (SIGKILL) and return the process id it had, once it is dead."""
+        process = psutil.Process(self.pid(part))
+        process.kill()
+        # Until then `wait_ready` would find the part still running.
+        process.wait(KILL_SECONDS)
+        return process.pid
 
     def wait_ready(self, limit: float = 120) -> None:
         """Wait until every part runs; TimeoutError names those that do not."""

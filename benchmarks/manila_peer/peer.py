@@ -7,7 +7,7 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
 import psutil
 import pymysql
@@ -15,9 +15,7 @@ from benchmarks.manila_peer.broker import EPMD, SERVER, start_broker
 from benchmarks.manila_peer.configuration import DATABASE, Addresses, manila_conf
 from benchmarks.manila_peer.programs import Programs
 from conformance import virtual_env
-from conformance.cloud import Cloud, cloud_of
-from keystoneauth1 import adapter, session
-from keystoneauth1.identity import v3
+from conformance.cloud import Cloud, cloud_of, keystone
 from lab.control_plane import ControlPlane
 
 LOCK = Path("packaging/manila-peer.lock")
@@ -133,11 +131,7 @@ def make_database(socket_path: Path) -> None:
 
 def register(cloud: Cloud, url: str) -> None:
     """Put the service into Keystone's catalogue."""
-    auth = v3.Password(
-        auth_url=cloud.auth_url, username=cloud.username, password=cloud.password, project_name=cloud.project,
-        user_domain_name="Default", project_domain_name="Default",
-    )  # fmt: skip
-    keystone: Any = adapter.Adapter(session.Session(auth=auth), service_type="identity", region_name=cloud.region)
-    made = keystone.post("/services", json={"service": {"type": SERVICE_TYPE, "name": "manila"}}).json()
+    rest = keystone(cloud)
+    made = rest.post("/services", json={"service": {"type": SERVICE_TYPE, "name": "manila"}}).json()
     endpoint = {"service_id": made["service"]["id"], "interface": "public", "region_id": cloud.region, "url": url}
-    keystone.post("/endpoints", json={"endpoint": endpoint})
+    rest.post("/endpoints", json={"endpoint": endpoint})
