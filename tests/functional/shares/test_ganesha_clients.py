@@ -96,7 +96,7 @@ def test_only_who_is_named_may_and_only_what_is_said(
 def test_clients_are_known_by_ipv6_too(
     driver: BtrfsDriver, facts: ShareFacts, clients: Clients, network: ClientNetwork, site: ShareSite
 ) -> None:
-    allow(driver, facts, (str(network.network6), RO), (clients[0].address6, RW))
+    allow(driver, facts, ("::/0", RO), (clients[0].address6, RW))
     where = (network.server_address6, pseudo_path(facts))
     mounts = [client.mount_nfs(*where, port=site.site.ports.nfs) for client in clients]
     mounts[0].write("six", Pattern(6, MIB))

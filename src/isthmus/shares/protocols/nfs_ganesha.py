@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
+from isthmus.control.errors import StepFailed
 from isthmus.shares.protocols.ganesha_bus import GaneshaBus
 
 INDEX = "exports.conf"
@@ -73,8 +74,13 @@ class Ganesha:
 
         Raises `Unavailable` if the server does not answer: it then takes the export when it starts.
         """
-        file = self._keep(export)
-        self._bus.update(file, _id_of(file))
+        file, before = self._keep(export)
+        try:
+            self._bus.update(file, _id_of(file))
+        except StepFailed:
+            # What one server refuses now, none shall find in its way when it starts.
+            self._put_back(file, before)
+            raise
 
     def publish_kept(self, names: Sequence[str]) -> None:
         """Serve those of the kept exports that the server does not know, as after it started too early."""
@@ -95,16 +101,26 @@ class Ganesha:
             self._write_index(without=file)
             file.unlink(missing_ok=True)
 
-    def _keep(self, export: NfsExport) -> Path:
+    def _keep(self, export: NfsExport) -> tuple[Path, str | None]:
+        """Write an export's file; return it, and what stood in it before."""
         with self._locked():
             known = self._files().get(export.name)
             file = known or self._directory / f"{export.name}.{self._free_id()}.conf"
+            before = known.read_text() if known else None
             text = render(export, _id_of(file))
-            if not known or file.read_text() != text:
+            if before != text:
                 _replace(file, text)
             if not known:
                 self._write_index()
-        return file
+        return file, before
+
+    def _put_back(self, file: Path, before: str | None) -> None:
+        with self._locked():
+            if before is not None:
+                _replace(file, before)
+                return
+            self._write_index(without=file)
+            file.unlink(missing_ok=True)
 
     def _files(self) -> Mapping[str, Path]:
         found = {}
@@ -163,10 +179,18 @@ def render(export: NfsExport, export_id: int) -> str:
 
 def _client(client: NfsClient, common: str) -> str:
     access = "RW" if client.writable else "RO"
-    hosts = client.network
-    # A network of one IPv6 address matches nobody in Ganesha 4.3; the address does.
-    clients = hosts.network_address if hosts.prefixlen == hosts.max_prefixlen else hosts
-    return f"  CLIENT {{ Clients = {clients}; Access_Type = {access}; {common} }}\n"
+    return f"  CLIENT {{ Clients = {_hosts(client.network)}; Access_Type = {access}; {common} }}\n"
+
+
+def _hosts(network: IPv4Network | IPv6Network) -> str:
+    """Return a network in the words that Ganesha 4.3 understands.
+
+    It refuses networks of everybody (0.0.0.0/0), so they are told as two halves; and one of a single IPv6 address
+    matches nobody, while the address does.
+    """
+    if network.prefixlen == 0:
+        return ", ".join(str(half) for half in network.subnets())
+    return str(network.network_address if network.prefixlen == network.max_prefixlen else network)
 
 
 def _most_exact_first(clients: Sequence[NfsClient]) -> list[NfsClient]:
