@@ -20,9 +20,10 @@ from isthmus.shares.api.type_limits import check_size
 from isthmus.shares.api.versions import since
 from isthmus.shares.store import creating, qos_types, share_type_facts
 from isthmus.shares.store.creating import Hints, NewShare
+from isthmus.shares.store.results import key_is_used
 from isthmus.shares.store.share_type_facts import ShareType
 from isthmus.shares.store.usage import Owner
-from isthmus.shares.tables import AvailabilityZoneRow, InstanceRow, ShareRow
+from isthmus.shares.tables import AvailabilityZoneRow
 
 _ENCRYPTION = ("share", "share_server")
 _DEFAULT_PREFIX = "{project_id}_"
@@ -221,15 +222,6 @@ def _hinted(call: Call, given: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 def _deltas(call: Call, new: NewShare) -> dict[str, int]:
     deltas = {"gigabytes": new.size_gib, "shares": 1}
-    if new.encryption_key_ref and not _key_is_used(call, new.encryption_key_ref):
+    if new.encryption_key_ref and not key_is_used(call.session, call.project_id, new.encryption_key_ref):
         deltas["encryption_keys"] = 1
     return deltas
-
-
-def _key_is_used(call: Call, key_ref: str) -> bool:
-    used = (
-        select(InstanceRow.id)
-        .join(ShareRow, ShareRow.id == InstanceRow.share_id)
-        .where(ShareRow.project_id == call.project_id, InstanceRow.encryption_key_ref == key_ref)
-    )
-    return call.session.scalar(used.limit(1)) is not None

@@ -77,7 +77,9 @@ def forget_share(session: Session, instance_id: str) -> None:
     What its driver kept with it stays, see `forget_private`.
     """
     found = session.execute(
-        select(InstanceRow.share_id, InstanceRow.share_type_id).where(InstanceRow.id == instance_id)
+        select(InstanceRow.share_id, InstanceRow.share_type_id, InstanceRow.encryption_key_ref).where(
+            InstanceRow.id == instance_id
+        )
     ).first()
     if found is None:
         return
@@ -87,10 +89,10 @@ def forget_share(session: Session, instance_id: str) -> None:
     session.execute(delete(InstanceRow).where(InstanceRow.id == instance_id))
     others = session.scalar(select(InstanceRow.id).where(InstanceRow.share_id == found.share_id).limit(1))
     if others is None:
-        _forget_whole(session, found.share_id, found.share_type_id)
+        _forget_whole(session, found.share_id, found.share_type_id, found.encryption_key_ref)
 
 
-def _forget_whole(session: Session, share_id: str, share_type_id: str | None) -> None:
+def _forget_whole(session: Session, share_id: str, share_type_id: str | None, key_ref: str | None) -> None:
     share = session.execute(
         select(ShareRow.project_id, ShareRow.user_id, ShareRow.size).where(ShareRow.id == share_id)
     ).one()
@@ -103,7 +105,20 @@ def _forget_whole(session: Session, share_id: str, share_type_id: str | None) ->
     # A share that could not be taken under management has no size, and was never counted.
     if share.size:
         owner = usage.Owner(share.project_id, share.user_id, share_type_id)
-        usage.give_back(session, owner, {"shares": 1, "gigabytes": share.size})
+        freed = {"shares": 1, "gigabytes": share.size}
+        if key_ref is not None and not key_is_used(session, share.project_id, key_ref):
+            freed["encryption_keys"] = 1
+        usage.give_back(session, owner, freed)
+
+
+def key_is_used(session: Session, project_id: str, key_ref: str) -> bool:
+    """Say whether a share of the project is encrypted with this key: it counts once for all of them."""
+    used = (
+        select(InstanceRow.id)
+        .join(ShareRow, ShareRow.id == InstanceRow.share_id)
+        .where(ShareRow.project_id == project_id, InstanceRow.encryption_key_ref == key_ref)
+    )
+    return session.scalar(used.limit(1)) is not None
 
 
 def _drop_exports(session: Session, identities: list[str]) -> None:

@@ -15,9 +15,10 @@ from tests.functional.shares.api.parts import (
     refused,
 )
 
+from isthmus.control.database import utc_now
 from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Status
-from isthmus.shares.tables import InstanceRow, MessageRow, PoolRow, UsageRow
+from isthmus.shares.tables import InstanceRow, MessageRow, NetworkRow, PoolRow, UsageRow
 
 
 def make(shares: Shares, *, by: Person = MEMBER, version: str = "2.99", **body: Any) -> dict[str, Any]:
@@ -491,3 +492,24 @@ def test_replicas_and_backups_are_not_made(world: Shares) -> None:
     backup = {"share_backup": {"share_id": made["id"]}}
     refused(world.call("POST", "/share-backups", backup, experimental=True), 400, "makes no backups")
     refused(world.call("GET", "/share-backups"), 404)
+
+
+def test_a_key_counts_once_however_many_shares_it_encrypts(shares: Shares) -> None:
+    shares.back_end()
+    shares.share_type("sealed", driver_handles_share_servers="True", encryption_support="share")
+    with shares.database.transaction() as session:
+        session.add(NetworkRow(id="net", project_id="p1", user_id="ann", status="active", created_at=utc_now()))
+    key = "6f1c7e0c-0d0e-4c07-8c1d-2ed19b0c1f0e"
+    asked = {"share_type": "sealed", "share_network_id": "net"}
+    refused(attempt(shares, **asked, encryption_key_ref="odd"), 400, "not valid UUID")
+    made = [make(shares, **asked, encryption_key_ref=key) for _ in range(2)]
+
+    def keys() -> int:
+        with shares.database.transaction() as session:
+            return session.scalars(select(UsageRow).where(UsageRow.user_id == "ann")).one().encryption_keys
+
+    assert keys() == 1
+    shares.delete(f"/shares/{made[0]['id']}", by=MEMBER)
+    assert keys() == 1
+    shares.delete(f"/shares/{made[1]['id']}", by=MEMBER)
+    assert keys() == 0
