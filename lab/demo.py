@@ -1,4 +1,4 @@
-"""`make demo`: a running machine is moved to another cloud and home again, and proved to be the same.
+"""`make demo`: a running machine is moved to another cloud and home again, and proved to be the same; a share is shown.
 
 Two libvirt clouds that know nothing of each other, one control plane, one Debian guest that is tied to its cloud and
 keeps writing. Everything lives in one state directory (ISTHMUS_DEMO_STATE, /var/lib/isthmus/demo) and is stopped at
@@ -21,6 +21,7 @@ from lab.clouds import LibvirtCloud
 from lab.console import Console
 from lab.control_plane import ControlPlane
 from lab.crossing import BOOT_SECONDS, GUEST, Crossing, cross, define_guest, register
+from lab.share_demo import ShareShown, show
 
 REPORT = Path("build/demo-report.json")
 WEST_MACHINES: dict[str, Any] = {"machine_type": "q35", "disk_bus": "virtio"}
@@ -35,8 +36,8 @@ def say(text: str) -> None:
     print(f"[{minutes:2d}:{seconds:02d}] {text}", flush=True)
 
 
-def run(state: Path) -> dict[str, Crossing]:
-    """Do the whole demonstration in `state` and return both directions."""
+def run(state: Path) -> tuple[dict[str, Crossing], ShareShown]:
+    """Do the whole demonstration in `state` and return both directions, and what was seen of a share."""
     say("guest: a small Debian 12, tied to its cloud (built once, about a minute)")
     image = debian_guest.cached_image()
     with contextlib.ExitStack() as stack:
@@ -52,7 +53,7 @@ def run(state: Path) -> dict[str, Crossing]:
         define_guest(east, image)
         console = stack.enter_context(contextlib.closing(contextlib.ExitStack()))
         first_boot = console.enter_context(Console(east, GUEST))
-        say("control plane: isthmus up (MariaDB, Keystone, Barbican, Temporal, api, conductor, worker)")
+        say("control plane: isthmus up (MariaDB, Keystone, Barbican, Temporal, Isthmus, NFS-Ganesha, Samba)")
         plane = stack.enter_context(ControlPlane(state / "control"))
         demo = plane.demo_environment
         run_id = time.strftime("%Y%m%d-%H%M%S")
@@ -83,8 +84,9 @@ def run(state: Path) -> dict[str, Crossing]:
             watch=True,
         )
         say(f"home: {home.records_written} records written, {home.records_lost} lost")
+        shown = show(plane, say)
         say("stopping everything")
-    return {"there": there, "home": home}
+    return {"there": there, "home": home}, shown
 
 
 def main() -> int:
@@ -97,13 +99,18 @@ def main() -> int:
         except BlockingIOError:
             print(f"demo: another one runs in {state}; wait for it, or set ISTHMUS_DEMO_STATE", file=sys.stderr)
             return 1
-        directions = run(state)
-    report = {name: dataclasses.asdict(crossing) for name, crossing in directions.items()}
+        directions, shown = run(state)
+    report: dict[str, Any] = {name: dataclasses.asdict(crossing) for name, crossing in directions.items()}
+    report["share"] = dataclasses.asdict(shown)
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     say(f"report: {REPORT}")
-    passed = all(crossing.verified and crossing.morphing_changes for crossing in directions.values())
-    print("demo: passed" if passed else "demo: FAILED: records were lost or nothing was verified; see the report")
+    passed = all(crossing.verified and crossing.morphing_changes for crossing in directions.values()) and shown.passed
+    print(
+        "demo: passed"
+        if passed
+        else "demo: FAILED: records were lost or nothing was verified, or a share did not hold; see the report"
+    )
     return 0 if passed else 1
 
 
