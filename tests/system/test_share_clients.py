@@ -203,10 +203,11 @@ def sdk(control_plane: ControlPlane) -> Iterator[Any]:
 
 @pytest.mark.filterwarnings("ignore::openstack.warnings.RemovedInSDK50Warning")  # the SDK's words to itself
 def test_the_sdk_takes_a_share_through_its_life(sdk: Any) -> None:
-    share = sdk.create_share(name="by the SDK", size=1, share_protocol="NFS")
+    name = f"sdk-{uuid.uuid4().hex[:8]}"
+    share = sdk.create_share(name=name, size=1, share_protocol="NFS")
     share = sdk.wait_for_status(share, "available", ["error"], interval=0.2, wait=SECONDS)
     assert share.id in {each.id for each in sdk.shares()}
-    assert sdk.find_share("by the SDK", ignore_missing=False).id == share.id
+    assert sdk.find_share(name, ignore_missing=False).id == share.id
     assert next(iter(sdk.export_locations(share.id))).path
     sdk.create_share_metadata(share.id, color="blue")
     assert sdk.get_share_metadata(share.id).metadata == {"color": "blue"}
