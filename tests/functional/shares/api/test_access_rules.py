@@ -159,7 +159,8 @@ def test_a_level_is_changed(shares: Shares, share: str) -> None:
     rule = made(shares, share)
     applied(shares)
     path = f"/share-access-rules/{rule['id']}"
-    for body in ({}, {"update_access": {}}, {"update_access": {"access_level": "su"}}):
+    bodies: tuple[dict[str, Any], ...] = ({}, {"update_access": {}}, {"update_access": {"access_level": "su"}})
+    for body in bodies:
         refused(shares.call("PUT", path, body, by=MEMBER), 400)
     same = shares.put(path, {"update_access": {"access_level": "rw"}}, by=MEMBER)["access"]
     assert same["state"] == "active"

@@ -149,7 +149,11 @@ def test_a_private_type_is_only_for_its_projects(shares: Shares) -> None:
 def test_a_type_limits_sizes_and_zones(shares: Shares) -> None:
     shares.back_end()
     shares.back_end("node@beta", zone="west")
-    limits = {"provisioning:min_share_size": "2", "provisioning:max_share_size": "4", "availability_zones": "west"}
+    limits: dict[str, Any] = {
+        "provisioning:min_share_size": "2",
+        "provisioning:max_share_size": "4",
+        "availability_zones": "west",
+    }
     shares.share_type("tight", **limits)
     refused(attempt(shares, share_type="tight"), 400, "less than the minimum required size of '2'")
     refused(attempt(shares, share_type="tight", size=5), 400, "greater than the maximum allowable size of '4'")
@@ -246,7 +250,10 @@ def test_a_view_has_its_versions_fields(world: Shares, version: str, there: set[
 def test_a_list_is_filtered_sorted_and_paged(world: Shares) -> None:
     ids = [make(world, name=f"share-{number}", metadata={"n": str(number)})["id"] for number in range(4)]
     settle(world, ids[2])
-    names = lambda query: [each["name"] for each in world.get(f"/shares?{query}", by=MEMBER)["shares"]]  # noqa: E731
+
+    def names(query: str) -> list[str]:
+        return [each["name"] for each in world.get(f"/shares?{query}", by=MEMBER)["shares"]]
+
     assert names("sort_key=name&sort_dir=asc") == [f"share-{number}" for number in range(4)]
     assert names("sort_key=name&sort_dir=asc&limit=2&offset=1") == ["share-1", "share-2"]
     assert names("status=available") == ["share-2"]
@@ -500,7 +507,7 @@ def test_a_key_counts_once_however_many_shares_it_encrypts(shares: Shares) -> No
     with shares.database.transaction() as session:
         session.add(NetworkRow(id="net", project_id="p1", user_id="ann", status="active", created_at=utc_now()))
     key = "6f1c7e0c-0d0e-4c07-8c1d-2ed19b0c1f0e"
-    asked = {"share_type": "sealed", "share_network_id": "net"}
+    asked: dict[str, Any] = {"share_type": "sealed", "share_network_id": "net"}
     refused(attempt(shares, **asked, encryption_key_ref="odd"), 400, "not valid UUID")
     made = [make(shares, **asked, encryption_key_ref=key) for _ in range(2)]
 

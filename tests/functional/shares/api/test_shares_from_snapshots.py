@@ -7,13 +7,14 @@ from tests.functional.shares.api.parts import MEMBER, POOL, STRANGER, Shares, re
 from isthmus.shares.model import RulesStatus, Status
 from isthmus.shares.tables import InstanceRow, ShareRow, SnapshotInstanceRow
 
-FEATURES = {"create_share_from_snapshot_support": True, "revert_to_snapshot_support": True}
+FEATURES: dict[str, Any] = {"create_share_from_snapshot_support": True, "revert_to_snapshot_support": True}
+SPECS: dict[str, Any] = dict.fromkeys(FEATURES, "True")
 
 
 @pytest.fixture
 def world(shares: Shares) -> Shares:
     """Return the API with a pool whose shares can be made from snapshots and put back to them."""
-    shares.share_type(**dict.fromkeys(FEATURES, "True"))
+    shares.share_type(**SPECS)
     shares.back_end(**FEATURES)
     return shares
 
@@ -71,7 +72,7 @@ def test_its_size_is_the_snapshots_if_none_is_asked_for(world: Shares, source: t
 def test_what_cannot_be_made_from_a_snapshot(
     world: Shares, source: tuple[str, str], body: dict[str, Any], words: str
 ) -> None:
-    world.share_type("other", **dict.fromkeys(FEATURES, "True"))
+    world.share_type("other", **SPECS)
     world.back_end("node@west", zone="west", **FEATURES)
     asked = {"size": 2, "share_proto": "NFS", "snapshot_id": source[1], **body}
     refused(world.call("POST", "/shares", {"share": asked}, by=MEMBER), 400, words)
