@@ -221,8 +221,7 @@ def test_the_sdk_takes_a_share_through_its_life(sdk: Any) -> None:
     awaited(lambda: not list(sdk.access_rules(share)))
 
     sdk.resize_share(share.id, 2)
-    sdk.wait_for_status(share, "available", ["error"], interval=0.2, wait=SECONDS)
-    assert sdk.get_share(share.id).size == 2
+    awaited(lambda: (sdk.get_share(share.id).status, sdk.get_share(share.id).size) == ("available", 2))
     snapshot = sdk.create_share_snapshot(share_id=share.id, name="kept")
     snapshot = sdk.wait_for_status(snapshot, "available", ["error"], interval=0.2, wait=SECONDS)
     sdk.delete_share_snapshot(snapshot)
