@@ -84,8 +84,8 @@ def parts(site: Site) -> tuple[Part, ...]:
             check=file_exists(ready),
             ready_file=ready,
             address="polls the database",
-            # Its tables are made by the API's preparation.
-            depends_on=("api",),
+            # Its tables are made by the API's preparation, and the pool is mounted by its keeper.
+            depends_on=("api", "share-storage") if local else ("api",),
             preparation=Preparation(
                 command=(
                     sys.executable,
