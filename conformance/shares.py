@@ -48,6 +48,9 @@ def main() -> None:
             signal.signal(number, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
             suite.run(chosen, tempest_conf(cloud, suite.work), arguments.workers, show)
+        # The report must be whole, however often one is sent.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
     made = Report(frozenset(map(names.short, chosen)), tuple(outcomes), baseline.load())
     report.write(made, arguments.output)
     print(made.summary())
