@@ -45,15 +45,17 @@ conformance-shares: setup ## Run OpenStack's own suite for shares against Isthmu
 	@$(PYTHON) -m conformance.shares
 
 .PHONY: bench-shares
-bench-shares: setup ## Compare the shares service with Manila (packaging/manila-peer.debian.txt)
+bench-shares: setup-peer ## Compare the shares service with Manila, its services and RabbitMQ beside ours
 	$(PYTHON) -m benchmarks.shares
 
 .PHONY: chaos
-chaos: setup ## Kill every process at seeded moments of a migration
+chaos: setup ## Kill every process at seeded moments of migrations and of share operations
 	@$(PYTHON) -m lab.chaos
+	@$(PYTHON) -m lab.share_chaos
+	@$(PYTHON) -m lab.share_chaos
 
 .PHONY: bench
-bench: setup ## Compare the disk engine with nbdcopy and qemu-img, and time the control plane
+bench: bench-shares ## Compare the disk engine with nbdcopy and qemu-img, shares with Manila, and time the control plane
 	$(PYTHON) -m benchmarks.disk_copy
 	$(PYTHON) -m benchmarks.up
 

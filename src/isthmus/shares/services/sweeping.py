@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from isthmus.shares.model import Kind, Status
 from isthmus.shares.services.work import Work
-from isthmus.shares.store import jobs
+from isthmus.shares.store import jobs, results
 from isthmus.shares.store.moving import move
 from isthmus.shares.tables import InstanceRow, MessageRow, ShareRow, TransferRow
 
@@ -43,11 +43,15 @@ def delete_retired_shares(session: Session, work: Work) -> None:
         .limit(MOST)
     ).all()
     for row in due:
+        if not row.host:
+            # It never got a pool, so no back end has anything of it.
+            results.forget_share(session, row.id)
+            continue
         of = [Status.AVAILABLE, Status.ERROR, Status.ERROR_DELETING]
         if move(session, InstanceRow, row.id, of=of, to=Status.DELETING, now=now):
             jobs.enqueue(
                 session,
-                host=row.host or "",
+                host=row.host,
                 kind=Kind.DELETE_SHARE,
                 subject=row.share_id,
                 argument={"instance_id": row.id},

@@ -68,7 +68,8 @@ def keep_pools(session: Session, backend: str, pools: list[PoolFigures], now: da
     """Replace what was known of a back end's pools; what is placed and not yet made stays counted."""
     hosts = [pool.host for pool in pools]
     session.execute(delete(PoolRow).where(PoolRow.backend == backend, PoolRow.host.not_in(hosts)))
-    for pool in pools:
+    # In the order in which placements lock them.
+    for pool in sorted(pools, key=lambda each: each.host):
         _keep(session, backend, pool, now)
 
 
