@@ -17,6 +17,10 @@ setup: ## Install the system packages and the virtual environment
 setup-tests: ## Install what tests alone want, too
 	@scripts/setup packaging/debian-ceph.txt
 
+.PHONY: setup-peer
+setup-peer: ## Install what the comparison with Manila wants, too
+	@scripts/setup packaging/manila-peer.debian.txt
+
 .PHONY: demo
 demo: setup ## Move a running machine to another cloud and home again, and prove it
 	@$(PYTHON) -m lab.demo
