@@ -56,7 +56,6 @@ bench-shares: setup-peer ## Compare the shares service with Manila, its services
 chaos: setup ## Kill every process at seeded moments of migrations and of share operations
 	@$(PYTHON) -m lab.chaos
 	@$(PYTHON) -m lab.share_chaos
-	@$(PYTHON) -m lab.share_chaos
 
 .PHONY: bench
 bench: bench-shares ## Compare the disk engine with nbdcopy and qemu-img, shares with Manila, and time the control plane
