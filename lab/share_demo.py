@@ -1,73 +1,98 @@
-"""The demonstration's second part: a share that two kernels mount at once, its snapshot, and a share made from that."""
+"""The demonstration's second part: a share, two clients that mount it, and a snapshot that keeps what was.
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+The clients are kernels of a guest under emulation, at addresses of their own; they reach the share by NFS 4.2.
+"""
+
+import os
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 from lab.control_plane import ControlPlane
 from lab.share_access import ShareAccess, share_access
 from lab.share_guest import KernelClient, ShareGuest
-from lab.share_mount import MIB, MountedShare, Pattern
+from lab.share_mount import MIB, Pattern
 from lab.share_relay import seen_as
 from lab.share_user import ShareUser
 
-BEFORE, AFTER = Pattern(1, 8 * MIB), Pattern(2, 8 * MIB)
-FILE = "ledger"
+BEFORE, AFTER = Pattern(1, 32 * MIB), Pattern(2, 8 * MIB)
 
 
 @dataclass(frozen=True)
 class ShareShown:
-    """What was seen: whether the second client read what the first wrote, and the snapshot kept it."""
+    """What was seen. `seconds_to_mount` is from asking for the share until the first client had it mounted."""
 
     export: str
+    seconds_to_mount: float
     read_by_the_other: bool
-    kept_by_the_snapshot: bool
+    stranger_refused: bool
+    quota_held: bool
+    snapshot_kept: bool
+    reverted: bool
 
     @property
     def passed(self) -> bool:
-        """Say whether all of it held."""
-        return self.read_by_the_other and self.kept_by_the_snapshot
+        """Whether all was as promised."""
+        seen = (self.read_by_the_other, self.stranger_refused, self.quota_held, self.snapshot_kept, self.reverted)
+        return all(seen)
 
 
 def show(plane: ControlPlane, say: Callable[[str], None]) -> ShareShown:
-    """Create, mount twice, write, snapshot, overwrite, restore into a new share; everything is deleted again."""
-    user = ShareUser.of(plane.demo_environment)
+    """Make a share in a control plane that runs, show it from two clients, and remove it."""
     say("share: two clients start (a guest kernel with NFS 4.2, two addresses)")
-    with share_access(plane) as access, ShareGuest(access.network, clients=2) as (first, second):
-        share = user.share(1, name="ledger")
-        export = user.exports(share)[0]
-        say(f"share: 1 GiB, NFS, {export}")
-        for client in (first, second):
-            user.allow(share, seen_as(client.address))
-        with _mounted(access, first, user, share) as mine, _mounted(access, second, user, share) as theirs:
-            mine.write(FILE, BEFORE)
-            agreed = theirs.read(FILE) == BEFORE.contents
-            say(f"share: {BEFORE.length // MIB} MiB written by one client and read by the other: {agreed}")
-            snapshot = user.snapshot(share, name="before")
-            mine.write(FILE, AFTER)
-        kept = _kept(user, access, first, snapshot["id"])
-        say(f"share: a share made from the snapshot holds what was overwritten since: {kept}")
-        user.delete_snapshot(snapshot)
-        user.delete(share)
-    return ShareShown(export, agreed, kept)
+    with share_access(plane) as access, ShareGuest(access.network, clients=2) as (one, other):
+        return _shown(ShareUser.of(plane.demo_environment), access, one, other, say)
 
 
-@contextmanager
-def _mounted(
-    access: ShareAccess, client: KernelClient, user: ShareUser, share: Mapping[str, Any]
-) -> Iterator[MountedShare]:
-    mounted = access.mount(client, user, share)
-    try:
-        yield mounted
-    finally:
-        mounted.unmount(force=True)
-
-
-def _kept(user: ShareUser, access: ShareAccess, client: KernelClient, snapshot_id: str) -> bool:
-    copy = user.share(1, snapshot_id=snapshot_id)
-    user.allow(copy, seen_as(client.address))
-    with _mounted(access, client, user, copy) as mounted:
-        kept = mounted.read(FILE) == BEFORE.contents
+def _shown(
+    user: ShareUser, access: ShareAccess, one: KernelClient, other: KernelClient, say: Callable[[str], None]
+) -> ShareShown:
+    begun = time.monotonic()
+    made = user.share(1, name="demo")
+    export = user.exports(made)[0]
+    refused = _is_refused(access, user, made, one)
+    for client in (one, other):
+        user.allow(made, seen_as(client.address))
+    ones, others = (access.mount(client, user, made) for client in (one, other))
+    seconds = time.monotonic() - begun
+    say(f"share: 1 GiB at {export}, mounted by NFS 4.2 at two clients after {seconds:.1f} s; before, nobody could")
+    ones.write("file", BEFORE)
+    read = others.read("file") == BEFORE.contents
+    say(f"share: one client wrote {BEFORE.length // MIB} MiB, the other {'read the same' if read else 'READ OTHERS'}")
+    snapshot = user.snapshot(made)
+    others.write("file", AFTER)
+    copy = user.share(1, snapshot_id=snapshot["id"])
+    user.allow(copy, seen_as(one.address))
+    copied = access.mount(one, user, copy)
+    kept = copied.read("file") == BEFORE.contents and ones.read("file") == AFTER.contents
+    copied.unmount()
+    say(f"share: overwritten; a share made from its snapshot {'has what was before' if kept else 'IS WRONG'}")
+    with ones.open("large", os.O_WRONLY | os.O_CREAT) as large:
+        held = _is_full(lambda: large.allocate(1100 * MIB))
+    say(f"share: a file larger than the share was {'refused: disk quota exceeded' if held else 'TAKEN'}")
+    user.act(made, "revert", {"snapshot_id": snapshot["id"]})
+    user.settled(f"/shares/{made['id']}", "share")
+    reverted = others.read("file") == BEFORE.contents
+    say(f"share: put back to its snapshot while mounted: {'both see what was before' if reverted else 'WRONG'}")
+    for mounted in (ones, others):
+        mounted.unmount()
     user.delete(copy)
-    return kept
+    user.delete_snapshot(snapshot)
+    user.delete(made)
+    return ShareShown(export, round(seconds, 1), read, refused, held, kept, reverted)
+
+
+def _is_refused(access: ShareAccess, user: ShareUser, made: dict[str, object], client: KernelClient) -> bool:
+    try:
+        access.mount(client, user, made).unmount()
+    except (FileNotFoundError, PermissionError):
+        return True
+    return False
+
+
+def _is_full(action: Callable[[], None]) -> bool:
+    try:
+        action()
+    except OSError as error:
+        return "quota" in str(error)
+    return False
