@@ -1,5 +1,6 @@
 """The control plane of one machine, with every real part: one state directory goes through a hard life."""
 
+import ipaddress
 import json
 import os
 import socket
@@ -83,7 +84,7 @@ def test_status_shows_every_part_running_with_its_pid_address_and_memory(plane: 
         assert row["state"] == "running"
         assert psutil.pid_exists(int(str(row["pid"])))
         assert row["address"]
-        assert int(str(row["memory"])) > 1024**2
+        assert int(str(row["memory"])) > 128 * 1024, row
 
 
 @pytest.mark.parametrize(("user", "may_list_users"), [("admin", True), ("demo", False)])
@@ -135,8 +136,15 @@ def test_all_listen_on_loopback_only_and_mariadb_on_no_port(plane: ControlPlane)
         for connection in process.net_connections("inet")
         if connection.status == psutil.CONN_LISTEN
     }
-    assert {address for _, address in listening} == {"127.0.0.1"}
-    assert {part for part, _ in listening} == {"keystone", "barbican", "temporal", "api"}
+    assert {address for _, address in listening if not _is_loopback(address)} == set()
+    assert {part for part, _ in listening} == {"keystone", "barbican", "temporal", "api", "nfs", "smb"}
+
+
+def _is_loopback(text: str) -> bool:
+    address = ipaddress.ip_address(text)
+    # NFS-Ganesha has sockets for both versions: 127.0.0.1 is ::ffff:127.0.0.1 there.
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    return (mapped or address).is_loopback
 
 
 def test_a_second_up_is_refused_and_names_the_first(plane: ControlPlane) -> None:
