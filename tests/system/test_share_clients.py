@@ -212,7 +212,7 @@ def test_the_sdk_takes_a_share_through_its_life(sdk: Any) -> None:
     assert sdk.find_share(name, ignore_missing=False).id == share.id
     assert next(iter(sdk.export_locations(share.id))).path
     sdk.create_share_metadata(share.id, color="blue")
-    assert sdk.get_share_metadata(share.id).metadata == {"color": "blue"}
+    assert sdk.get_share_metadata(share.id).metadata["color"] == "blue"
 
     rule = sdk.create_access_rule(share.id, access_type="ip", access_to="198.51.100.9", access_level="rw")
     awaited(lambda: bool(sdk.get_access_rule(rule.id).state == "active"))

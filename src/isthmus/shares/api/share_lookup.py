@@ -50,6 +50,11 @@ def visible_share(call: Call, share_id: str, *, to_change: bool = False) -> Row:
     return share
 
 
+def held_share(call: Call, share: Row) -> Row:
+    """Return a share again whose status this call has just moved, or held: until then its size may have changed."""
+    return visible_share(call, share["id"])
+
+
 def refuse_soft_deleted(share: Row, what: str) -> None:
     """Raise `NotAllowed` (`what` begins its sentence) if the share is in the recycle bin."""
     if share["is_soft_deleted"]:

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.quota_faults import take_growth
-from isthmus.shares.api.share_lookup import BUSY, refuse_soft_deleted, visible_share
+from isthmus.shares.api.share_lookup import BUSY, held_share, refuse_soft_deleted, visible_share
 from isthmus.shares.model import Kind, RulesStatus, Status
 from isthmus.shares.store import jobs, placing
 from isthmus.shares.store.moving import move
@@ -35,6 +35,7 @@ def revert(call: Call, share_id: str, argument: Any) -> Answer:
     if snapshot["share_id"] != share_id:
         raise InvalidInput(f"Snapshot {snapshot_id} is not associated with share {share_id}.")
     _move(call, share, snapshot)
+    share = held_share(call, share)
     if share["task_state"] in BUSY:
         raise Conflict(f"Share {share_id} may not be reverted while it has an active task.")
     _refuse_older(call, share_id, snapshot_id)

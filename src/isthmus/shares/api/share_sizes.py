@@ -6,7 +6,7 @@ from isthmus.control.errors import InvalidInput
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.queries import boolean
 from isthmus.shares.api.quota_faults import refuse_too_large, take_growth
-from isthmus.shares.api.share_lookup import refuse_busy, refuse_soft_deleted, target_of, visible_share
+from isthmus.shares.api.share_lookup import held_share, refuse_busy, refuse_soft_deleted, target_of, visible_share
 from isthmus.shares.api.share_requests import new_size
 from isthmus.shares.api.type_limits import check_size
 from isthmus.shares.api.versions import since
@@ -33,6 +33,7 @@ def extend(call: Call, share_id: str, argument: Any) -> Answer:
             f"Invalid share: Share {share_id} status must be 'available' to extend, but current status is: "
             f"{share['status']}.."
         )
+    share = held_share(call, share)
     refuse_busy(share)
     grown = size - share["size"]
     if grown <= 0:
@@ -66,6 +67,7 @@ def shrink(call: Call, share_id: str, argument: Any) -> Answer:
             f"Invalid share: Share {share_id} status must in ({', '.join(fit)}) to shrink, but current status is: "
             f"{share['status']}.."
         )
+    share = held_share(call, share)
     refuse_busy(share)
     if not 0 < size < share["size"]:
         raise InvalidInput(

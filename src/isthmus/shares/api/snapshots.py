@@ -13,7 +13,7 @@ from isthmus.shares.api.metadata import Carrier, Touch, checked, metadata_routes
 from isthmus.shares.api.quota_faults import take_quota
 from isthmus.shares.api.reset_status import asked_status
 from isthmus.shares.api.routing import Action, Route, choose_action, renamed
-from isthmus.shares.api.share_lookup import refuse_busy, refuse_soft_deleted, visible_share
+from isthmus.shares.api.share_lookup import held_share, refuse_busy, refuse_soft_deleted, visible_share
 from isthmus.shares.api.snapshot_reading import METADATA_SINCE, find, shown
 from isthmus.shares.api.texts import changed_texts, text_of
 from isthmus.shares.api.versions import since
@@ -67,6 +67,7 @@ def _share_id(data: Mapping[str, Any]) -> str:
 def _take(call: Call, share: Row, name: str | None, description: str | None) -> str:
     if share["host"] is None or not hold(call.session, InstanceRow, share["instance_id"], of=[Status.AVAILABLE]):
         raise InvalidInput("Invalid share: Source share status must be available.")
+    share = held_share(call, share)
     refuse_busy(share)
     _count(call, share)
     new = NewSnapshot(call.caller.user_id, call.project_id, name, description, share["size"], Status.CREATING)
