@@ -6,7 +6,7 @@ Every failure comes out as one of `isthmus.control.errors`, chosen by the answer
 import base64
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
 from isthmus.cli.answers import Deployment, Endpoint, Execution, Transfer
@@ -31,11 +31,44 @@ _BY_STATUS = {
 }
 
 
-class MigrationApi:
-    """The API of one project. `adapter` is a keystoneauth adapter whose relative URLs begin below the project."""
+class RestApi:
+    """One service, asked through a keystoneauth adapter. `service` is its type in Keystone's catalogue."""
+
+    service: ClassVar[str]
 
     def __init__(self, adapter: Any) -> None:
         self._adapter = adapter
+
+    def _mapping(self, method: str, url: str, key: str, body: JSON | None = None) -> JSON:
+        answer: JSON = self._send(method, url, body)[key]
+        return answer
+
+    def _send(self, method: str, url: str, body: JSON | None = None) -> Any:
+        from keystoneauth1 import exceptions  # noqa: PLC0415 - help must not wait for it
+
+        try:
+            # log=False: at debug level the body would be logged, and it may hold connection details.
+            answer = self._adapter.request(url, method, json=body, raise_exc=False, log=False)
+        except (exceptions.EndpointNotFound, exceptions.EmptyCatalog) as error:
+            raise errors.Unavailable(
+                f"Keystone's catalogue names no '{self.service}' service for this project and region: "
+                "register it, or give its address with --os-endpoint"
+            ) from error
+        except exceptions.Unauthorized as error:
+            raise errors.NotAuthenticated(
+                "Keystone refused the user's name or password: check the OS_* variables or clouds.yaml"
+            ) from error
+        except exceptions.ClientException as error:
+            raise errors.Unavailable(f"no answer: {error}; see that it runs (`isthmus status`)") from error
+        if answer.status_code >= 400:
+            raise fault(method, url, answer.status_code, answer.text)
+        return answer.json() if answer.content else {}
+
+
+class MigrationApi(RestApi):
+    """The migration API of one project. Relative URLs of the adapter begin below the project."""
+
+    service = "migration"
 
     # Clouds
 
@@ -169,11 +202,7 @@ class MigrationApi:
         """Delete the records of an ended deployment."""
         self._send("DELETE", f"/deployments/{deployment_id}")
 
-    # HTTP
-
-    def _mapping(self, method: str, url: str, key: str, body: JSON | None = None) -> JSON:
-        answer: JSON = self._send(method, url, body)[key]
-        return answer
+    # Pages
 
     def _list(self, url: str, key: str) -> list[JSON]:
         """Return all pages of a listing."""
@@ -187,27 +216,6 @@ class MigrationApi:
             if not fresh:
                 return found
             found += fresh
-
-    def _send(self, method: str, url: str, body: JSON | None = None) -> Any:
-        from keystoneauth1 import exceptions  # noqa: PLC0415 - help must not wait for it
-
-        try:
-            # log=False: at debug level the body would be logged, and it may hold connection details.
-            answer = self._adapter.request(url, method, json=body, raise_exc=False, log=False)
-        except (exceptions.EndpointNotFound, exceptions.EmptyCatalog) as error:
-            raise errors.Unavailable(
-                "Keystone's catalogue names no 'migration' service for this project and region: "
-                "register it, or give its address with --os-endpoint"
-            ) from error
-        except exceptions.Unauthorized as error:
-            raise errors.NotAuthenticated(
-                "Keystone refused the user's name or password: check the OS_* variables or clouds.yaml"
-            ) from error
-        except exceptions.ClientException as error:
-            raise errors.Unavailable(f"no answer: {error}; see that it runs (`isthmus status`)") from error
-        if answer.status_code >= 400:
-            raise fault(method, url, answer.status_code, answer.text)
-        return answer.json() if answer.content else {}
 
 
 def fault(method: str, url: str, status: int, text: str) -> errors.IsthmusError:

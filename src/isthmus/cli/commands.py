@@ -41,6 +41,8 @@ CLOUDS = "isthmus.cli.clouds"
 TRANSFERS = "isthmus.cli.transfers"
 EXECUTIONS = "isthmus.cli.executions"
 DEPLOYMENTS = "isthmus.cli.deployments"
+SHARES = "isthmus.cli.shares"
+SHARE_SNAPSHOTS = "isthmus.cli.share_snapshots"
 
 COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("up", f"{CONTROL_PLANE}:Up", "Start the control plane on this machine"),
@@ -83,6 +85,16 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("deployment watch", f"{DEPLOYMENTS}:DeploymentWatch", "Follow a deployment to its end"),
     LazyCommand("deployment cancel", f"{DEPLOYMENTS}:DeploymentCancel", "Stop a deployment and undo what it began"),
     LazyCommand("deployment delete", f"{DEPLOYMENTS}:DeploymentDelete", "Delete the records of ended deployments"),
+    LazyCommand("share create", f"{SHARES}:ShareCreate", "Create a share and wait until it can be mounted"),
+    LazyCommand("share list", f"{SHARES}:ShareList", "List the shares"),
+    LazyCommand("share show", f"{SHARES}:ShareShow", "Show one share, who may mount it and how"),
+    LazyCommand("share extend", f"{SHARES}:ShareExtend", "Make a share larger"),
+    LazyCommand("share allow", f"{SHARES}:ShareAllow", "Let a client mount a share"),
+    LazyCommand("share deny", f"{SHARES}:ShareDeny", "Let a client mount a share no more"),
+    LazyCommand("share delete", f"{SHARES}:ShareDelete", "Delete shares with all they hold"),
+    LazyCommand("share snapshot create", f"{SHARE_SNAPSHOTS}:SnapshotCreate", "Keep what a share holds now"),
+    LazyCommand("share snapshot list", f"{SHARE_SNAPSHOTS}:SnapshotList", "List the snapshots of shares"),
+    LazyCommand("share snapshot delete", f"{SHARE_SNAPSHOTS}:SnapshotDelete", "Delete snapshots of shares"),
     LazyCommand("migrate", "isthmus.cli.migrate:Migrate", "Move a running machine from one cloud to another"),
 )
 
