@@ -14,10 +14,10 @@ from urllib.parse import unquote
 import falcon
 import orjson
 from oslo_middleware import request_id
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 
 from isthmus.control.database import utc_now
-from isthmus.control.errors import InvalidInput, IsthmusError
+from isthmus.control.errors import InvalidInput, IsthmusError, Unavailable
 from isthmus.control.http import caller_of
 from isthmus.shares.api.call import Answer, Call, Outside, Service
 from isthmus.shares.api.faults import NoSuchRoute, fault_body
@@ -84,8 +84,11 @@ class SharesApi:
                     found = route.handler(Call(session=session, now=utc_now(), outside=outside, **facts), **variables)
             except Exception as error:
                 _do_all(outside.undo)
-                if not tries_left or not isinstance(error, DBAPIError) or not _is_deadlock(error):
-                    raise
+                if isinstance(error, DBAPIError) and tries_left and _is_deadlock(error):
+                    continue
+                if isinstance(error, OperationalError | InterfaceError):
+                    raise Unavailable("the database does not answer now; try again") from error
+                raise
             else:
                 _do_all(outside.finish)
                 return found if isinstance(found, Answer) else Answer(200, found)
