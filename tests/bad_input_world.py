@@ -112,10 +112,13 @@ class World:
         worker = psutil.Process(self.plane.pid("worker"))
         found += [f"process of the worker: {child.name()}" for child in worker.children(recursive=True)]
         ours = (str(self.plane.state_dir), str(self.east.directory), str(self.west.directory), "isthmus-morph")
+        pools = str(self.plane.state_dir / "shares")
         for device in Path("/sys/block").glob("loop*/loop/backing_file"):
             with contextlib.suppress(OSError):
                 backing = device.read_text()
-                found += [f"loop device on {backing.strip()}"] if any(each in backing for each in ours) else []
+                # The pool of shares has one for as long as the control plane runs.
+                kept = pools in backing or not any(each in backing for each in ours)
+                found += [] if kept else [f"loop device on {backing.strip()}"]
         return found
 
     def remove_from_west(self, name: str) -> None:
@@ -212,12 +215,17 @@ def _make_small_pool(west: LibvirtCloud) -> None:
 
 
 def files_with(place: Path, wanted: str) -> list[Path]:
-    """Return the files below `place` that hold a text, alone or in base64 (as histories may keep it)."""
+    """Return the files below `place` that hold a text, alone or in base64 (as histories may keep it).
+
+    The image of the pool of shares is left out: it is 100 GiB of holes, and its files are seen where it is mounted.
+    """
     forms = [wanted.encode(), *_in_base64(wanted)]
     found = []
     for path in place.rglob("*"):
         with contextlib.suppress(OSError):  # files that go while we look
-            if path.is_file() and any(form in content for content in [path.read_bytes()] for form in forms):
+            if path.name == "pool.img" or not path.is_file():
+                continue
+            if any(form in content for content in [path.read_bytes()] for form in forms):
                 found.append(path)
     return found
 

@@ -124,10 +124,10 @@ class Ganesha:
 
     def _files(self) -> Mapping[str, Path]:
         found = {}
-        for entry in os.scandir(self._directory):
-            parsed = _FILE.fullmatch(entry.name)
-            if parsed and not entry.name.startswith("."):
-                found[parsed["name"]] = Path(entry.path)
+        for name in os.listdir(self._directory):
+            parsed = _FILE.fullmatch(name)
+            if parsed and not name.startswith("."):
+                found[parsed["name"]] = self._directory / name
         return found
 
     def _free_id(self) -> int:

@@ -191,11 +191,12 @@ class Counts:
     def limits(self) -> int:
         """Return the sum of all limits."""
         total = 0
-        for group in os.scandir(self._place):
-            if group.name.startswith("0_"):
-                with suppress(FileNotFoundError):  # it went away meanwhile
-                    found = self._read(f"{group.name}/max_referenced")
-                    total += 0 if found == _NO_LIMIT else found
+        with os.scandir(self._place) as groups:
+            names = [group.name for group in groups if group.name.startswith("0_")]
+        for name in names:
+            with suppress(FileNotFoundError):  # it went away meanwhile
+                found = self._read(f"{name}/max_referenced")
+                total += 0 if found == _NO_LIMIT else found
         return total
 
     def _read(self, name: str) -> int:
