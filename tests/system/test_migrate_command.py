@@ -62,8 +62,10 @@ def interrupted(environment: dict[str, str]) -> tuple[int, str]:
         *(ISTHMUS, "migrate", MACHINE, "--from", "mig-east", "--to", "mig-west", "--default-network", "default"),
         *("--skip-os-morphing", "--boot-probe", "console:GUEST-UP", "--boot-timeout", "240", "--watch"),
     ]
+    # A shell has its background jobs ignore interrupts; ours must hear them wherever the tests run.
+    hearing = ["env", "--default-signal=INT", *command]
     with subprocess.Popen(
-        command, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+        hearing, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
     ) as run:
         assert run.stderr is not None
         said = ""

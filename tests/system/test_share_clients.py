@@ -1,7 +1,6 @@
 """OpenStack's own clients, as they come, against the shares API: python-manilaclient, `openstack share` and the SDK."""
 
 import json
-import os
 import subprocess
 import sys
 import time
@@ -195,8 +194,6 @@ def sdk(control_plane: ControlPlane) -> Iterator[Any]:
     import openstack
 
     environment = control_plane.demo_environment
-    for name in [name for name in os.environ if name.startswith("OS_")]:
-        del environment[name]
     # Without a version of one's choice the SDK asks for Manila's oldest, which has none of its own actions.
     version = {"shared_file_system_default_microversion": "2.90"}
     with closing(openstack.connection.Connection(session=session_of(environment), **version)) as connection:
