@@ -7,6 +7,9 @@ from datetime import UTC, datetime
 from sqlalchemy import Engine, create_engine
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
+READ_COMMITTED = "READ COMMITTED"
+"""Guarded updates need no more; MariaDB's default would let a transaction read what was true at its start."""
+
 
 class Base(DeclarativeBase):
     """Parent of all tables."""

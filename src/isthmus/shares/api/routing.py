@@ -13,8 +13,22 @@ from isthmus.shares.api.faults import BadAction, NoSuchRoute
 from isthmus.shares.api.versions import NEWEST, OLDEST, Version
 
 
+class _Versioned:
+    """What is there from a version to a version, for some of them only to experimental calls."""
+
+    since: Version
+    until: Version
+    experimental_until: Version | None
+
+    def is_at(self, version: Version, *, experimental: bool) -> bool:
+        """Say whether it is there for a call of this version."""
+        if not self.since <= version <= self.until:
+            return False
+        return experimental or self.experimental_until is None or version > self.experimental_until
+
+
 @dataclass(frozen=True)
-class Route:
+class Route(_Versioned):
     """One method of one path (as `/shares/{share_id}`), from a version to a version, both included.
 
     `experimental_until` is the last version at which the call must carry the experimental header.
@@ -27,15 +41,9 @@ class Route:
     until: Version = NEWEST
     experimental_until: Version | None = None
 
-    def is_at(self, version: Version, *, experimental: bool) -> bool:
-        """Say whether it is there for a call of this version."""
-        if not self.since <= version <= self.until:
-            return False
-        return experimental or self.experimental_until is None or version > self.experimental_until
-
 
 @dataclass(frozen=True)
-class Action:
+class Action(_Versioned):
     """One name that a `…/action` takes, from a version to a version. The handler gets the value as `argument`."""
 
     name: str
@@ -43,12 +51,6 @@ class Action:
     since: Version = OLDEST
     until: Version = NEWEST
     experimental_until: Version | None = None
-
-    def is_at(self, version: Version, *, experimental: bool) -> bool:
-        """Say whether it is there for a call of this version."""
-        if not self.since <= version <= self.until:
-            return False
-        return experimental or self.experimental_until is None or version > self.experimental_until
 
 
 def renamed(name: str, handler: Handler, **versions: Version) -> tuple[Action, Action]:

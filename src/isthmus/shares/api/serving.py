@@ -4,7 +4,7 @@ from functools import partial
 
 from oslo_config.cfg import ConfigOpts
 
-from isthmus.control.database import Database
+from isthmus.control.database import READ_COMMITTED, Database
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import BarbicanVault
 from isthmus.control.server import Wsgi
@@ -14,13 +14,10 @@ from isthmus.shares.api.call import Service
 from isthmus.shares.api.policies import shares_rules
 from isthmus.shares.api.routes import all_routes
 
-ISOLATION = "READ COMMITTED"
-"""Guarded updates need no more; MariaDB's default would let a transaction read what was true at its start."""
-
 
 def make_application(conf: ConfigOpts) -> Wsgi:
     """Return the API on the configured database, Keystone and Barbican; each process makes its own."""
-    database = Database(conf.database.connection, isolation_level=ISOLATION)
+    database = Database(conf.database.connection, isolation_level=READ_COMMITTED)
     service = Service(
         conf=conf,
         database=database,

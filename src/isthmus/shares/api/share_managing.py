@@ -180,7 +180,7 @@ def _checked(call: Call) -> dict[str, Any]:
 
 def check_service(call: Call, host: str) -> None:
     """Raise `NotFound` if no manager serves the host's back end, `InvalidInput` if it is down."""
-    backend = host.partition("#")[0]
+    backend = jobs.backend_of(host)
     service = call.session.execute(select(ServiceRow.heartbeat_at).where(ServiceRow.host == backend)).first()
     if service is None:
         raise NotFound(f"Service {backend} could not be found.")
@@ -228,7 +228,7 @@ def _refuse_managed(call: Call, host: str, path: str) -> None:
 
 
 def _zone(call: Call, host: str) -> str | None:
-    return call.session.scalar(select(ServiceRow.availability_zone).where(ServiceRow.host == host.partition("#")[0]))
+    return call.session.scalar(select(ServiceRow.availability_zone).where(ServiceRow.host == jobs.backend_of(host)))
 
 
 def _enqueue(call: Call, kind: Kind, host: str, share_id: str, argument: Mapping[str, Any]) -> None:

@@ -15,7 +15,7 @@ from oslo_config.cfg import ConfigOpts
 from oslo_log import log as oslo_log
 from sqlalchemy.exc import SQLAlchemyError
 
-from isthmus.control.database import Database, utc_now
+from isthmus.control.database import READ_COMMITTED, Database, utc_now
 from isthmus.control.errors import InvalidInput
 from isthmus.control.readiness import say_ready
 from isthmus.shares.configuration import backend_options
@@ -29,14 +29,12 @@ from isthmus.shares.store.private_data import PrivateDataTable
 
 log = logging.getLogger(__name__)
 
-ISOLATION = "READ COMMITTED"
-
 
 def run(conf: ConfigOpts, only: Sequence[str] = ()) -> None:
     """Serve the enabled back ends, or `only` those named, until SIGTERM or SIGINT."""
     oslo_log.setup(conf, "isthmus")
     names = _chosen(conf, only)
-    database = Database(conf.database.connection, isolation_level=ISOLATION)
+    database = Database(conf.database.connection, isolation_level=READ_COMMITTED)
     machine = conf.shares.host or socket.gethostname()
     works = {name: _work(conf, database, machine, name) for name in names}
     stopping = threading.Event()

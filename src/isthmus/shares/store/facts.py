@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from isthmus.control.errors import NotFound
 from isthmus.shares.drivers.facts import ExportLocation, ShareFacts, SnapshotFacts
+from isthmus.shares.store.jobs import backend_of
 from isthmus.shares.tables import (
     ExportRow,
     InstanceRow,
@@ -90,8 +91,8 @@ def _nearest(session: Session, snapshot_id: str, host: str) -> str | None:
         .where(SnapshotInstanceRow.snapshot_id == snapshot_id)
         .order_by(SnapshotInstanceRow.created_at)
     ).all()
-    backend = host.partition("#")[0]
-    near = [each.id for each in found if (each.host or "").partition("#")[0] == backend]
+    backend = backend_of(host)
+    near = [each.id for each in found if backend_of(each.host or "") == backend]
     return near[0] if near else (found[0].id if found else None)
 
 

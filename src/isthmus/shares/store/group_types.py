@@ -1,15 +1,15 @@
 """Group types as administrators make them."""
 
 from collections.abc import Collection, Mapping
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, insert, or_, select
+from sqlalchemy import Select, delete, insert, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from isthmus.control.errors import Conflict
 from isthmus.shares.store import types
-from isthmus.shares.tables import GroupRow, GroupTypeRow, GroupTypeShareTypeRow, TypeProjectRow
+from isthmus.shares.tables import GroupRow, GroupTypeRow, GroupTypeShareTypeRow
 
 _TABLE = GroupTypeRow.__table__.c
 
@@ -18,7 +18,7 @@ def listed(session: Session, *, is_public: bool | None, project_id: str) -> list
     """Return types by name: the public ones and the project's, the private ones, or (None) all."""
     statement = select(*_TABLE)
     if is_public is not None:
-        statement = statement.where(_shown(is_public, project_id))
+        statement = statement.where(types.shown(_TABLE, is_public=is_public, project_id=project_id))
     return _whole(session, statement.order_by(_TABLE.name))
 
 
@@ -54,13 +54,6 @@ def remove(session: Session, type_id: str) -> bool:
         session.execute(delete(row.class_).where(row == type_id).execution_options(synchronize_session=False))
     types.forget(session, type_id)
     return True
-
-
-def _shown(is_public: bool, project_id: str) -> ColumnElement[bool]:
-    if not is_public:
-        return cast("ColumnElement[bool]", _TABLE.is_public.is_(False))
-    granted = select(TypeProjectRow.type_id).where(TypeProjectRow.project_id == project_id)
-    return or_(_TABLE.is_public.is_(True), _TABLE.id.in_(granted))
 
 
 def _whole(session: Session, statement: Select[Any]) -> list[dict[str, Any]]:

@@ -20,6 +20,7 @@ from isthmus.shares.scheduling import extra_specs
 from isthmus.shares.scheduling.choosing import NO_POOLS, Choice, Rules, choose
 from isthmus.shares.scheduling.facts import PoolState, Wanted
 from isthmus.shares.store import hints
+from isthmus.shares.store.jobs import backend_of
 from isthmus.shares.tables import (
     InstanceRow,
     PoolRow,
@@ -280,7 +281,7 @@ def _left(free: float | None, placed: int) -> float | None:
 
 
 def _zone_of(session: Session, host: str) -> str | None:
-    return session.scalar(select(ServiceRow.availability_zone).where(ServiceRow.host == host.partition("#")[0]))
+    return session.scalar(select(ServiceRow.availability_zone).where(ServiceRow.host == backend_of(host)))
 
 
 def _snapshot_host(session: Session, snapshot_id: str | None) -> str | None:

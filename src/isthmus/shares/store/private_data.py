@@ -2,9 +2,10 @@
 
 from collections.abc import Collection, Mapping
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, select
 
 from isthmus.control.database import Database
+from isthmus.shares.store import results
 from isthmus.shares.tables import PrivateRow
 
 
@@ -25,9 +26,7 @@ class PrivateDataTable:
         if not values:
             return
         with self._database.transaction() as session:
-            session.execute(delete(PrivateRow).where(PrivateRow.entity_id == entity_id, PrivateRow.key.in_(values)))
-            rows = [{"entity_id": entity_id, "key": key, "value": value} for key, value in values.items()]
-            session.execute(insert(PrivateRow), rows)
+            results.keep_private(session, entity_id, values)
 
     def remove(self, entity_id: str, keys: Collection[str]) -> None:
         """Forget these keys."""

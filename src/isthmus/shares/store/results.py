@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from isthmus.shares.drivers.facts import ExportLocation
-from isthmus.shares.store import usage
+from isthmus.shares.store import metadata, usage
 from isthmus.shares.tables import (
     ExportRow,
     InstanceRow,
@@ -43,14 +43,12 @@ def keep_exports(session: Session, instance_id: str, exports: Sequence[ExportLoc
             session.execute(insert(MetadataRow).values(object_id=identity, key=key, value=value))
 
 
-def keep_metadata(session: Session, share_id: str, metadata: Mapping[str, str]) -> None:
+def keep_metadata(session: Session, share_id: str, told: Mapping[str, str]) -> None:
     """Add what a driver tells a share's users; keys that they have set themselves stay as they are."""
-    if not metadata:
+    if not told:
         return
-    known = set(session.scalars(select(MetadataRow.key).where(MetadataRow.object_id == share_id)))
-    for key, value in metadata.items():
-        if key not in known:
-            session.execute(insert(MetadataRow).values(object_id=share_id, key=key, value=value))
+    known = metadata.read(session, share_id)
+    metadata.write(session, share_id, {key: value for key, value in told.items() if key not in known})
 
 
 def keep_private(session: Session, entity_id: str, private: Mapping[str, str]) -> None:

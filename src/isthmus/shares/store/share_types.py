@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, cast
+from typing import Any
 
-from sqlalchemy import ColumnElement, Select, delete, insert, or_, select, update
+from sqlalchemy import Select, delete, insert, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
@@ -14,7 +14,6 @@ from isthmus.shares.tables import (
     GroupTypeShareTypeRow,
     InstanceRow,
     ShareTypeRow,
-    TypeProjectRow,
     TypeQuotaRow,
     UsageRow,
 )
@@ -26,7 +25,7 @@ def listed(session: Session, *, is_public: bool | None, project_id: str) -> list
     """Return types with `extra_specs`, by name: the public ones and the project's, the private ones, or (None) all."""
     statement = select(*_TABLE)
     if is_public is not None:
-        statement = statement.where(_shown(is_public, project_id))
+        statement = statement.where(types.shown(_TABLE, is_public=is_public, project_id=project_id))
     return _with_specs(session, statement.order_by(_TABLE.name))
 
 
@@ -74,13 +73,6 @@ def remove(session: Session, type_id: str) -> bool:
     for row in (TypeQuotaRow, UsageRow):
         session.execute(delete(row).where(row.share_type_id == type_id).execution_options(synchronize_session=False))
     return True
-
-
-def _shown(is_public: bool, project_id: str) -> ColumnElement[bool]:
-    if not is_public:
-        return cast("ColumnElement[bool]", _TABLE.is_public.is_(False))
-    granted = select(TypeProjectRow.type_id).where(TypeProjectRow.project_id == project_id)
-    return or_(_TABLE.is_public.is_(True), _TABLE.id.in_(granted))
 
 
 def _with_specs(session: Session, statement: Select[Any]) -> list[dict[str, Any]]:

@@ -1,12 +1,22 @@
 """What share types and group types have in common: specs, and the projects that may use a private one."""
 
 from collections.abc import Collection, Mapping
+from typing import Any, cast
 
-from sqlalchemy import bindparam, delete, insert, select, update
+from sqlalchemy import ColumnElement, bindparam, delete, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
+from sqlalchemy.sql.base import ReadOnlyColumnCollection
 
 from isthmus.shares.tables import TypeProjectRow, TypeSpecRow
+
+
+def shown(table: ReadOnlyColumnCollection[str, Any], *, is_public: bool, project_id: str) -> ColumnElement[bool]:
+    """Return the condition for the types of a table: the public ones and the project's, or the private ones."""
+    if not is_public:
+        return cast("ColumnElement[bool]", table.is_public.is_(False))
+    granted = select(TypeProjectRow.type_id).where(TypeProjectRow.project_id == project_id)
+    return or_(table.is_public.is_(True), table.id.in_(granted))
 
 
 def specs_of(session: Session, type_ids: Collection[str]) -> dict[str, dict[str, str]]:
