@@ -266,7 +266,7 @@ def _count(session: Session, host: str, *, placed: Any, promised: Any) -> None:
     session.execute(
         update(PoolRow)
         .where(PoolRow.host == host)
-        .values(placed_gib=placed, promised_gib=promised, version=PoolRow.version + 1)
+        .values(placed_gib=placed, promised_gib=promised)
         .execution_options(synchronize_session=False)
     )
 

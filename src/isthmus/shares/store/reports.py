@@ -83,16 +83,14 @@ def _keep(session: Session, backend: str, pool: PoolFigures, now: datetime) -> N
         "reported_at": now,
     }
     # Taken first: a placement that is under way is then either seen below or waits and is counted on top.
-    changed = session.execute(
-        update(PoolRow).where(PoolRow.host == pool.host).values(version=PoolRow.version + 1, **values)
-    )
+    changed = session.execute(update(PoolRow).where(PoolRow.host == pool.host).values(**values))
     counted = {"placed_gib": _size(session, pool.host, Status.CREATING), "promised_gib": _size(session, pool.host)}
     if changed.rowcount:  # type: ignore[attr-defined] # an update's result is a CursorResult
         session.execute(update(PoolRow).where(PoolRow.host == pool.host).values(**counted))
         return
     try:
         with session.begin_nested():
-            session.execute(insert(PoolRow).values(host=pool.host, version=0, **values, **counted))
+            session.execute(insert(PoolRow).values(host=pool.host, **values, **counted))
     except IntegrityError:
         # Another manager of the same back end reported the pool for the first time at this moment.
         return

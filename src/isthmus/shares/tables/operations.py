@@ -58,7 +58,7 @@ class PoolRow(Base):
     """A pool as it was last reported, and what has been placed in it since. Sizes in GiB; None is unknown, -1 endless.
 
     `placed_gib` is what was placed after the report (or was not yet made at it); `shares` and `promised_gib` count
-    all that lies in the pool. `version` grows with each placement: the scheduler's guard.
+    all that lies in the pool. The scheduler locks the row.
     """
 
     __tablename__ = "share_pools"
@@ -72,7 +72,6 @@ class PoolRow(Base):
     promised_gib: Mapped[int] = mapped_column(Integer, default=0)
     capabilities: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     reported_at: Mapped[datetime] = mapped_column(Moment)
-    version: Mapped[int] = mapped_column(Integer, default=0)
 
 
 class AvailabilityZoneRow(Stamped, Base):

@@ -185,7 +185,6 @@ def _create_share_pools() -> None:
         sa.Column("promised_gib", sa.Integer(), nullable=False),
         sa.Column("capabilities", sa.JSON(), nullable=False),
         sa.Column("reported_at", MOMENT, nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("host"),
     )
     op.create_index(op.f("ix_share_pools_backend"), "share_pools", ["backend"], unique=False)
