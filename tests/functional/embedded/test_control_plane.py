@@ -170,7 +170,7 @@ def test_a_taken_port_is_named_with_its_owner_before_anything_starts(tmp_path: P
 
 def test_every_part_comes_back_when_all_are_killed_at_once(plane: ControlPlane) -> None:
     secret = store_secret(plane, "outlives a crash")
-    killed = {part: plane.kill(part) for part in PART_NAMES}
+    killed = plane.kill_at_once(PART_NAMES)
     plane.wait_ready()
     assert all(plane.pid(part) != pid for part, pid in killed.items())
     assert all(row["restarts"] == 1 for row in plane.parts().values())
