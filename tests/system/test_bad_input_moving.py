@@ -84,6 +84,15 @@ def _writer_in_mid_copy(world: World, limit: float = 60) -> int:
         time.sleep(0.001)
 
 
+def _wait_until_canceled(world: World, execution: str, limit: float = 60) -> None:
+    """Wait until the copy is given up: had its writer gone on before, it could have been done first."""
+    deadline = time.monotonic() + limit
+    while "REPLICATE_DISKS" not in tasks(world.user.made("GET", execution)["execution"], status="CANCELED"):
+        if time.monotonic() > deadline:
+            raise TimeoutError("the copy goes on after its cancel")
+        time.sleep(0.05)
+
+
 def test_a_cancel_in_mid_copy_leaves_nothing_and_the_source_runs(world: World) -> None:
     world.power_on("busy")
     transfer = world.transfer("busy")
@@ -95,6 +104,7 @@ def test_a_cancel_in_mid_copy_leaves_nothing_and_the_source_runs(world: World) -
         assert "REPLICATE_DISKS" in tasks(shown, status="RUNNING")
         world.user.made("POST", f"{execution}/actions", {"cancel": None})
         assert "under way" in world.user.fault(409, "POST", f"/transfers/{transfer}/executions", {"execution": {}})
+        _wait_until_canceled(world, execution)
     finally:
         os.kill(writer, signal.SIGCONT)
     ended = world.user.ended(execution, "execution")
