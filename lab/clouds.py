@@ -37,6 +37,16 @@ auth_unix_rw = "{}"
 auth_unix_ro = "none"
 log_outputs = "3:stderr"
 """
+_LISTEN_CONF = """listen_tls = 1
+listen_tcp = 0
+listen_addr = "127.0.0.1"
+tls_port = "{port}"
+key_file = "{certificates}/server-key.pem"
+cert_file = "{certificates}/server-cert.pem"
+ca_file = "{certificates}/ca-cert.pem"
+auth_tls = "none"
+"""
+TLS_PORT = 16514
 _NETWORK = """<network><name>{name}</name><forward mode='open'/><bridge name='virbr-{short}' stp='off' delay='0'/>
 <ip address='192.168.{octet}.1' netmask='255.255.255.0'>
 <dhcp><range start='192.168.{octet}.10' end='192.168.{octet}.99'/></dhcp></ip></network>"""
@@ -59,6 +69,7 @@ class LibvirtCloud:
     `directory` is made if it is not there and keeps the state (definitions, volumes) over stop and start; its path
     must be short enough for unix sockets (the whole socket path stays under 100 characters).
     With `users` (name to password) libvirtd asks for them by SASL; `qemu_settings` are further lines of qemu.conf.
+    With `certificates` (a directory) libvirtd also listens for TLS at `TLS_PORT` of the cloud's own loopback.
     """
 
     def __init__(
@@ -69,10 +80,12 @@ class LibvirtCloud:
         networks: Sequence[str] = ("default",),
         users: Mapping[str, str] | None = None,
         qemu_settings: str = "",
+        certificates: Path | None = None,
     ) -> None:
         self.name = name
         self.users = dict(users or {})
         self.qemu_settings = qemu_settings
+        self.certificates = certificates
         self.directory = directory
         self.networks = tuple(networks)
         self.pool_directory = directory / "pool"
@@ -192,7 +205,8 @@ class LibvirtCloud:
         etc = self.directory / "etc"
         (etc / "qemu.conf").write_text(_QEMU_CONF + self.qemu_settings, encoding="ascii")
         authentication = "sasl" if self.users else "none"
-        (etc / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(authentication), encoding="ascii")
+        listen = _LISTEN_CONF.format(port=TLS_PORT, certificates=self.certificates) if self.certificates else ""
+        (etc / "libvirtd.conf").write_text(_LIBVIRTD_CONF.format(authentication) + listen, encoding="ascii")
         sasl = "mech_list: scram-sha-256\nsasldb_path: /etc/libvirt/passwd.db\n"
         (self.directory / "sasl" / "libvirt.conf").write_text(sasl, encoding="ascii")
         for name, password in self.users.items():

@@ -37,9 +37,11 @@ def mount_private_places(directory: Path) -> None:
 
 def start(program: str, directory: Path) -> int:
     """Start one daemon in the foreground with its log in the cloud's directory; return its pid."""
+    configuration = Path(f"/etc/libvirt/{program}.conf")
+    listen = ["--listen"] if "listen_tls = 1" in configuration.read_text(encoding="ascii") else []
     with (directory / "log" / f"{program}.log").open("ab") as log:
         return subprocess.Popen(
-            [f"/usr/sbin/{program}", "-f", f"/etc/libvirt/{program}.conf", "-p", f"/run/libvirt/{program}-lab.pid"],
+            [f"/usr/sbin/{program}", "-f", str(configuration), "-p", f"/run/libvirt/{program}-lab.pid", *listen],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

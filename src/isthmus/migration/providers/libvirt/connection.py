@@ -26,6 +26,8 @@ KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 5, 3
 
 _TRANSPORTS = frozenset({"", "unix", "tls", "tcp", "ssh", "libssh", "libssh2"})
 _PARAMETERS = frozenset({"socket", "mode", "no_verify", "no_tty", "sshauth", "keepalive_interval", "keepalive_count"})
+_REFUSED = ("Permission denied", "Access denied", "authentication failed")
+"""What ssh, libssh and libvirt itself say of credentials that they do not take."""
 _HOST = re.compile(r"^[A-Za-z0-9\[][A-Za-z0-9.:\-_%\]]*$")
 
 _event_loop = threading.Lock()
@@ -182,7 +184,7 @@ class Hypervisor:
         subject = f"hypervisor {self.label}"
         found = translate(error, subject)
         text = str(error)
-        if isinstance(found, NotAuthenticated) or "Permission denied" in text or "authentication failed" in text:
+        if isinstance(found, NotAuthenticated) or any(words in text for words in _REFUSED):
             return NotAuthenticated(f"{subject} refuses the credentials; correct the endpoint's ({text})")
         return Unavailable(f"{subject} does not answer ({text}); check its address and that libvirtd runs there")
 
@@ -221,7 +223,13 @@ class Hypervisor:
                 parameters[parameter] = str(path.parent if parameter == "pkipath" else path)
         if "ssh" in parts.scheme:
             parameters.setdefault("no_tty", "1")
-        return urlunsplit(parts._replace(query=urlencode(parameters)))
+        scheme = parts.scheme
+        if scheme == "qemu+ssh" and "known_hosts" in parameters:
+            # libvirt hands `known_hosts` to its SSH libraries only, never to the ssh program.
+            scheme = "qemu+libssh"
+        if scheme == "qemu+libssh" and "keyfile" in parameters:
+            parameters.setdefault("sshauth", "privkey")
+        return urlunsplit(parts._replace(scheme=scheme, query=urlencode(parameters)))
 
     def _credential_file(self, name: str, content: str) -> Path:
         if self._credentials is None:
