@@ -49,6 +49,14 @@ def static_program(source: Path, target: Path) -> bytes:
     return target.read_bytes()
 
 
+def dynamic_program(program: Path) -> list[Path]:
+    """Return a program and the libraries that it loads; RuntimeError if it is not installed."""
+    if not program.exists():
+        raise RuntimeError(f"{program} is missing; run scripts/setup")
+    done = subprocess.run(["ldd", str(program)], capture_output=True, text=True, check=True, timeout=60)
+    return [program, *(Path(word) for word in done.stdout.split() if word.startswith("/"))]
+
+
 def cpio(name: str, mode: int, content: bytes) -> bytes:
     """Return an entry of a cpio archive (newc format, the kernel's buffer-format.rst); `TRAILER!!!` ends it."""
     fields = (0, mode, 0, 0, 1, 0, len(content), 0, 0, 0, 0, len(name) + 1, 0)

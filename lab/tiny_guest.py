@@ -3,7 +3,7 @@
 Debian's cloud kernel, an initramfs with busybox and one C program (`tiny_init.c`), GRUB for BIOS and UEFI alike on
 one disk. It prints `RECORDS ok=N last=N bad=B` (what it found on its data disks), then `GUEST-UP`, then appends about
 20 checksummed records a second to every data disk with fsync, `RECORD n` on the console for each tenth; it obeys the
-power button (`GUEST-DOWN last=N`), takes an address by DHCP and listens on TCP port 7.
+power button (`GUEST-DOWN last=N`), takes an address by DHCP and listens on TCP port 7; with `agent` it runs QEMU's.
 
     paths = build_disks(Path("/tmp/ab12"), TinyGuest(disks=2, format="raw"))
     connection.defineXML(domain_xml("web", paths, "raw"))
@@ -20,16 +20,28 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from lab.initramfs import cloud_kernel, cpio, load_order, modules_of, static_program
+from lab.initramfs import cloud_kernel, cpio, dynamic_program, load_order, modules_of, static_program
 
 MIB = 1 << 20
 _BOOT_START = MIB
 _BOOT_SIZE = 24 * MIB
-_MODULES = ("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "ata_piix", "ahci", "button", "evdev", "virtio_net")
-_NETWORK = """busybox ip link set lo up
+_MODULES = (
+    *("virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "ata_piix", "ahci", "button", "evdev", "virtio_net"),
+    "virtio_console",
+)
+_AGENT = Path("/usr/sbin/qemu-ga")
+_NETWORK = """busybox sh /agent &
+busybox ip link set lo up
 busybox ip link set eth0 up || exit 0
 busybox udhcpc -q -n -t 20 -T 1 -i eth0 -s /udhcpc >/dev/null 2>&1
 while :; do busybox nc -l -p 7 </dev/null >/dev/null 2>&1; done
+"""
+_START_AGENT = """busybox mkdir -p /sys /run
+busybox mount -t sysfs sys /sys
+for port in /sys/class/virtio-ports/*; do
+    [ "$(busybox cat $port/name)" = org.qemu.guest_agent.0 ] || continue
+    exec /usr/sbin/qemu-ga -m virtio-serial -p /dev/${port##*/} -t /run -f /run/qemu-ga.pid
+done
 """
 _UDHCPC = """#!/bin/busybox sh
 [ "$1" = bound ] && busybox ip address add "$ip/$mask" dev "$interface"
@@ -41,13 +53,14 @@ exit 0
 class TinyGuest:
     """What to build. Sizes in MiB; the first disk holds 25 MiB of boot partition too.
 
-    `records_per_second` is how fast it writes.
+    `records_per_second` is how fast it writes; `agent` puts Debian's own guest agent into it.
     """
 
     disks: int = 1
     size_mib: int = 96
     format: str = "qcow2"
     records_per_second: int = 20
+    agent: bool = False
 
 
 def build_disks(directory: Path, guest: TinyGuest | None = None, *, name: str = "tiny") -> list[Path]:
@@ -124,7 +137,7 @@ def _build_boot_disk(path: Path, guest: TinyGuest, scratch: Path) -> None:
     _truncate(boot, _BOOT_SIZE)
     _run("mkfs.vfat", "-n", "TINYBOOT", str(boot))
     initramfs = scratch / "initrd"
-    initramfs.write_bytes(gzip.compress(b"".join(_initramfs(scratch)), 1))
+    initramfs.write_bytes(gzip.compress(b"".join(_initramfs(scratch, agent=guest.agent)), 1))
     configuration = scratch / "grub.cfg"
     configuration.write_text(
         f"search --no-floppy --set=root --file /vmlinuz\nlinux /vmlinuz {arguments}\ninitrd /initrd\nboot\n",
@@ -164,7 +177,7 @@ def _install_grub(path: Path, core: Path) -> None:
     _write_at(path, 512, bytes(image))
 
 
-def _initramfs(scratch: Path) -> Iterator[bytes]:
+def _initramfs(scratch: Path, *, agent: bool) -> Iterator[bytes]:
     """Yield a cpio archive (newc format, kernel's buffer-format.rst)."""
     init = static_program(Path(__file__).with_name("tiny_init.c"), scratch / "init")
     modules = modules_of(cloud_kernel())
@@ -175,6 +188,11 @@ def _initramfs(scratch: Path) -> Iterator[bytes]:
     yield cpio("init", 0o100755, init)
     yield cpio("bin/busybox", 0o100755, Path(shutil.which("busybox") or "/bin/busybox").read_bytes())
     yield cpio("network", 0o100644, _NETWORK.encode())
+    yield cpio("agent", 0o100644, _START_AGENT.encode() if agent else b"")
+    for needed in dynamic_program(_AGENT) if agent else ():
+        for parent in reversed(needed.parents[:-1]):
+            yield cpio(str(parent).lstrip("/"), 0o040755, b"")
+        yield cpio(str(needed).lstrip("/"), 0o100755, needed.read_bytes())
     yield cpio("udhcpc", 0o100755, _UDHCPC.encode())
     yield cpio("modules.list", 0o100644, "".join(f"/{Path(module).name}\n" for module in order).encode())
     for module in order:
