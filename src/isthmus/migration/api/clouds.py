@@ -123,9 +123,11 @@ class EndpointInventory(_Cloud):
         """Show all machines as CSV, one line each."""
         caller, row = self._endpoint(req, "export_inventory", endpoint_id)
         _check_source(req, row)
+        machines = self._service.ask(caller, row, "inventory")["machines"]
+        # Only now: a fault is JSON.
         resp.content_type = "text/csv; charset=utf-8"
         resp.set_header("Content-Disposition", f'attachment; filename="inventory-{row.id}.csv"')
-        resp.text = inventory.table(self._service.ask(caller, row, "inventory")["machines"])
+        resp.text = inventory.table(machines)
 
 
 def _check_source(req: falcon.Request, row: EndpointRow) -> dict[str, Any]:
