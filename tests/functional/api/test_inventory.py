@@ -75,5 +75,5 @@ def test_providers_show_what_is_done_for_each_of_them(api: Api) -> None:
     for bit, name in ((524288, "source"), (1048576, "destination")):
         schemas = api.call("GET", f"/providers/libvirt/schemas/{bit}").json["schemas"]
         assert schemas[f"{name}_minion_pool_environment_schema"]["properties"] == {}
-    for bit in ("7", "libvirt", "-1", "2097152"):
-        assert_fault(api.call("GET", f"/providers/libvirt/schemas/{bit}"), 404, "itemNotFound", bit)
+    for unknown in ("7", "libvirt", "-1", "2097152"):
+        assert_fault(api.call("GET", f"/providers/libvirt/schemas/{unknown}"), 404, "itemNotFound", unknown)

@@ -56,7 +56,7 @@ def _carry_out(api: Api, pool: dict[str, Any], action: str = "allocate") -> dict
 
 
 def _take(api: Api, pool: dict[str, Any], execution: str, instances: Iterable[str]) -> list[str]:
-    wanted = MinionsWanted(execution, {each: (pool["id"],) for each in instances})
+    wanted = MinionsWanted(execution, dict.fromkeys(instances, (pool["id"],)))
     with api.database.transaction() as session:
         return pools.take(session, wanted.execution_id, wanted.pools, utc_now(), lambda: str(uuid.uuid4()))
 

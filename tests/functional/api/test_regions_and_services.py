@@ -148,7 +148,12 @@ def test_a_service_is_registered_once(answering: Api) -> None:
 
 @pytest.mark.parametrize(
     ("change", "word"),
-    [({"host": None}, "host"), ({"binary": ""}, "binary"), ({"topic": 7}, "topic"), ({"mapped_regions": [7]}, "mapped")],
+    [
+        ({"host": None}, "host"),
+        ({"binary": ""}, "binary"),
+        ({"topic": 7}, "topic"),
+        ({"mapped_regions": [7]}, "mapped"),
+    ],
 )
 def test_a_wrong_value_in_a_service_is_named(answering: Api, change: dict[str, Any], word: str) -> None:
     assert_fault(_service(answering, **change), 400, "badRequest", word)

@@ -1,4 +1,4 @@
-"""PUT transfers: what it accepts, and what its execution is going to try. That it becomes so is in the workflow tests."""
+"""PUT transfers: what it accepts, and what it is going to try; the workflow tests have it tried."""
 
 from typing import Any
 
