@@ -4,14 +4,12 @@ from typing import Any
 
 import falcon
 
-from isthmus.control.errors import InvalidInput
 from isthmus.control.identity import Caller
 from isthmus.migration.api import inventory, views
-from isthmus.migration.api.environments import check_destination, check_source
+from isthmus.migration.api.environments import check_destination, check_side, check_source
 from isthmus.migration.api.queries import decode, environment_of, flag, limit_of, names_of, text
 from isthmus.migration.api.service import Service
 from isthmus.migration.model import PoolPlatform
-from isthmus.migration.providers.contract import DestinationProvider, SourceProvider
 from isthmus.migration.providers.registry import provider_class
 from isthmus.migration.store import endpoints as store
 from isthmus.migration.tables import EndpointRow
@@ -108,9 +106,7 @@ class EndpointMinionPoolOptions(_Cloud):
     def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str) -> None:
         """Show the keys of a pool's environment: none, as no provider needs machines of a pool's own."""
         _, row = self._endpoint(req, f"list_{self._platform}_minion_pool_options", endpoint_id)
-        role = SourceProvider if self._platform is PoolPlatform.SOURCE else DestinationProvider
-        if not issubclass(provider_class(row.type), role):
-            raise InvalidInput(f"{row.type} cannot be a {self._platform}; see types in GET providers")
+        check_side(provider_class(row.type), self._platform)
         environment_of(req)
         names_of(req)
         resp.media = {f"{self._platform}_minion_pool_options": []}

@@ -30,24 +30,20 @@ def check_destination(provider: type[Provider], environment: Mapping[str, Any], 
     _check(provider.destination_schema(), environment, "destination_environment", whole=whole)
 
 
-NO_POOL_OPTIONS: Mapping[str, Any] = {
+POOL_SCHEMA: Mapping[str, Any] = {
     "$schema": "http://json-schema.org/draft-07/schema#",
     "type": "object",
+    "description": "Kept and shown, and of no effect: no provider needs machines for a pool.",
     "properties": {},
-    "additionalProperties": False,
 }
-"""What a minion pool's environment may hold: nothing, as no provider needs machines for it."""
+"""What a minion pool's environment may hold. Coriolis' client sends none that is empty, so anything goes."""
 
 
-def check_pool(
-    environment: Mapping[str, Any], provider: type[Provider] | None = None, platform: PoolPlatform | None = None
-) -> None:
-    """Return if the environment of a minion pool fits, and the provider can be on that side of a transfer."""
-    if provider is not None:
-        role = SourceProvider if platform is PoolPlatform.SOURCE else DestinationProvider
-        if not issubclass(provider, role):
-            raise InvalidInput(f"{provider.platform} cannot be a {platform}; see types in GET providers")
-    _check(NO_POOL_OPTIONS, environment, "minion_pool.environment_options")
+def check_side(provider: type[Provider], platform: PoolPlatform) -> None:
+    """Return if the provider can be on that side of a transfer; `InvalidInput` if not."""
+    role = SourceProvider if platform is PoolPlatform.SOURCE else DestinationProvider
+    if not issubclass(provider, role):
+        raise InvalidInput(f"{provider.platform} cannot be a {platform}; see types in GET providers")
 
 
 def _check(schema: Mapping[str, Any], value: Mapping[str, Any], what: str, *, whole: bool = True) -> None:
@@ -67,8 +63,7 @@ def _complaint(error: ValidationError) -> str:
             return f"lacks a key: {error.message}"
         case "additionalProperties":
             schema = error.schema if isinstance(error.schema, Mapping) else {}
-            known = ", ".join(sorted(schema.get("properties", {}))) or "none"
-            return f"has a key that is unknown; known are: {known}"
+            return f"has a key that is unknown; known are: {', '.join(sorted(schema.get('properties', {})))}"
         case "type":
             return f"must be of type {error.validator_value}"
         case "enum":

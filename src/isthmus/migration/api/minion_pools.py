@@ -12,7 +12,7 @@ from isthmus.control.http import parse
 from isthmus.control.identity import Caller
 from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of, wrapped
-from isthmus.migration.api.environments import check_pool
+from isthmus.migration.api.environments import check_side
 from isthmus.migration.api.queries import page_of
 from isthmus.migration.api.schemas import Deallocate, MinionPoolCreate, MinionPoolUpdate
 from isthmus.migration.api.service import Service, new_id
@@ -91,7 +91,6 @@ class MinionPool:
                 setattr(row, key, value)
             _check_limits(row.minimum_minions, row.maximum_minions)
             _check_os(row.platform, row.os_type)
-            check_pool(row.environment_options)
             row.updated_at = utc_now()
             store.tell(row, "the pool is changed", row.updated_at)
             resp.media = {"minion_pool": _shown(row)}
@@ -166,8 +165,7 @@ def _deallocate_now(row: MinionPoolRow) -> None:
 
 
 def _check(platform: str, wanted: MinionPoolCreate) -> None:
-    provider_class(platform)
-    check_pool(wanted.environment_options, provider_class(platform), PoolPlatform(wanted.platform))
+    check_side(provider_class(platform), PoolPlatform(wanted.platform))
     _check_os(wanted.platform, wanted.os_type)
     _check_limits(wanted.minimum_minions, wanted.maximum_minions or wanted.minimum_minions)
 

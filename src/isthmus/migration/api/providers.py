@@ -3,7 +3,7 @@
 import falcon
 
 from isthmus.control.errors import InvalidInput, NotFound
-from isthmus.migration.api.environments import NO_POOL_OPTIONS
+from isthmus.migration.api.environments import POOL_SCHEMA
 from isthmus.migration.api.service import Service
 from isthmus.migration.providers import registry
 from isthmus.migration.providers.contract import Capability, DestinationProvider, Provider, SourceProvider
@@ -47,9 +47,9 @@ def _schemas(provider: type[Provider], platform: str, bit: str) -> dict[str, obj
     if bit == str(Capability.TRANSFER_IMPORT.value) and issubclass(provider, DestinationProvider):
         return {"destination_environment_schema": provider.destination_schema()}
     if bit == str(Derived.SOURCE_MINION_POOL.value) and source:
-        return {"source_minion_pool_environment_schema": NO_POOL_OPTIONS}
+        return {"source_minion_pool_environment_schema": POOL_SCHEMA}
     if bit == str(Derived.DESTINATION_MINION_POOL.value) and destination:
-        return {"destination_minion_pool_environment_schema": NO_POOL_OPTIONS}
+        return {"destination_minion_pool_environment_schema": POOL_SCHEMA}
     raise NotFound(
         f"{platform} has no schemas of type {bit}; 16 is the connection, 8 the source, 4 the destination, 524288 and "
         "1048576 the minion pools beside them"
