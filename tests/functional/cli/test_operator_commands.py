@@ -74,7 +74,8 @@ def test_a_pools_whole_life(run: Run, ends: tuple[str, str]) -> None:
     assert (made["status"], made["machines"]) == ("DEALLOCATED", "1 to 4")
     assert _json(run, "pool", "update", pool, "--minimum", "2")["machines"] == "2 to 4"
     assert _json(run, "pool", "allocate", pool)["status"] == "VALIDATING_INPUTS"
-    assert "wait until" in run("pool", "refresh", pool, code=1)
+    # Its cloud does not answer: it is still being allocated, or has failed by now.
+    assert pool in run("pool", "refresh", pool, code=1)
     assert _json(run, "pool", "deallocate", pool, "--force")["status"] == "DEALLOCATED"
     assert pool in [row["ID"] for row in _json(run, "pool", "list")]
     assert "by force" in _json(run, "pool", "show", pool)["events"]

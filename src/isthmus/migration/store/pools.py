@@ -267,7 +267,10 @@ def may_move(pool: MinionPoolRow, target: PoolStatus) -> bool:
 def move(pool: MinionPoolRow, target: PoolStatus, now: datetime, message: str, level: Level = Level.INFO) -> None:
     """Move a claimed pool's status and say why; `Conflict` if it may not be moved there now."""
     if not may_move(pool, target):
-        raise Conflict(f"minion pool {pool.id} ({pool.name}) is {pool.status}; it cannot become {target} from there")
+        raise Conflict(
+            f"minion pool {pool.id} ({pool.name}) is {pool.status}, from where it cannot become {target}; allocate or "
+            "deallocate it first"
+        )
     pool.status, pool.updated_at = target, now
     tell(pool, message, now, level)
 
