@@ -11,11 +11,12 @@ from tests.functional.api.parts import Api, assert_fault
 
 from isthmus.control.database import utc_now
 from isthmus.control.errors import Conflict
-from isthmus.migration.model import PoolStatus
+from isthmus.migration.model import ExecutionStatus, PoolStatus
 from isthmus.migration.services.timekeeper import Timekeeper
-from isthmus.migration.store import pools
+from isthmus.migration.store import pools, recording
 from isthmus.migration.tables import MinionPoolRow
-from isthmus.migration.workflows.calls import MinionsServed, MinionsWanted
+from isthmus.migration.workflows.calls import Finish, MinionsServed, MinionsWanted
+from isthmus.migration.workflows.control import ControlActivities
 from isthmus.migration.workflows.pool_control import PoolActivities
 from isthmus.migration.workflows.pools import moves_of
 
@@ -322,3 +323,20 @@ def test_a_pool_keeps_its_endpoint_and_a_transfer_its_pools(api: Api) -> None:
     api.call("DELETE", f"/transfers/{transfer['id']}")
     assert_fault(api.call("DELETE", f"/endpoints/{source['endpoint_id']}"), 409, "conflictingRequest", source["id"])
     assert api.call("DELETE", f"/minion_pools/{source['id']}").status_code == 204
+
+
+def test_a_pool_that_gives_nothing_does_not_spoil_an_execution_that_should_be_deployed(api: Api) -> None:
+    transfer, _, _ = _with_pools(api)
+    _set_status(api, PoolStatus.ALLOCATED)
+    run = api.execution(transfer["id"], auto_deploy=True)
+    control = ControlActivities(api.database, utc_now)
+    control.begin_execution({"execution_id": run["id"]})
+    with api.database.transaction() as session:
+        recording.move_execution(session, run["id"], ExecutionStatus.RUNNING, utc_now())
+    _set_status(api, PoolStatus.DEALLOCATED)
+    control.finish_execution(Finish(run["id"], ExecutionStatus.COMPLETED))
+    shown = api.call("GET", f"/transfers/{transfer['id']}/executions/{run['id']}").json["execution"]
+    assert shown["status"] == "COMPLETED"
+    messages = [event["message"] for task in shown["tasks"] for event in task["events"]]
+    assert [message for message in messages if "not deployed" in message and "allocate it first" in message]
+    assert api.call("GET", "/deployments").json["deployments"] == []

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
+from temporalio.exceptions import ApplicationError
 from tests.functional.api.parts import Api, assert_fault
 
 from isthmus.control.database import utc_now
 from isthmus.control.errors import Unavailable
+from isthmus.control.queues import worker_queue
 from isthmus.migration.store import regions
 from isthmus.migration.tables import ServiceRow
 from isthmus.migration.workflows.calls import ServiceFacts
+from isthmus.migration.workflows.control import ControlActivities
 from isthmus.migration.workflows.pool_control import PoolActivities
 
 DIAGNOSTICS = {
@@ -188,3 +191,15 @@ def test_diagnostics_show_each_process_and_who_is_silent(answering: Api) -> None
     assert [each["error"] for each in records] == [None, "no conductor", None]
     assert any(package.startswith("falcon==") for package in records[0]["packages"])
     assert records[2] == {**DIAGNOSTICS, "error": None}
+
+
+def test_what_was_begun_in_a_disabled_region_is_still_tidied_away(api: Api) -> None:
+    region = _region(api)
+    made = api.transfer(origin_endpoint_id=api.endpoint("a", mapped_regions=[region["id"]])["id"])
+    run = api.execution(made["id"])
+    api.call("PUT", f"/regions/{region['id']}", {"region": {"enabled": False}})
+    control = ControlActivities(api.database, utc_now)
+    with pytest.raises(ApplicationError, match="disabled"):
+        control.begin_execution({"execution_id": run["id"]})
+    plan = control.begin_forget({"transfer_id": made["id"]})
+    assert plan.steps[0].queue == worker_queue(["east"])

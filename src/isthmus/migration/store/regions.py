@@ -77,20 +77,26 @@ def check(session: Session, mapped_regions: Sequence[str]) -> None:
 
 def queues(session: Session, mapped_regions: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the workers' queues that these stand for; `Conflict` if all their regions are disabled."""
-    if not mapped_regions:
-        return ()
-    wanted = select(RegionRow).where(or_(RegionRow.id.in_(mapped_regions), RegionRow.name.in_(mapped_regions)))
-    known = {key: row for row in session.scalars(wanted) for key in (row.id, row.name)}
-    names = [
-        known[each].name if each in known else each
-        for each in mapped_regions
-        if each not in known or known[each].enabled
-    ]
-    if not names:
+    known = _known(session, mapped_regions)
+    enabled = [each for each in mapped_regions if each not in known or known[each].enabled]
+    if mapped_regions and not enabled:
         raise Conflict(
             f"all regions of this endpoint are disabled ({', '.join(mapped_regions)}); enable one, or map another"
         )
-    return tuple(names)
+    return tuple(known[each].name if each in known else each for each in enabled)
+
+
+def all_queues(session: Session, mapped_regions: Sequence[str]) -> tuple[str, ...]:
+    """Return the same, disabled regions too: what was begun there must still be tidied away."""
+    known = _known(session, mapped_regions)
+    return tuple(known[each].name if each in known else each for each in mapped_regions)
+
+
+def _known(session: Session, mapped_regions: Sequence[str]) -> dict[str, RegionRow]:
+    if not mapped_regions:
+        return {}
+    wanted = select(RegionRow).where(or_(RegionRow.id.in_(mapped_regions), RegionRow.name.in_(mapped_regions)))
+    return {key: row for row in session.scalars(wanted) for key in (row.id, row.name)}
 
 
 def _live_endpoints() -> Select[EndpointRow]:

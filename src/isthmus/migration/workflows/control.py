@@ -138,7 +138,9 @@ class ControlActivities:
         """Plan what removes the traces of a transfer that is deleted already."""
         with self._database.transaction() as session:
             transfer = _get(session, TransferRow, str(argument["transfer_id"]), "transfer")
-            work = _transfer_work(session, transfer, f"forget-{transfer.id}", "forget", argument.get("trust_id"))
+            trust_id = argument.get("trust_id")
+            run_id = f"forget-{transfer.id}"
+            work = _transfer_work(session, transfer, run_id, "forget", trust_id, reach=regions.all_queues)
             return Plan(work, plan_forget(work), _facts(transfer, work.instances))
 
     @activity.defn(name=END_FORGET)
@@ -196,7 +198,7 @@ class ControlActivities:
     @activity.defn(name=FINISH_EXECUTION)
     @recorded
     def finish_execution(self, finish: Finish) -> None:
-        """Make the final move; after a COMPLETED one with `auto_deploy` also begin the deployment, all or nothing."""
+        """Make the final move; after a COMPLETED one an update takes effect, and `auto_deploy` begins a deployment."""
         with self._database.transaction() as session:
             now = self._now()
             row = recording.execution(session, finish.execution_id)
@@ -217,7 +219,11 @@ class ControlActivities:
             if row.type == ExecutionType.TRANSFER_UPDATE:
                 _apply(session, row)
             elif row.auto_deploy:
-                self._deploy(session, row, now)
+                try:
+                    self._deploy(session, row, now)
+                except Conflict as refused:
+                    # A minion pool that gives nothing. The replica is good all the same, and so is the execution.
+                    recording.tell(session, row, Level.WARNING, f"not deployed: {refused.message}", now)
 
     def _deploy(self, session: Session, execution: ExecutionRow, now: datetime) -> None:
         transfer = requests.claim_transfer(session, execution.project_id, execution.action_id)
@@ -278,20 +284,30 @@ def _get(session: Session, table: type[Row], row_id: str, what: str) -> Row:
     return row
 
 
-def endpoint_ref(session: Session, endpoint_id: str) -> EndpointRef:
+Reach = Callable[[Session, Sequence[str]], tuple[str, ...]]
+
+
+def endpoint_ref(session: Session, endpoint_id: str, reach: Reach = regions.queues) -> EndpointRef:
     """Return an endpoint for workers; `NotFound` if it is gone, `Conflict` if all its regions are disabled."""
     row = _get(session, EndpointRow, endpoint_id, "endpoint")
-    reach = regions.queues(session, row.mapped_regions or ())
-    return EndpointRef(row.id, row.type, dict(row.connection_info or {}), reach)
+    return EndpointRef(row.id, row.type, dict(row.connection_info or {}), reach(session, row.mapped_regions or ()))
 
 
-def _transfer_work(session: Session, transfer: TransferRow, run_id: str, kind: str, trust_id: str | None) -> Work:
+def _transfer_work(
+    session: Session,
+    transfer: TransferRow,
+    run_id: str,
+    kind: str,
+    trust_id: str | None,
+    *,
+    reach: Reach = regions.queues,
+) -> Work:
     return Work(
         execution_id=run_id,
         execution_type=kind,
         transfer_id=transfer.id,
-        origin=endpoint_ref(session, transfer.origin_endpoint_id),
-        destination=endpoint_ref(session, transfer.destination_endpoint_id),
+        origin=endpoint_ref(session, transfer.origin_endpoint_id, reach),
+        destination=endpoint_ref(session, transfer.destination_endpoint_id, reach),
         instances=tuple(transfer.instances),
         trust_id=trust_id or transfer.trust_id,
         source_environment=transfer.source_environment or {},
