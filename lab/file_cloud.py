@@ -108,8 +108,9 @@ class FileCloud(SourceProvider, DestinationProvider):
         return [Network("lan", "lan")]
 
     def list_storage(self) -> tuple[Sequence[StorageBackend], str | None]:
-        """There is one storage, `disks`."""
-        return [StorageBackend("disks", "disks", self.settings["free_bytes"])], "disks"
+        """There is one storage, `disks`, and those that the settings name in addition (`storages`)."""
+        names = ["disks", *self.settings.get("storages", [])]
+        return [StorageBackend(name, name, self.settings["free_bytes"]) for name in names], "disks"
 
     # Source
 

@@ -37,12 +37,18 @@ class RestUser:
 
     def stranger(self) -> "RestUser":
         """Make a plain user in a project of their own, with this administrator's rights, and return them."""
-        name, password = f"stranger-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
-        project = self._identity("POST", "/projects", {"project": {"name": name}})["project"]["id"]
+        name = f"stranger-{uuid.uuid4().hex[:8]}"
+        self._identity("POST", "/projects", {"project": {"name": name}})
+        return self.newcomer(name, MEMBER)
+
+    def newcomer(self, project: str, role: str) -> "RestUser":
+        """Make a user with one role in a project that exists, with this administrator's rights, and return them."""
+        name, password = f"{role}-{uuid.uuid4().hex[:8]}", uuid.uuid4().hex
+        project_id = self._identity("GET", f"/projects?name={project}")["projects"][0]["id"]
         user = self._identity("POST", "/users", {"user": {"name": name, "password": password}})["user"]["id"]
-        role = self._identity("GET", f"/roles?name={MEMBER}")["roles"][0]["id"]
-        self._identity("PUT", f"/projects/{project}/users/{user}/roles/{role}")
-        return RestUser(self.auth_url, name, password, name)
+        role_id = self._identity("GET", f"/roles?name={role}")["roles"][0]["id"]
+        self._identity("PUT", f"/projects/{project_id}/users/{user}/roles/{role_id}")
+        return RestUser(self.auth_url, name, password, project)
 
     def call(self, method: str, path: str, body: object = None) -> Response:
         """Return the API's answer, whatever it is."""

@@ -44,6 +44,13 @@ class RestApi:
         return answer
 
     def _send(self, method: str, url: str, body: JSON | None = None) -> Any:
+        answer = self._answer(method, url, body)
+        return answer.json() if answer.content else {}
+
+    def _text(self, method: str, url: str) -> str:
+        return str(self._answer(method, url, None).text)
+
+    def _answer(self, method: str, url: str, body: JSON | None) -> Any:
         from keystoneauth1 import exceptions  # noqa: PLC0415 - help must not wait for it
 
         try:
@@ -62,7 +69,7 @@ class RestApi:
             raise errors.Unavailable(f"no answer: {error}; see that it runs (`isthmus status`)") from error
         if answer.status_code >= 400:
             raise fault(method, url, answer.status_code, answer.text)
-        return answer.json() if answer.content else {}
+        return answer
 
 
 class MigrationApi(RestApi):
@@ -201,6 +208,29 @@ class MigrationApi(RestApi):
     def delete_deployment(self, deployment_id: str) -> None:
         """Delete the records of an ended deployment."""
         self._send("DELETE", f"/deployments/{deployment_id}")
+
+    # Schedules, regions, services, pools: shown as they come
+
+    def objects(self, path: str, key: str) -> list[JSON]:
+        """Return all objects of a collection, whose key in the answer is `key`."""
+        return self._list(path, key)
+
+    def object(self, method: str, path: str, key: str, body: JSON | None = None) -> JSON:
+        """Return the object that a call answers with."""
+        return self._mapping(method, path, key, body)
+
+    def remove(self, path: str) -> None:
+        """Delete one object."""
+        self._send("DELETE", path)
+
+    def update_transfer(self, transfer_id: str, body: JSON) -> Execution:
+        """Begin to change what `body` names, and return the execution that tries it."""
+        answer = self._mapping("PUT", f"/transfers/{transfer_id}", "execution", {"transfer": body})
+        return Execution.model_validate(answer)
+
+    def inventory(self, endpoint_id: str) -> str:
+        """Return all machines of a cloud as CSV."""
+        return self._text("GET", f"/endpoints/{endpoint_id}/inventory")
 
     # Pages
 

@@ -41,6 +41,9 @@ CLOUDS = "isthmus.cli.clouds"
 TRANSFERS = "isthmus.cli.transfers"
 EXECUTIONS = "isthmus.cli.executions"
 DEPLOYMENTS = "isthmus.cli.deployments"
+SCHEDULES = "isthmus.cli.schedules"
+POOLS = "isthmus.cli.pools"
+REGIONS = "isthmus.cli.regions"
 SHARES = "isthmus.cli.shares"
 SHARE_SNAPSHOTS = "isthmus.cli.share_snapshots"
 
@@ -66,11 +69,13 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("endpoint network list", f"{CLOUDS}:NetworkList", "List the networks of a cloud"),
     LazyCommand("endpoint storage list", f"{CLOUDS}:StorageList", "List the storage back ends of a cloud"),
     LazyCommand("endpoint option list", f"{CLOUDS}:OptionList", "List what a cloud offers for an environment"),
+    LazyCommand("endpoint inventory export", f"{CLOUDS}:InventoryExport", "Print all machines of a cloud as CSV"),
     LazyCommand("instance list", f"{CLOUDS}:InstanceList", "List the machines of a cloud"),
     LazyCommand("instance show", f"{CLOUDS}:InstanceShow", "Show one machine of a cloud"),
     LazyCommand("transfer create", f"{TRANSFERS}:TransferCreate", "Say what shall be moved from where to where"),
     LazyCommand("transfer list", f"{TRANSFERS}:TransferList", "List the transfers"),
     LazyCommand("transfer show", f"{TRANSFERS}:TransferShow", "Show one transfer"),
+    LazyCommand("transfer update", "isthmus.cli.transfer_updates:TransferUpdate", "Change how a transfer is made"),
     LazyCommand("transfer delete", f"{TRANSFERS}:TransferDelete", "Delete transfers; the replicas' disks stay"),
     LazyCommand("transfer disks delete", f"{TRANSFERS}:TransferDisksDelete", "Delete the disks of a replica"),
     LazyCommand("execution create", f"{EXECUTIONS}:ExecutionCreate", "Copy what has changed since the last time"),
@@ -79,12 +84,36 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("execution watch", f"{EXECUTIONS}:ExecutionWatch", "Follow an execution to its end"),
     LazyCommand("execution cancel", f"{EXECUTIONS}:ExecutionCancel", "Stop an execution and undo what it began"),
     LazyCommand("execution delete", f"{EXECUTIONS}:ExecutionDelete", "Delete the records of ended executions"),
+    LazyCommand("schedule create", f"{SCHEDULES}:ScheduleCreate", "Have a transfer executed by itself"),
+    LazyCommand("schedule list", f"{SCHEDULES}:ScheduleList", "List the schedules of a transfer"),
+    LazyCommand("schedule show", f"{SCHEDULES}:ScheduleShow", "Show a schedule and what became of its due times"),
+    LazyCommand("schedule update", f"{SCHEDULES}:ScheduleUpdate", "Change a schedule"),
+    LazyCommand("schedule delete", f"{SCHEDULES}:ScheduleDelete", "Delete a schedule"),
     LazyCommand("deployment create", f"{DEPLOYMENTS}:DeploymentCreate", "Start the machines of a transfer's replicas"),
     LazyCommand("deployment list", f"{DEPLOYMENTS}:DeploymentList", "List the deployments"),
     LazyCommand("deployment show", f"{DEPLOYMENTS}:DeploymentShow", "Show one deployment and its steps"),
     LazyCommand("deployment watch", f"{DEPLOYMENTS}:DeploymentWatch", "Follow a deployment to its end"),
     LazyCommand("deployment cancel", f"{DEPLOYMENTS}:DeploymentCancel", "Stop a deployment and undo what it began"),
     LazyCommand("deployment delete", f"{DEPLOYMENTS}:DeploymentDelete", "Delete the records of ended deployments"),
+    LazyCommand("pool create", f"{POOLS}:PoolCreate", "Limit how many machines of an endpoint are at work at once"),
+    LazyCommand("pool list", f"{POOLS}:PoolList", "List the minion pools"),
+    LazyCommand("pool show", f"{POOLS}:PoolShow", "Show a minion pool with its machines and events"),
+    LazyCommand("pool update", f"{POOLS}:PoolUpdate", "Change a minion pool"),
+    LazyCommand("pool allocate", f"{POOLS}:PoolAllocate", "Have a minion pool give machines"),
+    LazyCommand("pool refresh", f"{POOLS}:PoolRefresh", "Check a minion pool's cloud and machines"),
+    LazyCommand("pool deallocate", f"{POOLS}:PoolDeallocate", "Have a minion pool give no machines any more"),
+    LazyCommand("pool delete", f"{POOLS}:PoolDelete", "Delete minion pools"),
+    LazyCommand("region create", f"{REGIONS}:RegionCreate", "Name a place whose workers reach certain clouds"),
+    LazyCommand("region list", f"{REGIONS}:RegionList", "List the regions"),
+    LazyCommand("region show", f"{REGIONS}:RegionShow", "Show a region with what is mapped to it"),
+    LazyCommand("region update", f"{REGIONS}:RegionUpdate", "Change a region"),
+    LazyCommand("region delete", f"{REGIONS}:RegionDelete", "Delete regions"),
+    LazyCommand("service create", f"{REGIONS}:ServiceCreate", "Register the worker of a host"),
+    LazyCommand("service list", f"{REGIONS}:ServiceList", "List the services and whether they are up"),
+    LazyCommand("service show", f"{REGIONS}:ServiceShow", "Show a service"),
+    LazyCommand("service update", f"{REGIONS}:ServiceUpdate", "Change a service"),
+    LazyCommand("service delete", f"{REGIONS}:ServiceDelete", "Forget services"),
+    LazyCommand("diagnostics", f"{REGIONS}:Diagnostics", "Print what each process tells of itself, as JSON"),
     LazyCommand("share create", f"{SHARES}:ShareCreate", "Create a share and wait until it can be mounted"),
     LazyCommand("share list", f"{SHARES}:ShareList", "List the shares"),
     LazyCommand("share show", f"{SHARES}:ShareShow", "Show one share, who may mount it and how"),

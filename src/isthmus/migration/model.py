@@ -43,11 +43,20 @@ ACTIVE = frozenset(
 EXECUTION_MOVES: Mapping[ExecutionStatus, frozenset[ExecutionStatus]] = {
     ExecutionStatus.UNEXECUTED: frozenset({ExecutionStatus.PENDING, ExecutionStatus.RUNNING}),
     ExecutionStatus.PENDING: frozenset({ExecutionStatus.RUNNING, ExecutionStatus.CANCELED, ExecutionStatus.ERROR}),
+    ExecutionStatus.AWAITING_MINION_ALLOCATIONS: frozenset(
+        {
+            ExecutionStatus.RUNNING,
+            ExecutionStatus.ERROR,
+            ExecutionStatus.ERROR_ALLOCATING_MINIONS,
+            ExecutionStatus.CANCELLING,
+        }
+    ),
     ExecutionStatus.RUNNING: frozenset({ExecutionStatus.COMPLETED, ExecutionStatus.ERROR, ExecutionStatus.CANCELLING}),
     ExecutionStatus.CANCELLING: frozenset({ExecutionStatus.CANCELED, ExecutionStatus.ERROR, ExecutionStatus.COMPLETED}),
     ExecutionStatus.COMPLETED: frozenset(),
     ExecutionStatus.ERROR: frozenset(),
     ExecutionStatus.CANCELED: frozenset(),
+    ExecutionStatus.ERROR_ALLOCATING_MINIONS: frozenset(),
 }
 
 
@@ -56,6 +65,7 @@ class ExecutionType(StrEnum):
 
     TRANSFER_EXECUTION = "transfer_execution"
     TRANSFER_DISKS_DELETE = "transfer_disks_delete"
+    TRANSFER_UPDATE = "transfer_update"
     DEPLOYMENT = "deployment"
 
 
@@ -98,6 +108,8 @@ class TaskType(StrEnum):
     DELETE_TRANSFER_TARGET_RESOURCES = "DELETE_TRANSFER_TARGET_RESOURCES"
     DELETE_TRANSFER_SOURCE_DISK_SNAPSHOTS = "DELETE_TRANSFER_SOURCE_DISK_SNAPSHOTS"
     DELETE_TRANSFER_DISKS = "DELETE_TRANSFER_DISKS"
+    UPDATE_SOURCE_TRANSFER = "UPDATE_SOURCE_TRANSFER"
+    UPDATE_DESTINATION_TRANSFER = "UPDATE_DESTINATION_TRANSFER"
     VALIDATE_DEPLOYMENT_INPUTS = "VALIDATE_DEPLOYMENT_INPUTS"
     CREATE_TRANSFER_DISK_SNAPSHOTS = "CREATE_TRANSFER_DISK_SNAPSHOTS"
     DEPLOY_INSTANCE_RESOURCES = "DEPLOY_INSTANCE_RESOURCES"
@@ -120,6 +132,91 @@ class ScriptPhase(StrEnum):
     FIRST_BOOT = "replica_first_boot"
 
 
+class PoolStatus(StrEnum):
+    """Status of a minion pool."""
+
+    UNKNOWN = "UNKNOWN"
+    ERROR = "ERROR"
+    DEALLOCATED = "DEALLOCATED"
+    VALIDATING_INPUTS = "VALIDATING_INPUTS"
+    ALLOCATING_SHARED_RESOURCES = "ALLOCATING_SHARED_RESOURCES"
+    ALLOCATING_MACHINES = "ALLOCATING_MACHINES"
+    ALLOCATED = "ALLOCATED"
+    IN_MAINTENANCE = "IN_MAINTENANCE"
+    DEALLOCATING_MACHINES = "DEALLOCATING_MACHINES"
+    DEALLOCATING_SHARED_RESOURCES = "DEALLOCATING_SHARED_RESOURCES"
+
+
+POOL_MOVES: Mapping[PoolStatus, frozenset[PoolStatus]] = {
+    PoolStatus.UNKNOWN: frozenset({PoolStatus.ERROR, PoolStatus.DEALLOCATING_MACHINES}),
+    PoolStatus.DEALLOCATED: frozenset({PoolStatus.VALIDATING_INPUTS}),
+    PoolStatus.VALIDATING_INPUTS: frozenset({PoolStatus.ALLOCATING_SHARED_RESOURCES, PoolStatus.ERROR}),
+    PoolStatus.ALLOCATING_SHARED_RESOURCES: frozenset({PoolStatus.ALLOCATING_MACHINES, PoolStatus.ERROR}),
+    PoolStatus.ALLOCATING_MACHINES: frozenset({PoolStatus.ALLOCATED, PoolStatus.ERROR}),
+    PoolStatus.ALLOCATED: frozenset({PoolStatus.IN_MAINTENANCE, PoolStatus.DEALLOCATING_MACHINES}),
+    PoolStatus.IN_MAINTENANCE: frozenset({PoolStatus.ALLOCATED, PoolStatus.ERROR}),
+    PoolStatus.ERROR: frozenset({PoolStatus.VALIDATING_INPUTS, PoolStatus.DEALLOCATING_MACHINES}),
+    PoolStatus.DEALLOCATING_MACHINES: frozenset({PoolStatus.DEALLOCATING_SHARED_RESOURCES, PoolStatus.ERROR}),
+    PoolStatus.DEALLOCATING_SHARED_RESOURCES: frozenset({PoolStatus.DEALLOCATED, PoolStatus.ERROR}),
+}
+
+POOL_BUSY = frozenset(
+    {
+        PoolStatus.VALIDATING_INPUTS,
+        PoolStatus.ALLOCATING_SHARED_RESOURCES,
+        PoolStatus.ALLOCATING_MACHINES,
+        PoolStatus.IN_MAINTENANCE,
+        PoolStatus.DEALLOCATING_MACHINES,
+        PoolStatus.DEALLOCATING_SHARED_RESOURCES,
+    }
+)
+"""A workflow works on the pool."""
+
+
+class MachineStatus(StrEnum):
+    """What a pool's machine is doing."""
+
+    AVAILABLE = "AVAILABLE"
+    IN_USE = "IN_USE"
+
+
+class MachinePower(StrEnum):
+    """Whether a pool's machine is on."""
+
+    POWERED_ON = "POWERED_ON"
+    POWERED_OFF = "POWERED_OFF"
+
+
+class PoolPlatform(StrEnum):
+    """Beside which end of a transfer a pool's machines stand."""
+
+    SOURCE = "source"
+    DESTINATION = "destination"
+
+
+class Retention(StrEnum):
+    """What becomes of a pool's machine that nobody used for a while."""
+
+    DELETE = "delete"
+    POWEROFF = "poweroff"
+
+
+class FiringOutcome(StrEnum):
+    """What became of one due time of a schedule."""
+
+    STARTED = "STARTED"
+    SKIPPED = "SKIPPED"
+    MISSED = "MISSED"
+
+
+class ServiceStatus(StrEnum):
+    """Whether a service has been heard of lately."""
+
+    UP = "UP"
+    DOWN = "DOWN"
+    UNKNOWN = "UNKNOWN"
+
+
 def sources_of(
     moves: Mapping[ExecutionStatus, frozenset[ExecutionStatus]], target: ExecutionStatus
 ) -> frozenset[ExecutionStatus]:
@@ -135,4 +232,12 @@ def task_sources_of(target: TaskStatus) -> frozenset[TaskStatus]:
     found = frozenset(source for source, targets in TASK_MOVES.items() if target in targets)
     if not found:
         raise ValueError(f"no task status may move to {target}")
+    return found
+
+
+def pool_sources_of(target: PoolStatus) -> frozenset[PoolStatus]:
+    """Return the pool statuses from which `target` may be reached; ValueError if there is none."""
+    found = frozenset(source for source, targets in POOL_MOVES.items() if target in targets)
+    if not found:
+        raise ValueError(f"no pool status may move to {target}")
     return found

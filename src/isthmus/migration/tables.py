@@ -6,7 +6,7 @@ Times are UTC without a zone, as Coriolis' API shows them. A deleted row keeps i
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, String, Text
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
 from sqlalchemy.dialects.mysql import DATETIME as MYSQL_DATETIME
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -112,6 +112,8 @@ class ExecutionRow(Stamped, Base):
     number: Mapped[int] = mapped_column(Integer)
     shutdown_instances: Mapped[bool] = mapped_column(Boolean, default=False)
     auto_deploy: Mapped[bool] = mapped_column(Boolean, default=False)
+    # What a transfer_update shall change: the transfer's columns that take new values when it has COMPLETED.
+    requested: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
     tasks: Mapped[list["TaskRow"]] = relationship(
         order_by="TaskRow.index", cascade="all, delete-orphan", lazy="selectin"
@@ -170,4 +172,126 @@ class TaskProgressRow(Base):
     current_step: Mapped[int] = mapped_column(BigInteger)
     total_steps: Mapped[int | None] = mapped_column(BigInteger)
     message: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class ScheduleRow(Stamped, Base):
+    """When a transfer is executed by itself. `next_due_at` is null when it never will be (disabled, expired)."""
+
+    __tablename__ = "transfer_schedules"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    transfer_id: Mapped[str] = mapped_column(ForeignKey("transfers.id"), index=True)
+    trust_id: Mapped[str | None] = mapped_column(String(64))
+    schedule: Mapped[dict[str, Any]] = mapped_column(JSON)
+    expiration_date: Mapped[datetime | None] = mapped_column(Moment)
+    enabled: Mapped[bool] = mapped_column(Boolean)
+    shutdown_instance: Mapped[bool] = mapped_column(Boolean)
+    auto_deploy: Mapped[bool] = mapped_column(Boolean)
+    next_due_at: Mapped[datetime | None] = mapped_column(Moment, index=True)
+
+
+class ScheduleFiringRow(Base):
+    """One due time of a schedule and what became of it; the pair is unique, so a due time fires once."""
+
+    __tablename__ = "transfer_schedule_firings"
+    __table_args__ = (UniqueConstraint("schedule_id", "due_at"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    schedule_id: Mapped[str] = mapped_column(ForeignKey("transfer_schedules.id"))
+    due_at: Mapped[datetime] = mapped_column(Moment)
+    outcome: Mapped[str] = mapped_column(String(10))
+    execution_id: Mapped[str | None] = mapped_column(Id)
+    message: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class RegionRow(Stamped, Base):
+    """A place whose workers reach certain clouds. Its name is the name of their queue."""
+
+    __tablename__ = "regions"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    name: Mapped[str] = mapped_column(String(255), unique=True)
+    description: Mapped[str | None] = mapped_column(Text)
+    enabled: Mapped[bool] = mapped_column(Boolean)
+
+
+class ServiceRow(Stamped, Base):
+    """A process of Isthmus on some host, as it described itself last."""
+
+    __tablename__ = "services"
+    __table_args__ = (UniqueConstraint("host", "binary", "topic"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    host: Mapped[str] = mapped_column(String(255))
+    binary: Mapped[str] = mapped_column(String(64))
+    topic: Mapped[str] = mapped_column(String(255))
+    enabled: Mapped[bool] = mapped_column(Boolean)
+    mapped_regions: Mapped[list[str]] = mapped_column(JSON, default=list)
+    providers: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    specs: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
+    reported_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class MinionPoolRow(Stamped, Base):
+    """How many machines of an endpoint may be worked on at once; see docs/api.md, "Minion pools"."""
+
+    __tablename__ = "minion_pools"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    maintenance_trust_id: Mapped[str | None] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(255))
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoints.id"), index=True)
+    os_type: Mapped[str] = mapped_column(String(16))
+    platform: Mapped[str] = mapped_column(String(16))
+    environment_options: Mapped[dict[str, Any]] = mapped_column(JSON)
+    minimum_minions: Mapped[int] = mapped_column(Integer)
+    maximum_minions: Mapped[int] = mapped_column(Integer)
+    minion_max_idle_time: Mapped[int] = mapped_column(Integer)
+    minion_retention_strategy: Mapped[str] = mapped_column(String(16))
+    notes: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(40), index=True)
+
+    machines: Mapped[list["MinionMachineRow"]] = relationship(
+        order_by="MinionMachineRow.number", cascade="all, delete-orphan", lazy="selectin"
+    )
+    events: Mapped[list["MinionPoolEventRow"]] = relationship(
+        order_by="MinionPoolEventRow.index", cascade="all, delete-orphan", lazy="selectin"
+    )
+
+
+class MinionMachineRow(Base):
+    """One machine of a pool: free, or at work for one instance of one execution."""
+
+    __tablename__ = "minion_machines"
+    __table_args__ = (UniqueConstraint("pool_id", "number"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    pool_id: Mapped[str] = mapped_column(ForeignKey("minion_pools.id"))
+    number: Mapped[int] = mapped_column(Integer)
+    allocation_status: Mapped[str] = mapped_column(String(20))
+    power_status: Mapped[str] = mapped_column(String(20))
+    allocated_action: Mapped[str | None] = mapped_column(Id, index=True)
+    allocated_instance: Mapped[str | None] = mapped_column(String(1024))
+    last_used_at: Mapped[datetime | None] = mapped_column(Moment)
+    created_at: Mapped[datetime] = mapped_column(Moment)
+    updated_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class MinionPoolEventRow(Base):
+    """One line about a pool."""
+
+    __tablename__ = "minion_pool_events"
+    __table_args__ = (UniqueConstraint("pool_id", "event_index"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    pool_id: Mapped[str] = mapped_column(ForeignKey("minion_pools.id"))
+    level: Mapped[str] = mapped_column(String(10))
+    message: Mapped[str] = mapped_column(LongText)
+    index: Mapped[int] = mapped_column("event_index", Integer)
     created_at: Mapped[datetime] = mapped_column(Moment)

@@ -44,17 +44,23 @@ class MemoryVault:
 
 
 class AnsweringEngine:
-    """An `Asker` that answers from a table of questions; an answer that is an error is raised."""
+    """An `Asker` that answers from a table of questions, and of queues; an answer that is an error is raised."""
 
     def __init__(self) -> None:
         self.answers: dict[str, dict[str, Any] | IsthmusError] = {}
         self.asked: list[dict[str, Any]] = []
+        self.services: dict[str, dict[str, Any] | IsthmusError] = {}
 
     def ask(self, workflow: str, argument: Mapping[str, Any], *, timeout_seconds: float) -> dict[str, Any]:
-        assert workflow == "AskProvider"
         json.dumps(argument)
+        if workflow == "AskService":
+            return self._given(self.services[argument["queue"]])
+        assert workflow == "AskProvider"
         self.asked.append(dict(argument))
-        answer = self.answers[argument["question"]]
+        return self._given(self.answers[argument["question"]])
+
+    @staticmethod
+    def _given(answer: dict[str, Any] | IsthmusError) -> dict[str, Any]:
         if isinstance(answer, IsthmusError):
             raise answer
         return answer

@@ -144,7 +144,7 @@ def test_another_projects_deployment_does_not_exist(api: Api) -> None:
         ({"transfer_id": 7}, "transfer_id"),
         ({"clone_disks": "no"}, "clone_disks"),
         ({"user_scripts": {"instances": {"db": "x"}}}, "db"),
-        ({"instance_osmorphing_minion_pool_mappings": {"web": "p"}}, "minion_pool"),
+        ({"instance_osmorphing_minion_pool_mappings": {"web": 7}}, "minion_pool"),
     ],
 )
 def test_a_wrong_value_is_named(api: Api, change: dict[str, Any], word: str) -> None:

@@ -190,6 +190,6 @@ def test_providers_and_their_schemas(api: Api) -> None:
         assert schemas[key]["type"] == "object"
 
 
-@pytest.mark.parametrize(("platform", "bit"), [("libvirt", 524288), ("libvirt", "x"), ("atlantis", 16)])
+@pytest.mark.parametrize(("platform", "bit"), [("libvirt", 2097152), ("libvirt", "x"), ("atlantis", 16)])
 def test_schemas_that_are_not_there(api: Api, platform: str, bit: object) -> None:
     assert_fault(api.call("GET", f"/providers/{platform}/schemas/{bit}"), 404, "itemNotFound")

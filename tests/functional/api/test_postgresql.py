@@ -3,8 +3,10 @@
 import shutil
 import subprocess
 import tempfile
+import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +14,12 @@ import pytest
 from tests.functional.api.parts import Api, schema_differences
 
 from isthmus.control import migrations
+from isthmus.control.database import utc_now
+from isthmus.migration.services.timekeeper import Timekeeper
+from isthmus.migration.store import pools
+from isthmus.migration.workflows.calls import MinionsWanted, ServiceFacts
+from isthmus.migration.workflows.pool_control import PoolActivities
+from isthmus.migration.workflows.pools import moves_of
 
 USER = "nobody"  # PostgreSQL refuses to run as root
 
@@ -71,3 +79,46 @@ def test_pages_follow_one_another(api: Api) -> None:
     first = [each["id"] for each in api.call("GET", "/transfers", params=order).json["transfers"]]
     rest = api.call("GET", "/transfers", params={"sort_key": "updated_at", "marker": first[-1]}).json["transfers"]
     assert made <= {*first, *(each["id"] for each in rest)}
+
+
+def test_of_many_conductors_at_once_one_fires(api: Api) -> None:
+    transfer = api.transfer()["id"]
+    path = f"/transfers/{transfer}/schedules"
+    made = api.call("POST", path, {"schedule": {"minute": 0}}).json["schedule"]
+    keeper = Timekeeper(api.database, lambda: datetime.fromisoformat(made["next_due_at"]))
+    with ThreadPoolExecutor(6) as pool:
+        done = [call.result() for call in [pool.submit(keeper.fire_schedules) for _ in range(6)]]
+    assert sum(done) == 1
+    (firing,) = api.call("GET", f"{path}/{made['id']}").json["schedule"]["firings"]
+    assert firing["outcome"] == "STARTED"
+
+
+def test_a_pools_places_are_given_once_to_many_at_once(api: Api) -> None:
+    endpoint = api.endpoint()["id"]
+    body = {"name": "p", "endpoint_id": endpoint, "os_type": "linux", "platform": "source", "maximum_minions": 3}
+    pool_id = api.call("POST", "/minion_pools", {"minion_pool": body}).json["minion_pool"]["id"]
+    activities = PoolActivities(api.database, utc_now)
+    for move in moves_of(pool_id, "allocate"):
+        assert activities.move_pool(move)
+    wanted = [MinionsWanted(f"run{number}", {"web": (pool_id,)}) for number in range(8)]
+
+    def take(each: MinionsWanted) -> list[str]:
+        with api.database.transaction() as session:
+            return pools.take(session, each.execution_id, each.pools, utc_now(), lambda: str(uuid.uuid4()))
+
+    with ThreadPoolExecutor(8) as threads:
+        served = [call.result() for call in [threads.submit(take, each) for each in wanted]]
+    assert sorted(map(len, served)) == [0] * 5 + [1] * 3
+    assert api.call("DELETE", f"/endpoints/{endpoint}").status_code == 409
+    forced = api.call("POST", f"/minion_pools/{pool_id}/actions", {"deallocate": {"force": True}})
+    assert forced.json["minion_pool"]["minion_machines"] == []
+    assert api.call("DELETE", f"/minion_pools/{pool_id}").status_code == 204
+
+
+def test_regions_and_services_are_unique(api: Api) -> None:
+    facts = ServiceFacts("h", "b", "t")
+    for _ in range(2):
+        PoolActivities(api.database, utc_now).record_service(facts)
+    assert len(api.call("GET", "/services").json["services"]) == 1
+    answers = [api.call("POST", "/regions", {"region": {"name": "east"}}).status_code for _ in range(2)]
+    assert answers == [200, 409]

@@ -4,8 +4,24 @@ import falcon
 from oslo_config.cfg import ConfigOpts
 
 from isthmus.control.http import Identify, serve_faults
-from isthmus.migration.api import clouds, deployments, endpoints, executions, openapi, providers, transfers, versions
+from isthmus.migration.api import (
+    clouds,
+    deployments,
+    diagnostics,
+    endpoints,
+    executions,
+    minion_pools,
+    openapi,
+    providers,
+    regions,
+    schedules,
+    services,
+    transfers,
+    updates,
+    versions,
+)
 from isthmus.migration.api.service import Service
+from isthmus.migration.model import PoolPlatform
 
 OPEN_PATHS = frozenset({"/", "/v1", "/v1/", "/v1/openapi.json"})
 """What needs no token."""
@@ -44,15 +60,28 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{endpoint}/storage", clouds.EndpointStorage(service))
     app.add_route(f"{endpoint}/source-options", clouds.EndpointSourceOptions(service))
     app.add_route(f"{endpoint}/destination-options", clouds.EndpointDestinationOptions(service))
+    for platform in PoolPlatform:
+        app.add_route(f"{endpoint}/{platform}-minion-pool-options", clouds.EndpointMinionPoolOptions(service, platform))
+    app.add_route(f"{endpoint}/inventory", clouds.EndpointInventory(service))
     app.add_route(f"{base}/transfers", listed_transfers)
     app.add_route(f"{base}/transfers/detail", listed_transfers, suffix="detail")
-    app.add_route(transfer, transfers.Transfer(service))
+    app.add_route(transfer, updates.UpdatableTransfer(service))
     app.add_route(f"{transfer}/actions", transfers.TransferActions(service))
     app.add_route(f"{transfer}/executions", listed_executions)
     app.add_route(f"{transfer}/executions/detail", listed_executions, suffix="detail")
     app.add_route(execution, executions.Execution(service))
     app.add_route(f"{execution}/actions", executions.ExecutionActions(service))
+    app.add_route(f"{transfer}/schedules", schedules.Schedules(service))
+    app.add_route(f"{transfer}/schedules/{{schedule_id}}", schedules.Schedule(service))
     app.add_route(f"{base}/deployments", listed_deployments)
     app.add_route(f"{base}/deployments/detail", listed_deployments, suffix="detail")
     app.add_route(deployment, deployments.Deployment(service))
     app.add_route(f"{deployment}/actions", deployments.DeploymentActions(service))
+    app.add_route(f"{base}/regions", regions.Regions(service))
+    app.add_route(f"{base}/regions/{{region_id}}", regions.Region(service))
+    app.add_route(f"{base}/services", services.Services(service))
+    app.add_route(f"{base}/services/{{service_id}}", services.Service(service))
+    app.add_route(f"{base}/minion_pools", minion_pools.MinionPools(service))
+    app.add_route(f"{base}/minion_pools/{{pool_id}}", minion_pools.MinionPool(service))
+    app.add_route(f"{base}/minion_pools/{{pool_id}}/actions", minion_pools.MinionPoolActions(service))
+    app.add_route(f"{base}/diagnostics", diagnostics.Diagnostics(service))

@@ -5,10 +5,11 @@ from typing import Any
 import falcon
 
 from isthmus.control.identity import Caller
-from isthmus.migration.api import views
-from isthmus.migration.api.environments import check_destination, check_source
+from isthmus.migration.api import inventory, views
+from isthmus.migration.api.environments import check_destination, check_side, check_source
 from isthmus.migration.api.queries import decode, environment_of, flag, limit_of, names_of, text
 from isthmus.migration.api.service import Service
+from isthmus.migration.model import PoolPlatform
 from isthmus.migration.providers.registry import provider_class
 from isthmus.migration.store import endpoints as store
 from isthmus.migration.tables import EndpointRow
@@ -93,6 +94,36 @@ class EndpointDestinationOptions(_Cloud):
         environment = _check_destination(req, row)
         answer = self._service.ask(caller, row, "destination_options", {"environment": environment})
         resp.media = {"destination_options": _chosen(req, answer["options"])}
+
+
+class EndpointMinionPoolOptions(_Cloud):
+    """GET endpoints/{id}/source-minion-pool-options and destination-minion-pool-options."""
+
+    def __init__(self, service: Service, platform: PoolPlatform) -> None:
+        super().__init__(service)
+        self._platform = platform
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str) -> None:
+        """Show the keys of a pool's environment: none, as no provider needs machines of a pool's own."""
+        _, row = self._endpoint(req, f"list_{self._platform}_minion_pool_options", endpoint_id)
+        check_side(provider_class(row.type), self._platform)
+        environment_of(req)
+        names_of(req)
+        resp.media = {f"{self._platform}_minion_pool_options": []}
+
+
+class EndpointInventory(_Cloud):
+    """GET endpoints/{id}/inventory."""
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response, endpoint_id: str) -> None:
+        """Show all machines as CSV, one line each."""
+        caller, row = self._endpoint(req, "export_inventory", endpoint_id)
+        _check_source(req, row)
+        machines = self._service.ask(caller, row, "inventory")["machines"]
+        # Only now: a fault is JSON.
+        resp.content_type = "text/csv; charset=utf-8"
+        resp.set_header("Content-Disposition", f'attachment; filename="inventory-{row.id}.csv"')
+        resp.text = inventory.table(machines)
 
 
 def _check_source(req: falcon.Request, row: EndpointRow) -> dict[str, Any]:

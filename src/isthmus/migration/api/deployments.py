@@ -14,9 +14,9 @@ from isthmus.migration.api.actions import action_of, wrapped
 from isthmus.migration.api.queries import flag, page_of
 from isthmus.migration.api.schemas import Cancel, DeploymentCreate
 from isthmus.migration.api.service import Service, new_id
-from isthmus.migration.api.transfers import new_execution
+from isthmus.migration.api.transfers import check_known, new_execution, pool_wishes
 from isthmus.migration.model import ExecutionStatus, ExecutionType
-from isthmus.migration.store import reading, requests
+from isthmus.migration.store import pools, reading, requests
 from isthmus.migration.store.paging import Page
 from isthmus.migration.tables import DeploymentRow, ExecutionRow, TransferRow
 
@@ -61,6 +61,7 @@ class Deployments:
         with self._service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, wanted.transfer_id)
             row = _row(caller, trust_id, transfer, wanted)
+            _check_pools(session, transfer, row)
             run = new_execution(caller, row.id, ExecutionType.DEPLOYMENT)
             requests.start_deployment(session, transfer, row, run)
             resp.media = {"deployment": views.deployment(row, transfer, [run])}
@@ -114,12 +115,26 @@ def _runs(session: Session, caller: Caller, rows: Sequence[DeploymentRow]) -> Se
     return reading.executions(session, caller.project_id, [row.id for row in rows], Page(), with_tasks=True)
 
 
+def _check_pools(session: Session, transfer: TransferRow, row: DeploymentRow) -> None:
+    values = {
+        "origin_minion_pool_id": None,
+        "destination_minion_pool_id": None,
+        "instance_osmorphing_minion_pool_mappings": row.instance_osmorphing_minion_pool_mappings,
+    }
+    pools.check_wishes(
+        session,
+        row.project_id,
+        pool_wishes(values, transfer.instances),
+        origin_endpoint=transfer.origin_endpoint_id,
+        destination_endpoint=transfer.destination_endpoint_id,
+    )
+
+
 def _row(caller: Caller, trust_id: str | None, transfer: TransferRow, wanted: DeploymentCreate) -> DeploymentRow:
-    strangers = sorted(set(wanted.user_scripts.instances) - set(transfer.instances))
-    if strangers:
-        raise InvalidInput(
-            f"deployment.user_scripts.instances names {', '.join(strangers)}, not among the transfer's instances"
-        )
+    check_known(wanted.user_scripts.instances, transfer.instances, "deployment.user_scripts.instances")
+    mappings = wanted.instance_osmorphing_minion_pool_mappings
+    if mappings is None:
+        mappings = transfer.instance_osmorphing_minion_pool_mappings or {}
     own_scripts = wanted.user_scripts.everywhere or wanted.user_scripts.instances
     return DeploymentRow(
         id=new_id(),
@@ -131,7 +146,7 @@ def _row(caller: Caller, trust_id: str | None, transfer: TransferRow, wanted: De
         clone_disks=wanted.clone_disks,
         force=wanted.force,
         skip_os_morphing=wanted.skip_os_morphing,
-        instance_osmorphing_minion_pool_mappings={},
+        instance_osmorphing_minion_pool_mappings=dict(mappings),
         user_scripts=wanted.user_scripts.as_stored() if own_scripts else transfer.user_scripts,
         last_execution_status=ExecutionStatus.RUNNING,
         info={},

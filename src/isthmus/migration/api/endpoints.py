@@ -18,6 +18,7 @@ from isthmus.migration.api.schemas import EndpointCreate, EndpointUpdate, Secret
 from isthmus.migration.api.service import Service, new_id
 from isthmus.migration.providers.registry import provider_class
 from isthmus.migration.store import endpoints as store
+from isthmus.migration.store import regions
 from isthmus.migration.tables import EndpointRow
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ class Endpoints:
         """Make an endpoint."""
         caller = self._service.allow(req, "endpoints:create")
         wanted = parse(EndpointCreate, wrapped(self._service.body(req), "endpoint"), "endpoint")
+        with self._service.database.transaction() as session:
+            regions.check(session, wanted.mapped_regions)
         with ExitStack() as undo:
             ref, owned = _keep(self._service, caller, undo, wanted.type, wanted.connection_info)
             row = EndpointRow(
@@ -78,6 +81,7 @@ class Endpoint:
         wanted = parse(EndpointUpdate, wrapped(self._service.body(req), "endpoint"), "endpoint")
         with self._service.database.transaction() as session:
             platform = store.get(session, caller.project_id, endpoint_id).type
+            regions.check(session, wanted.mapped_regions or [])
         with ExitStack() as undo:
             changes = _changes(self._service, caller, undo, platform, wanted)
             with self._service.database.transaction() as session:

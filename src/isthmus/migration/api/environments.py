@@ -7,6 +7,7 @@ from jsonschema import Draft7Validator
 from jsonschema.exceptions import ValidationError
 
 from isthmus.control.errors import InvalidInput
+from isthmus.migration.model import PoolPlatform
 from isthmus.migration.providers.contract import DestinationProvider, Provider, SourceProvider
 
 
@@ -27,6 +28,22 @@ def check_destination(provider: type[Provider], environment: Mapping[str, Any], 
     if not issubclass(provider, DestinationProvider):
         raise InvalidInput(f"{provider.platform} cannot be a destination; see types in GET providers")
     _check(provider.destination_schema(), environment, "destination_environment", whole=whole)
+
+
+POOL_SCHEMA: Mapping[str, Any] = {
+    "$schema": "http://json-schema.org/draft-07/schema#",
+    "type": "object",
+    "description": "Kept and shown, and of no effect: no provider needs machines for a pool.",
+    "properties": {},
+}
+"""What a minion pool's environment may hold. Coriolis' client sends none that is empty, so anything goes."""
+
+
+def check_side(provider: type[Provider], platform: PoolPlatform) -> None:
+    """Return if the provider can be on that side of a transfer; `InvalidInput` if not."""
+    role = SourceProvider if platform is PoolPlatform.SOURCE else DestinationProvider
+    if not issubclass(provider, role):
+        raise InvalidInput(f"{provider.platform} cannot be a {platform}; see types in GET providers")
 
 
 def _check(schema: Mapping[str, Any], value: Mapping[str, Any], what: str, *, whole: bool = True) -> None:

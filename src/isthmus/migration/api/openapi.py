@@ -10,11 +10,21 @@ from pydantic.json_schema import models_json_schema
 from isthmus import __version__
 from isthmus.migration.api.schemas import (
     Cancel,
+    Deallocate,
     DeploymentCreate,
     EndpointCreate,
     EndpointUpdate,
     ExecutionCreate,
+    MinionPoolCreate,
+    MinionPoolUpdate,
+    RegionCreate,
+    RegionUpdate,
+    ScheduleCreate,
+    ScheduleUpdate,
+    ServiceCreate,
+    ServiceUpdate,
     TransferCreate,
+    TransferUpdate,
 )
 
 _ENDPOINT, _TRANSFER, _DEPLOYMENT = (
@@ -23,8 +33,10 @@ _ENDPOINT, _TRANSFER, _DEPLOYMENT = (
     "/deployments/{deployment_id}",
 )
 _EXECUTION = f"{_TRANSFER}/executions/{{execution_id}}"
+_SCHEDULE = f"{_TRANSFER}/schedules/{{schedule_id}}"
+_REGION, _SERVICE, _POOL = "/regions/{region_id}", "/services/{service_id}", "/minion_pools/{pool_id}"
 
-# (method, path, what it does, the body's key, its model; None is a body whose key holds null)
+# (method, path, what it does, the body's key, its model; None is a body whose key holds null; no key, no envelope)
 _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...] = (
     ("get", "/providers", "List providers", None, None),
     ("get", "/providers/{platform}/schemas/{type}", "Show a provider's schemas", None, None),
@@ -40,10 +52,14 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("get", f"{_ENDPOINT}/storage", "List storage", None, None),
     ("get", f"{_ENDPOINT}/source-options", "List options of the source environment", None, None),
     ("get", f"{_ENDPOINT}/destination-options", "List options of the destination environment", None, None),
+    ("get", f"{_ENDPOINT}/source-minion-pool-options", "List options of source pools", None, None),
+    ("get", f"{_ENDPOINT}/destination-minion-pool-options", "List options of destination pools", None, None),
+    ("get", f"{_ENDPOINT}/inventory", "Export all instances as CSV", None, None),
     ("get", "/transfers", "List transfers", None, None),
     ("get", "/transfers/detail", "List transfers", None, None),
     ("post", "/transfers", "Create a transfer", "transfer", TransferCreate),
     ("get", _TRANSFER, "Show a transfer", None, None),
+    ("put", _TRANSFER, "Update a transfer", "transfer", TransferUpdate),
     ("delete", _TRANSFER, "Delete a transfer", None, None),
     ("post", f"{_TRANSFER}/actions", "Delete a transfer's disks", "delete-disks", None),
     ("get", f"{_TRANSFER}/executions", "List executions", None, None),
@@ -52,12 +68,35 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("get", _EXECUTION, "Show an execution", None, None),
     ("delete", _EXECUTION, "Delete an execution", None, None),
     ("post", f"{_EXECUTION}/actions", "Cancel an execution", "cancel", Cancel),
+    ("get", f"{_TRANSFER}/schedules", "List schedules", None, None),
+    ("post", f"{_TRANSFER}/schedules", "Create a schedule", None, ScheduleCreate),
+    ("get", _SCHEDULE, "Show a schedule", None, None),
+    ("put", _SCHEDULE, "Change a schedule", None, ScheduleUpdate),
+    ("delete", _SCHEDULE, "Delete a schedule", None, None),
     ("get", "/deployments", "List deployments", None, None),
     ("get", "/deployments/detail", "List deployments", None, None),
     ("post", "/deployments", "Create a deployment", "deployment", DeploymentCreate),
     ("get", _DEPLOYMENT, "Show a deployment", None, None),
     ("delete", _DEPLOYMENT, "Delete a deployment", None, None),
     ("post", f"{_DEPLOYMENT}/actions", "Cancel a deployment", "cancel", Cancel),
+    ("get", "/regions", "List regions", None, None),
+    ("post", "/regions", "Create a region", "region", RegionCreate),
+    ("get", _REGION, "Show a region", None, None),
+    ("put", _REGION, "Change a region", "region", RegionUpdate),
+    ("delete", _REGION, "Delete a region", None, None),
+    ("get", "/services", "List services", None, None),
+    ("post", "/services", "Register a service", "service", ServiceCreate),
+    ("get", _SERVICE, "Show a service", None, None),
+    ("put", _SERVICE, "Change a service", "service", ServiceUpdate),
+    ("delete", _SERVICE, "Forget a service", None, None),
+    ("get", "/minion_pools", "List minion pools", None, None),
+    ("post", "/minion_pools", "Create a minion pool", "minion_pool", MinionPoolCreate),
+    ("get", _POOL, "Show a minion pool", None, None),
+    ("put", _POOL, "Change a minion pool", "minion_pool", MinionPoolUpdate),
+    ("delete", _POOL, "Delete a minion pool", None, None),
+    # Also {"allocate": null} and {"refresh": null}.
+    ("post", f"{_POOL}/actions", "Allocate, refresh or deallocate a minion pool", "deallocate", Deallocate),
+    ("get", "/diagnostics", "Show what each process tells of itself", None, None),
 )
 
 
@@ -124,8 +163,13 @@ def _operation(method: str, path: str, summary: str, key: str | None, model: typ
             },
         },
     }
+    if key is None and model is not None:
+        whole["requestBody"] = _content({"$ref": f"#/components/schemas/{model.__name__}"})
     if key is not None:
         inner = {"type": "null"} if model is None else {"$ref": f"#/components/schemas/{model.__name__}"}
-        schema = {"type": "object", "required": [key], "properties": {key: inner}}
-        whole["requestBody"] = {"required": True, "content": {"application/json": {"schema": schema}}}
+        whole["requestBody"] = _content({"type": "object", "required": [key], "properties": {key: inner}})
     return whole
+
+
+def _content(schema: dict[str, Any]) -> dict[str, Any]:
+    return {"required": True, "content": {"application/json": {"schema": schema}}}

@@ -6,9 +6,9 @@ from isthmus.control.policy import BASE_RULES
 
 PREFIX = "migration"
 
-# resource: (what may be looked at, what changes something)
+# resource: (what may be looked at, what changes something of the project, what is for administrators alone)
 _OPERATIONS = {
-    "providers": (("list", "show_schemas"), ()),
+    "providers": (("list", "show_schemas"), (), ()),
     "endpoints": (
         (
             "list",
@@ -19,12 +19,22 @@ _OPERATIONS = {
             "list_storage",
             "list_source_options",
             "list_destination_options",
+            "list_source_minion_pool_options",
+            "list_destination_minion_pool_options",
+            "export_inventory",
         ),
         ("create", "update", "delete", "validate_connection"),
+        (),
     ),
-    "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks")),
-    "transfer_executions": (("list", "show"), ("create", "delete", "cancel")),
-    "deployments": (("list", "show"), ("create", "delete", "cancel")),
+    "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks"), ()),
+    "transfer_executions": (("list", "show"), ("create", "delete", "cancel"), ()),
+    "transfer_schedules": (("list", "show"), ("create", "update", "delete"), ()),
+    "deployments": (("list", "show"), ("create", "delete", "cancel"), ()),
+    "minion_pools": (("list", "show"), ("create", "update", "delete", "allocate", "refresh", "deallocate"), ()),
+    # Regions and services belong to the whole installation, so a project's member must not change them.
+    "regions": (("list", "show"), (), ("create", "update", "delete")),
+    "services": (("list", "show"), (), ("create", "update", "delete")),
+    "diagnostics": ((), (), ("get",)),
 }
 
 
@@ -32,8 +42,8 @@ def migration_rules() -> list[policy.RuleDefault]:
     """Return the rules of this service, without the basic ones they refer to."""
     return [
         policy.RuleDefault(f"{PREFIX}:{resource}:{operation}", rule, operation.replace("_", " ").capitalize())
-        for resource, (reads, writes) in _OPERATIONS.items()
-        for rule, operations in (("rule:reader", reads), ("rule:writer", writes))
+        for resource, (reads, writes, rest) in _OPERATIONS.items()
+        for rule, operations in (("rule:reader", reads), ("rule:writer", writes), ("rule:admin", rest))
         for operation in operations
     ]
 

@@ -3,9 +3,11 @@
 import falcon
 
 from isthmus.control.errors import InvalidInput, NotFound
+from isthmus.migration.api.environments import POOL_SCHEMA
 from isthmus.migration.api.service import Service
 from isthmus.migration.providers import registry
 from isthmus.migration.providers.contract import Capability, DestinationProvider, Provider, SourceProvider
+from isthmus.migration.workflows.capabilities import Derived, shown_bits
 
 
 class Providers:
@@ -17,7 +19,7 @@ class Providers:
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Show the platforms with their capability bits."""
         self._service.allow(req, "providers:list")
-        resp.media = {"providers": {name: {"types": _bits(each)} for name, each in registry.platforms().items()}}
+        resp.media = {"providers": {name: {"types": shown_bits(each)} for name, each in registry.platforms().items()}}
 
 
 class ProviderSchemas:
@@ -36,15 +38,19 @@ class ProviderSchemas:
         resp.media = {"schemas": _schemas(provider, platform, bit)}
 
 
-def _bits(provider: type[Provider]) -> list[int]:
-    return [bit.value for bit in Capability if bit in provider.capabilities]
-
-
 def _schemas(provider: type[Provider], platform: str, bit: str) -> dict[str, object]:
+    source, destination = issubclass(provider, SourceProvider), issubclass(provider, DestinationProvider)
     if bit == str(Capability.ENDPOINT.value):
         return {"connection_info_schema": provider.connection_schema()}
     if bit == str(Capability.TRANSFER_EXPORT.value) and issubclass(provider, SourceProvider):
         return {"source_environment_schema": provider.source_schema()}
     if bit == str(Capability.TRANSFER_IMPORT.value) and issubclass(provider, DestinationProvider):
         return {"destination_environment_schema": provider.destination_schema()}
-    raise NotFound(f"{platform} has no schemas of type {bit}; 16 is the connection, 8 the source, 4 the destination")
+    if bit == str(Derived.SOURCE_MINION_POOL.value) and source:
+        return {"source_minion_pool_environment_schema": POOL_SCHEMA}
+    if bit == str(Derived.DESTINATION_MINION_POOL.value) and destination:
+        return {"destination_minion_pool_environment_schema": POOL_SCHEMA}
+    raise NotFound(
+        f"{platform} has no schemas of type {bit}; 16 is the connection, 8 the source, 4 the destination, 524288 and "
+        "1048576 the minion pools beside them"
+    )

@@ -3,6 +3,7 @@
 import base64
 import binascii
 import json
+from enum import StrEnum
 from typing import Any
 
 import falcon
@@ -15,7 +16,7 @@ from isthmus.migration.store.paging import Page
 _MOST = 2**31 - 1
 
 
-def page_of(req: falcon.Request) -> Page:
+def page_of(req: falcon.Request, statuses: type[StrEnum] = ExecutionStatus) -> Page:
     """Return the page that is asked for: marker, limit, sort_key and sort_dir (or sort_keys, sort_dirs), status."""
     keys = _list(req, "sort_key") or _list(req, "sort_keys")
     directions = _list(req, "sort_dir") or _list(req, "sort_dirs")
@@ -29,7 +30,7 @@ def page_of(req: falcon.Request) -> Page:
         marker=text(req, "marker"),
         limit=limit_of(req),
         sort=tuple((key, way == "desc") for key, way in zip(keys, directions, strict=False)) or default.sort,
-        status=_status(req),
+        status=_status(req, statuses),
         show_deleted=flag(req, "show_deleted"),
     )
 
@@ -101,8 +102,8 @@ def _list(req: falcon.Request, name: str) -> list[str]:
     return [part.strip() for value in values for part in value.split(",") if part.strip()]
 
 
-def _status(req: falcon.Request) -> str | None:
+def _status(req: falcon.Request, statuses: type[StrEnum]) -> str | None:
     given = text(req, "status")
-    if given is not None and given not in set(ExecutionStatus):
-        raise InvalidInput(f"unknown status {given!r}; there are: {', '.join(ExecutionStatus)}")
+    if given is not None and given not in set(statuses):
+        raise InvalidInput(f"unknown status {given!r}; there are: {', '.join(statuses)}")
     return given

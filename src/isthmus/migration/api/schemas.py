@@ -54,7 +54,8 @@ Regions = Annotated[list[Region], BeforeValidator(_default_list)]
 Yes = Annotated[bool, BeforeValidator(_default_true)]
 No = Annotated[bool, BeforeValidator(_default_false)]
 Scripts = Annotated[UserScripts, BeforeValidator(normalise_scripts)]
-NoPool = Annotated[None, Field(description="Minion pools are not supported yet; leave this out or null.")]
+PoolId = Annotated[str, StringConstraints(min_length=1, max_length=36)]
+PoolMappings = Annotated[dict[str, PoolId], BeforeValidator(_default_dict)]
 
 
 class Body(BaseModel):
@@ -131,13 +132,31 @@ class TransferCreate(Body):
     storage_mappings: Annotated[StorageMappings, BeforeValidator(_default_dict)] = StorageMappings()
     notes: Text | None = None
     user_scripts: Scripts = UserScripts()
-    origin_minion_pool_id: NoPool = None
-    destination_minion_pool_id: NoPool = None
-    instance_osmorphing_minion_pool_mappings: Annotated[
-        dict[str, Any], Field(max_length=0), BeforeValidator(_default_dict)
-    ] = {}
+    origin_minion_pool_id: PoolId | None = None
+    destination_minion_pool_id: PoolId | None = None
+    instance_osmorphing_minion_pool_mappings: PoolMappings = {}
     clone_disks: Yes = True
     skip_os_morphing: No = False
+
+
+class TransferUpdate(Body):
+    """`transfer` of PUT transfers: what is left out or null stays; objects are merged key by key."""
+
+    scenario: str | None = None
+    origin_endpoint_id: Identifier | None = None
+    destination_endpoint_id: Identifier | None = None
+    instances: list[Instance] | None = None
+    source_environment: Object = {}
+    destination_environment: Object = {}
+    network_map: Annotated[dict[str, str], BeforeValidator(_default_dict)] = {}
+    storage_mappings: Annotated[StorageMappings, BeforeValidator(_default_dict)] = StorageMappings()
+    notes: Text | None = None
+    user_scripts: Scripts = UserScripts()
+    origin_minion_pool_id: PoolId | None = None
+    destination_minion_pool_id: PoolId | None = None
+    instance_osmorphing_minion_pool_mappings: PoolMappings = {}
+    clone_disks: bool | None = None
+    skip_os_morphing: bool | None = None
 
 
 class ExecutionCreate(Body):
@@ -154,13 +173,107 @@ class DeploymentCreate(Body):
     clone_disks: Yes = True
     force: No = False
     skip_os_morphing: No = False
-    instance_osmorphing_minion_pool_mappings: Annotated[
-        dict[str, Any], Field(max_length=0), BeforeValidator(_default_dict)
-    ] = {}
+    # Left out or null: the transfer's own.
+    instance_osmorphing_minion_pool_mappings: dict[str, PoolId] | None = None
     user_scripts: Scripts = UserScripts()
 
 
 class Cancel(Body):
     """`cancel` of the actions; null is without force."""
+
+    force: No = False
+
+
+class ScheduleCreate(Body):
+    """The body of POST transfers/{id}/schedules, without an envelope as in Coriolis."""
+
+    schedule: dict[str, Any]
+    enabled: Yes = True
+    expiration_date: Text | None = None
+    shutdown_instance: No = False
+    auto_deploy: No = False
+
+
+class ScheduleUpdate(Body):
+    """The body of PUT …/schedules/{id}: what is left out stays, and null too, but for the expiration date."""
+
+    schedule: dict[str, Any] | None = None
+    enabled: bool | None = None
+    expiration_date: Text | None = None
+    shutdown_instance: bool | None = None
+    auto_deploy: bool | None = None
+
+
+class RegionCreate(Body):
+    """`region` of POST regions."""
+
+    name: Name
+    description: Text | None = None
+    enabled: Yes = True
+
+
+class RegionUpdate(Body):
+    """`region` of PUT regions."""
+
+    name: Name | None = None
+    description: Text | None = None
+    enabled: bool | None = None
+
+
+class ServiceCreate(Body):
+    """`service` of POST services."""
+
+    host: Name
+    binary: Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=64)]
+    topic: Name
+    mapped_regions: Regions = []
+    enabled: Yes = True
+
+
+class ServiceUpdate(Body):
+    """`service` of PUT services."""
+
+    mapped_regions: list[Region] | None = None
+    enabled: bool | None = None
+
+
+Count = Annotated[int, Field(ge=1, le=1000)]
+Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
+PoolRetention = Literal["delete", "poweroff"]
+
+
+class MinionPoolCreate(Body):
+    """`minion_pool` of POST minion_pools."""
+
+    name: Name
+    endpoint_id: Identifier
+    os_type: Literal["linux", "windows"]
+    platform: Literal["source", "destination"]
+    environment_options: Object = {}
+    minimum_minions: Annotated[Count, BeforeValidator(lambda value: 1 if value is None else value)] = 1
+    maximum_minions: Count | None = None
+    minion_max_idle_time: Annotated[Seconds, BeforeValidator(lambda value: 1 if value is None else value)] = 1
+    minion_retention_strategy: Annotated[
+        PoolRetention, BeforeValidator(lambda value: "delete" if value is None else value)
+    ] = "delete"
+    notes: Text | None = None
+    skip_allocation: No = False
+
+
+class MinionPoolUpdate(Body):
+    """`minion_pool` of PUT minion_pools: what is left out or null stays."""
+
+    name: Name | None = None
+    os_type: Literal["linux", "windows"] | None = None
+    environment_options: dict[str, Any] | None = None
+    minimum_minions: Count | None = None
+    maximum_minions: Count | None = None
+    minion_max_idle_time: Seconds | None = None
+    minion_retention_strategy: PoolRetention | None = None
+    notes: Text | None = None
+
+
+class Deallocate(Body):
+    """`deallocate` of the pool's actions; null is without force."""
 
     force: No = False

@@ -14,7 +14,11 @@ from isthmus.control.identity import Caller
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import Vault
 from isthmus.migration.api.policies import PREFIX
+from isthmus.migration.store import regions
 from isthmus.migration.tables import EndpointRow
+
+INTRODUCTION_SECONDS = 20.0
+"""The workflow itself gives up within 15: a host without a worker must not keep anybody waiting."""
 
 
 class Asker(Protocol):
@@ -50,13 +54,15 @@ class Service:
         self, caller: Caller, endpoint: EndpointRow, question: str, parameters: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
         """Return a worker's answer to a question about a cloud; raises the provider's error."""
+        with self.database.transaction() as session:
+            reach = regions.queues(session, endpoint.mapped_regions)
         argument = {
             "question": question,
             "endpoint": {
                 "id": endpoint.id,
                 "type": endpoint.type,
                 "connection_info": endpoint.connection_info,
-                "mapped_regions": endpoint.mapped_regions,
+                "mapped_regions": list(reach),
             },
             "trust_id": self.trusts(caller),
             "parameters": dict(parameters or {}),
@@ -66,6 +72,10 @@ class Service:
         except NotAuthenticated as error:
             # The caller's own token is good: upon 401 clients would only log in to Keystone again.
             raise InvalidInput(error.message) from None
+
+    def introduce(self, queue: str) -> dict[str, Any]:
+        """Return what whoever serves a queue tells of itself; `Unavailable` in seconds if nobody does."""
+        return self.engine.ask("AskService", {"queue": queue}, timeout_seconds=INTRODUCTION_SECONDS)
 
 
 def new_id() -> str:

@@ -1,5 +1,8 @@
 """Transfers: which machines go from where to where."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
 import falcon
 
 from isthmus.control.database import utc_now
@@ -10,11 +13,11 @@ from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of, wrapped
 from isthmus.migration.api.environments import check_destination, check_source
 from isthmus.migration.api.queries import flag, page_of
-from isthmus.migration.api.schemas import StorageMappings, TransferCreate
+from isthmus.migration.api.schemas import StorageMappings, TransferCreate, TransferUpdate
 from isthmus.migration.api.service import Service, new_id
 from isthmus.migration.model import ExecutionStatus, ExecutionType
 from isthmus.migration.providers.registry import provider_class
-from isthmus.migration.store import endpoints, reading, requests
+from isthmus.migration.store import endpoints, pools, reading, requests, schedules
 from isthmus.migration.store.paging import Page
 from isthmus.migration.tables import EndpointRow, ExecutionRow, TransferRow
 
@@ -50,7 +53,7 @@ class Transfers:
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Make a transfer."""
         caller = self._service.allow(req, "transfers:create")
-        wanted = _without_doubles(parse(TransferCreate, wrapped(self._service.body(req), "transfer"), "transfer"))
+        wanted = without_doubles(parse(TransferCreate, wrapped(self._service.body(req), "transfer"), "transfer"))
         with self._service.database.transaction() as session:
             origin = endpoints.get(session, caller.project_id, wanted.origin_endpoint_id)
             destination = endpoints.get(session, caller.project_id, wanted.destination_endpoint_id)
@@ -60,12 +63,19 @@ class Transfers:
             # Both endpoints stay until this is committed; always in one order, so that two calls cannot deadlock.
             for endpoint_id in sorted((origin.id, destination.id)):
                 endpoints.claim(session, caller.project_id, endpoint_id)
+            pools.check_wishes(
+                session,
+                caller.project_id,
+                pool_wishes(wanted.model_dump(), wanted.instances),
+                origin_endpoint=origin.id,
+                destination_endpoint=destination.id,
+            )
             session.add(row)
         resp.media = {"transfer": views.transfer(row)}
 
 
 class Transfer:
-    """GET and DELETE of one transfer."""
+    """GET and DELETE of one transfer; PUT is in `updates`."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -86,6 +96,7 @@ class Transfer:
         with self._service.database.transaction() as session:
             row = requests.claim_transfer(session, caller.project_id, transfer_id)
             row.trust_id = trust_id
+            schedules.forget_all(session, row.id, utc_now())
             requests.delete_transfer(session, row, utc_now())
         resp.status = 204
 
@@ -126,17 +137,17 @@ def new_execution(
     )
 
 
-def _without_doubles(wanted: TransferCreate) -> TransferCreate:
+Wanted = TypeVar("Wanted", TransferCreate, TransferUpdate)
+
+
+def without_doubles(wanted: Wanted) -> Wanted:
     """Take network_map and storage_mappings out of the destination environment; their own keys win over those."""
     environment = dict(wanted.destination_environment)
-    network_map = environment.pop("network_map", None)
-    storage_mappings = environment.pop("storage_mappings", None)
     inner = parse(
-        TransferCreate,
+        TransferUpdate,
         {
-            **wanted.model_dump(include={"origin_endpoint_id", "destination_endpoint_id", "instances"}),
-            "network_map": network_map,
-            "storage_mappings": storage_mappings,
+            "network_map": environment.pop("network_map", None),
+            "storage_mappings": environment.pop("storage_mappings", None),
         },
         "transfer.destination_environment",
     )
@@ -151,6 +162,20 @@ def _without_doubles(wanted: TransferCreate) -> TransferCreate:
     )
 
 
+def pool_wishes(values: Mapping[str, Any], instances: Sequence[str]) -> pools.PoolWishes:
+    """Return the minion pools that a transfer's values name; `InvalidInput` if they are for other instances."""
+    morphing = values["instance_osmorphing_minion_pool_mappings"] or {}
+    check_known(morphing, instances, "instance_osmorphing_minion_pool_mappings")
+    return pools.PoolWishes(values["origin_minion_pool_id"], values["destination_minion_pool_id"], morphing)
+
+
+def check_known(named: Iterable[str], instances: Sequence[str], what: str) -> None:
+    """Return if all that is named are instances of the transfer; `InvalidInput` names those that are not."""
+    strangers = sorted(set(named) - set(instances))
+    if strangers:
+        raise InvalidInput(f"{what} names {', '.join(strangers)}, not among the transfer's instances")
+
+
 def _check_ends(origin: EndpointRow, destination: EndpointRow, wanted: TransferCreate) -> None:
     if origin.id == destination.id:
         raise InvalidInput(
@@ -162,11 +187,7 @@ def _check_ends(origin: EndpointRow, destination: EndpointRow, wanted: TransferC
         )
     check_source(provider_class(origin.type), wanted.source_environment)
     check_destination(provider_class(destination.type), wanted.destination_environment)
-    strangers = sorted(set(wanted.user_scripts.instances) - set(wanted.instances))
-    if strangers:
-        raise InvalidInput(
-            f"transfer.user_scripts.instances names {', '.join(strangers)}, not among the transfer's instances"
-        )
+    check_known(wanted.user_scripts.instances, wanted.instances, "transfer.user_scripts.instances")
 
 
 def _row(caller: Caller, trust_id: str | None, wanted: TransferCreate) -> TransferRow:
@@ -185,7 +206,9 @@ def _row(caller: Caller, trust_id: str | None, wanted: TransferCreate) -> Transf
         storage_mappings=wanted.storage_mappings.model_dump(exclude_none=True, exclude_unset=True),
         notes=wanted.notes,
         user_scripts=wanted.user_scripts.as_stored(),
-        instance_osmorphing_minion_pool_mappings={},
+        origin_minion_pool_id=wanted.origin_minion_pool_id,
+        destination_minion_pool_id=wanted.destination_minion_pool_id,
+        instance_osmorphing_minion_pool_mappings=dict(wanted.instance_osmorphing_minion_pool_mappings),
         clone_disks=wanted.clone_disks,
         skip_os_morphing=wanted.skip_os_morphing,
         last_execution_status=ExecutionStatus.UNEXECUTED,

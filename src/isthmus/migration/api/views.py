@@ -22,7 +22,8 @@ def moment(value: datetime | None) -> str | None:
     return None if value is None else value.isoformat(timespec="microseconds")
 
 
-def _stamps(row: Stamped, identity: str) -> dict[str, Any]:
+def stamps(row: Stamped, identity: str) -> dict[str, Any]:
+    """Return the times of a row's creation, change and deletion."""
     return {
         "created_at": moment(row.created_at),
         "updated_at": moment(row.updated_at),
@@ -34,7 +35,7 @@ def _stamps(row: Stamped, identity: str) -> dict[str, Any]:
 def endpoint(row: EndpointRow) -> dict[str, Any]:
     """Return an endpoint; its connection details are a reference."""
     return {
-        **_stamps(row, row.id),
+        **stamps(row, row.id),
         "id": row.id,
         "project_id": row.project_id,
         "user_id": row.user_id,
@@ -51,7 +52,7 @@ def transfer(
 ) -> dict[str, Any]:
     """Return a transfer."""
     whole = {
-        **_stamps(row, row.id),
+        **stamps(row, row.id),
         **_asked_for(row),
         "id": row.id,
         "base_id": row.id,
@@ -100,7 +101,7 @@ def deployment(
 ) -> dict[str, Any]:
     """Return a deployment, with the tasks of its only execution unless `executions` is None."""
     whole = {
-        **_stamps(row, row.id),
+        **stamps(row, row.id),
         **_asked_for(parent),
         "id": row.id,
         "base_id": row.id,
@@ -130,7 +131,7 @@ def deployment(
 def execution(row: ExecutionRow, *, with_tasks: bool) -> dict[str, Any]:
     """Return an execution; without tasks the key is missing, and clients then ask for it when they need it."""
     whole = {
-        **_stamps(row, row.id),
+        **stamps(row, row.id),
         "id": row.id,
         "action_id": row.action_id,
         "status": row.status,
@@ -149,7 +150,7 @@ def _tasks(row: ExecutionRow) -> list[dict[str, Any]]:
 
 def _task(row: TaskRow) -> dict[str, Any]:
     return {
-        **_stamps(row, row.id),
+        **stamps(row, row.id),
         "id": row.id,
         "execution_id": row.execution_id,
         "instance": row.instance,

@@ -188,8 +188,18 @@ def _disks_delete(_: Work) -> list[_Draft]:
     ]
 
 
+def _update(_: Work) -> list[_Draft]:
+    """Try what the transfer is going to be at both ends; it becomes so when all of this has succeeded."""
+    return [
+        _Draft(TaskType.GET_INSTANCE_INFO, Side.SOURCE),
+        _Draft(TaskType.UPDATE_SOURCE_TRANSFER, Side.SOURCE),
+        _Draft(TaskType.UPDATE_DESTINATION_TRANSFER, Side.DESTINATION),
+    ]
+
+
 _DRAFTS = {
     ExecutionType.TRANSFER_EXECUTION: _transfer,
     ExecutionType.DEPLOYMENT: _deployment,
     ExecutionType.TRANSFER_DISKS_DELETE: _disks_delete,
+    ExecutionType.TRANSFER_UPDATE: _update,
 }

@@ -16,9 +16,13 @@ from isthmus.control.queues import CONDUCTOR_QUEUE
 from isthmus.migration.services.dispatcher import Dispatcher
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.services.recorder import Recorder
+from isthmus.migration.services.timekeeper import Timekeeper
 from isthmus.migration.workflows.ask import AskProvider
 from isthmus.migration.workflows.control import ControlActivities
 from isthmus.migration.workflows.executions import WORKFLOWS
+from isthmus.migration.workflows.introduction import AskService, RecordService
+from isthmus.migration.workflows.pool_control import PoolActivities
+from isthmus.migration.workflows.pools import MinionPoolAction
 
 DATABASE_THREADS = 8
 
@@ -29,6 +33,8 @@ def run(conf: ConfigOpts) -> None:
     database = Database(conf.database.connection)
     control = ControlActivities(database, utc_now)
     dispatcher = Dispatcher(database, conf.conductor.dispatch_interval)
+    pools = PoolActivities(database, utc_now)
+    timekeeper = Timekeeper(database, utc_now)
     recorder = Recorder(database, conf.conductor.progress_interval, utc_now)
     with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database") as pool:
 
@@ -37,8 +43,8 @@ def run(conf: ConfigOpts) -> None:
                 Worker(
                     client,
                     task_queue=CONDUCTOR_QUEUE,
-                    workflows=[*WORKFLOWS, AskProvider],
-                    activities=control.all,
+                    workflows=[*WORKFLOWS, AskProvider, AskService, RecordService, MinionPoolAction],
+                    activities=[*control.all, *pools.all],
                     activity_executor=pool,
                     max_concurrent_activities=DATABASE_THREADS,
                     # Our workflows are plain functions over facts; the sandbox would only import them again each time.
@@ -46,6 +52,6 @@ def run(conf: ConfigOpts) -> None:
                 )
             ]
 
-        run_until_stopped(EngineAddress.of(conf), workers, (dispatcher.run, recorder.run))
+        run_until_stopped(EngineAddress.of(conf), workers, (dispatcher.run, recorder.run, timekeeper.run))
     database.close()
     leave()

@@ -21,7 +21,7 @@ from isthmus.control.database import Database
 from isthmus.control.outbox import OutboxRow
 from isthmus.migration.model import ExecutionStatus, TaskStatus
 from isthmus.migration.reporting import Level
-from isthmus.migration.store import recording
+from isthmus.migration.store import pools, recording
 from isthmus.migration.tables import ExecutionRow, TaskRow
 from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT, RUN_STEP, Notes, NumberedEvent
 
@@ -106,7 +106,9 @@ class Recorder:
 
     def _running(self) -> list[str]:
         wanted = select(ExecutionRow.id).where(
-            ExecutionRow.status.in_([ExecutionStatus.RUNNING, ExecutionStatus.CANCELLING])
+            ExecutionRow.status.in_(
+                [ExecutionStatus.RUNNING, ExecutionStatus.CANCELLING, ExecutionStatus.AWAITING_MINION_ALLOCATIONS]
+            )
         )
         with self._database.transaction() as session:
             return list(session.scalars(wanted))
@@ -123,6 +125,7 @@ class Recorder:
             if session.scalar(waiting) is not None:
                 return
             now = self._now()
+            pools.release(session, execution_id, now)
             if recording.move_execution(session, execution_id, ExecutionStatus.ERROR, now):
                 LOG.error("execution %s is lost to the engine and ends as ERROR", execution_id)
                 recording.explain(session, row, LOST, now)

@@ -13,10 +13,12 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from isthmus.control import identity, secrets
+from isthmus.control.diagnostics import host_name
 from isthmus.control.engine import EngineAddress
-from isthmus.control.queues import worker_queue
+from isthmus.control.queues import host_queue, worker_queue
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.providers.registry import provider_class
+from isthmus.migration.services.introduction import Introduction
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.workflows.activities import WorkerActivities
 from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
@@ -47,23 +49,27 @@ def serve(conf: ConfigOpts, clouds: Clouds) -> None:
     regions = conf.worker.queues
     with ThreadPoolExecutor(activities * len(regions), thread_name_prefix="step") as pool:
         offered = WorkerActivities(Site(clouds, settings, _now), pool)
+        introduction = Introduction(regions)
 
         def workers(client: Client) -> list[Worker]:
             return [
-                Worker(
-                    client,
-                    task_queue=worker_queue([region]),
-                    activities=offered.all,
-                    max_concurrent_activities=activities,
-                    # Fresh progress needs each second's heartbeat sent, not every eighth.
-                    max_heartbeat_throttle_interval=timedelta(seconds=1),
-                    default_heartbeat_throttle_interval=timedelta(seconds=1),
-                    graceful_shutdown_timeout=timedelta(seconds=1),
-                )
-                for region in regions
+                Worker(client, task_queue=host_queue(host_name()), activities=introduction.all),
+                *(
+                    Worker(
+                        client,
+                        task_queue=worker_queue([region]),
+                        activities=offered.all,
+                        max_concurrent_activities=activities,
+                        # Fresh progress needs each second's heartbeat sent, not every eighth.
+                        max_heartbeat_throttle_interval=timedelta(seconds=1),
+                        default_heartbeat_throttle_interval=timedelta(seconds=1),
+                        graceful_shutdown_timeout=timedelta(seconds=1),
+                    )
+                    for region in regions
+                ),
             ]
 
-        run_until_stopped(EngineAddress.of(conf), workers)
+        run_until_stopped(EngineAddress.of(conf), workers, (introduction.run,))
 
 
 def settings_of(conf: ConfigOpts) -> WorkerSettings:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from isthmus.control.errors import Conflict, NotFound
 from isthmus.migration.store.paging import Page, fetch_page
-from isthmus.migration.tables import EndpointRow, TransferRow
+from isthmus.migration.tables import EndpointRow, MinionPoolRow, TransferRow
 
 
 def add(session: Session, row: EndpointRow) -> None:
@@ -54,6 +54,11 @@ def mark_deleted(session: Session, row: EndpointRow, now: datetime) -> None:
     user = session.scalar(select(TransferRow.id).where(TransferRow.deleted_at.is_(None), uses_it).limit(1))
     if user is not None:
         raise Conflict(f"endpoint {row.id} ({row.name}) is used by transfer {user}; delete that transfer first")
+    pool = session.scalar(
+        select(MinionPoolRow.id).where(MinionPoolRow.deleted_at.is_(None), MinionPoolRow.endpoint_id == row.id).limit(1)
+    )
+    if pool is not None:
+        raise Conflict(f"endpoint {row.id} ({row.name}) is used by minion pool {pool}; delete that pool first")
     # The traces of a deleted transfer are removed with the endpoint's secret, which would be gone. `TransferForget`
     # empties `info` as its last act; compared as text, the one way that all databases have in common.
     leaving = session.scalar(

@@ -22,6 +22,8 @@ SORT_KEYS = (
     "type",
     "name",
     "transfer_id",
+    "next_due_at",
+    "host",
 )
 
 

@@ -227,6 +227,15 @@ def end_open_tasks(session: Session, execution_id: str, now: datetime) -> None:
         )
 
 
+def tell(session: Session, execution_row: ExecutionRow, level: Level, message: str, now: datetime) -> None:
+    """Add an event about a whole execution to the last of its tasks; without tasks nobody could see it."""
+    last = session.scalar(
+        select(TaskRow.id).where(TaskRow.execution_id == execution_row.id).order_by(TaskRow.index.desc()).limit(1)
+    )
+    if last is not None:
+        add_conductor_event(session, last, level, message, now)
+
+
 def explain(session: Session, execution_row: ExecutionRow, message: str, now: datetime) -> None:
     """Tell why an execution failed outside of any of its steps: with its last touched task, or one made for it."""
     task = session.scalar(
@@ -256,4 +265,5 @@ FIRST_TASKS = {
     "transfer_execution": "VALIDATE_TRANSFER_SOURCE_INPUTS",
     "deployment": "VALIDATE_DEPLOYMENT_INPUTS",
     "transfer_disks_delete": "DELETE_TRANSFER_SOURCE_DISK_SNAPSHOTS",
+    "transfer_update": "GET_INSTANCE_INFO",
 }

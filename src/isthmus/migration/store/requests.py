@@ -4,6 +4,7 @@ Two requests about one transfer are put in order by a lock on its row (`claim_tr
 what the first one wrote and is refused with the reason. Another project's objects do not exist here.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from sqlalchemy import func, select, update
@@ -12,12 +13,13 @@ from sqlalchemy.orm import Session
 from isthmus.control import outbox
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.migration.model import ACTIVE, EXECUTION_MOVES, ExecutionStatus, ExecutionType, sources_of
-from isthmus.migration.store import reading
+from isthmus.migration.store import pools, reading
 from isthmus.migration.tables import DeploymentRow, ExecutionRow, TransferRow
 
 WORKFLOWS = {
     ExecutionType.TRANSFER_EXECUTION: "TransferExecution",
     ExecutionType.TRANSFER_DISKS_DELETE: "TransferDisksDelete",
+    ExecutionType.TRANSFER_UPDATE: "TransferUpdate",
     ExecutionType.DEPLOYMENT: "Deployment",
 }
 
@@ -66,13 +68,14 @@ def refuse_if_in_use(session: Session, transfer: TransferRow) -> None:
 
 
 def start_execution(session: Session, transfer: TransferRow, execution: ExecutionRow) -> ExecutionRow:
-    """Begin an execution of a claimed transfer: a synchronisation, or the deletion of its disks."""
+    """Begin an execution of a claimed transfer: a synchronisation, an update, or the deletion of its disks."""
     refuse_if_in_use(session, transfer)
     now = execution.created_at
+    execution.status = _first_status(session, pools.wanted_by(transfer, None, execution.type))
     moved = session.execute(
         update(TransferRow)
         .where(TransferRow.id == transfer.id, TransferRow.last_execution_status.not_in(ACTIVE))
-        .values(last_execution_status=ExecutionStatus.RUNNING, updated_at=now, trust_id=transfer.trust_id)
+        .values(last_execution_status=execution.status, updated_at=now, trust_id=transfer.trust_id)
     )
     if moved.rowcount != 1:  # type: ignore[attr-defined] # an update's result is a CursorResult
         raise Conflict(f"transfer {transfer.id} is {transfer.last_execution_status}; wait until it is not")
@@ -88,15 +91,21 @@ def start_deployment(session: Session, transfer: TransferRow, row: DeploymentRow
             f"the last execution of transfer {transfer.id} is {transfer.last_execution_status}; execute it until it "
             "is COMPLETED, or use force to deploy what its disks hold now"
         )
+    execution.status = _first_status(session, pools.wanted_by(transfer, row, execution.type))
+    row.last_execution_status = execution.status
     session.add(row)
     session.flush()
     _start(session, execution, row.trust_id, row.created_at)
 
 
+def _first_status(session: Session, wanted: Mapping[str, tuple[str, ...]]) -> ExecutionStatus:
+    pools.check_ready(session, wanted)
+    return ExecutionStatus.AWAITING_MINION_ALLOCATIONS if wanted else ExecutionStatus.RUNNING
+
+
 def _start(session: Session, execution: ExecutionRow, trust_id: str | None, now: datetime) -> ExecutionRow:
     last = session.scalar(select(func.max(ExecutionRow.number)).where(ExecutionRow.action_id == execution.action_id))
     execution.number = (last or 0) + 1
-    execution.status = ExecutionStatus.RUNNING
     session.add(execution)
     session.flush()
     outbox.start(

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-from isthmus.migration.model import ExecutionStatus, TaskStatus
+from isthmus.migration.model import ExecutionStatus, PoolStatus, TaskStatus
 from isthmus.migration.planning.steps import Step
 from isthmus.migration.planning.work import EndpointRef, Facts, Work
 from isthmus.migration.reporting import Level, Progress
@@ -18,6 +18,12 @@ END_FORGET = "end_forget"
 BEGIN_STEP = "begin_step"
 END_STEP = "end_step"
 FINISH_EXECUTION = "finish_execution"
+TAKE_MINIONS = "take_minions"
+RELEASE_MINIONS = "release_minions"
+BEGIN_POOL_ACTION = "begin_pool_action"
+MOVE_POOL = "move_pool"
+DESCRIBE_SERVICE = "describe_service"
+RECORD_SERVICE = "record_service"
 
 EVENTS_OF_AN_ATTEMPT = 10_000
 """Each attempt at a step numbers its events from its own multiple of this: all attempts' events are kept, in order."""
@@ -25,11 +31,15 @@ EVENTS_OF_AN_ATTEMPT = 10_000
 
 @dataclass(frozen=True)
 class Plan:
-    """An execution ready to run: what was asked, its steps, and what is known of each instance."""
+    """An execution ready to run: what was asked, its steps, and what is known of each instance.
+
+    `pools` names, by instance, the minion pools of which it needs a machine before its first step.
+    """
 
     work: Work
     steps: tuple[Step, ...]
     facts: dict[str, Facts]
+    pools: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,7 @@ class Question(StrEnum):
     LIST_STORAGE = "list_storage"
     SOURCE_OPTIONS = "source_options"
     DESTINATION_OPTIONS = "destination_options"
+    INVENTORY = "inventory"
 
 
 @dataclass(frozen=True)
@@ -119,3 +130,42 @@ class Inquiry:
     endpoint: EndpointRef
     trust_id: str | None = None
     parameters: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class MinionsWanted:
+    """The instances of an execution that wait for machines of these pools."""
+
+    execution_id: str
+    pools: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class MinionsServed:
+    """An instance of an execution needs its machines no more."""
+
+    execution_id: str
+    instance: str
+
+
+@dataclass(frozen=True)
+class PoolMove:
+    """A pool's next status and why. `settle`: its machines are brought to its limits with it."""
+
+    pool_id: str
+    target: PoolStatus
+    message: str
+    level: Level = Level.INFO
+    settle: bool = False
+
+
+@dataclass(frozen=True)
+class ServiceFacts:
+    """How a process describes itself. `diagnostics` is Coriolis' record, see `isthmus.control.diagnostics`."""
+
+    host: str
+    binary: str
+    topic: str
+    regions: tuple[str, ...] = ()
+    providers: dict[str, Any] = field(default_factory=dict)
+    diagnostics: dict[str, Any] = field(default_factory=dict)

@@ -4,7 +4,7 @@ import functools
 import logging
 import uuid
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime
 from typing import Any, ParamSpec, TypeVar
 
@@ -21,7 +21,7 @@ from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, Task
 from isthmus.migration.planning.steps import Step, When, plan, plan_forget
 from isthmus.migration.planning.work import EndpointRef, Facts, Replica, Work
 from isthmus.migration.reporting import Level
-from isthmus.migration.store import recording, requests
+from isthmus.migration.store import pools, recording, regions, requests
 from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
 from isthmus.migration.workflows.calls import (
     BEGIN_EXECUTION,
@@ -53,8 +53,25 @@ CHANGES_REPLICA = frozenset(
 )
 """The steps of a deployment after which the transfer knows something else of its replica."""
 
+UPDATABLE = frozenset(
+    {
+        "source_environment",
+        "destination_environment",
+        "network_map",
+        "storage_mappings",
+        "notes",
+        "user_scripts",
+        "origin_minion_pool_id",
+        "destination_minion_pool_id",
+        "instance_osmorphing_minion_pool_mappings",
+        "clone_disks",
+        "skip_os_morphing",
+    }
+)
+"""What of a transfer an update changes: the columns that `ExecutionRow.requested` may name."""
 
-def _recorded(function: Callable[P, R]) -> Callable[P, R]:
+
+def recorded(function: Callable[P, R]) -> Callable[P, R]:
     """Give errors the engine's form. A database that is away is tried again; a statement's values never travel."""
 
     @functools.wraps(function)
@@ -98,7 +115,7 @@ class ControlActivities:
         )
 
     @activity.defn(name=BEGIN_EXECUTION)
-    @_recorded
+    @recorded
     def begin_execution(self, argument: dict[str, Any]) -> Plan:
         """Plan an execution and show its steps; the second time the same plan comes out."""
         with self._database.transaction() as session:
@@ -111,26 +128,30 @@ class ControlActivities:
             work, transfer = _work_of(session, row, argument.get("trust_id"))
             steps = plan(work)
             recording.add_tasks(session, [_task(work.execution_id, step, now) for step in steps])
-            return Plan(work, steps, _facts(transfer, work.instances))
+            deployment = session.get(DeploymentRow, row.action_id) if work.deployment_id else None
+            wanted = pools.wanted_by(transfer, deployment, row.type)
+            return Plan(work, steps, _facts(transfer, work.instances), wanted)
 
     @activity.defn(name=BEGIN_FORGET)
-    @_recorded
+    @recorded
     def begin_forget(self, argument: dict[str, Any]) -> Plan:
         """Plan what removes the traces of a transfer that is deleted already."""
         with self._database.transaction() as session:
             transfer = _get(session, TransferRow, str(argument["transfer_id"]), "transfer")
-            work = _transfer_work(session, transfer, f"forget-{transfer.id}", "forget", argument.get("trust_id"))
+            trust_id = argument.get("trust_id")
+            run_id = f"forget-{transfer.id}"
+            work = _transfer_work(session, transfer, run_id, "forget", trust_id, reach=regions.all_queues)
             return Plan(work, plan_forget(work), _facts(transfer, work.instances))
 
     @activity.defn(name=END_FORGET)
-    @_recorded
+    @recorded
     def end_forget(self, argument: dict[str, Any]) -> None:
         """Record that a deleted transfer needs its clouds no more: from now on its endpoints may be deleted too."""
         with self._database.transaction() as session:
             recording.locked_transfer(session, str(argument["transfer_id"])).info = {}
 
     @activity.defn(name=BEGIN_STEP)
-    @_recorded
+    @recorded
     def begin_step(self, start: StepStart) -> bool:
         """Show that a step runs. False: it must not, because its execution or itself has ended, or it is not needed."""
         with self._database.transaction() as session:
@@ -143,7 +164,7 @@ class ControlActivities:
             return won or task.status == TaskStatus.RUNNING
 
     @activity.defn(name=END_STEP)
-    @_recorded
+    @recorded
     def end_step(self, end: StepEnd) -> None:
         """Record how a step ended, all it told, and what the transfer or deployment now knows."""
         with self._database.transaction() as session:
@@ -175,9 +196,9 @@ class ControlActivities:
             recording.save_info(session, transfer_id, task.instance, recording.json_of(facts.replica), now)
 
     @activity.defn(name=FINISH_EXECUTION)
-    @_recorded
+    @recorded
     def finish_execution(self, finish: Finish) -> None:
-        """Make the final move; after a COMPLETED one with `auto_deploy` also begin the deployment, all or nothing."""
+        """Make the final move; after a COMPLETED one an update takes effect, and `auto_deploy` begins a deployment."""
         with self._database.transaction() as session:
             now = self._now()
             row = recording.execution(session, finish.execution_id)
@@ -186,11 +207,23 @@ class ControlActivities:
             if finish.status is ExecutionStatus.CANCELED:
                 # Somebody may have cancelled through the engine itself, not through the API.
                 recording.move_execution(session, row.id, ExecutionStatus.CANCELLING, now)
-            if not recording.move_execution(session, row.id, finish.status, now):
+            pools.release(session, row.id, now)
+            moved = recording.move_execution(session, row.id, finish.status, now)
+            if not moved and finish.status is ExecutionStatus.ERROR_ALLOCATING_MINIONS:
+                moved = recording.move_execution(session, row.id, ExecutionStatus.ERROR, now)
+            if not moved:
                 return
             recording.end_open_tasks(session, row.id, now)
-            if finish.status is ExecutionStatus.COMPLETED and row.auto_deploy:
-                self._deploy(session, row, now)
+            if finish.status is not ExecutionStatus.COMPLETED:
+                return
+            if row.type == ExecutionType.TRANSFER_UPDATE:
+                _apply(session, row)
+            elif row.auto_deploy:
+                try:
+                    self._deploy(session, row, now)
+                except Conflict as refused:
+                    # A minion pool that gives nothing. The replica is good all the same, and so is the execution.
+                    recording.tell(session, row, Level.WARNING, f"not deployed: {refused.message}", now)
 
     def _deploy(self, session: Session, execution: ExecutionRow, now: datetime) -> None:
         transfer = requests.claim_transfer(session, execution.project_id, execution.action_id)
@@ -223,6 +256,14 @@ class ControlActivities:
         requests.start_deployment(session, transfer, deployment, run)
 
 
+def _apply(session: Session, execution: ExecutionRow) -> None:
+    """Give a transfer the values that its update has tried."""
+    transfer = recording.locked_transfer(session, execution.action_id)
+    for column, value in (execution.requested or {}).items():
+        if column in UPDATABLE:
+            setattr(transfer, column, value)
+
+
 def _is_deployed(session: Session, start: StepStart, instance: str) -> bool:
     """Whether a deployment of the instance succeeded meanwhile, so that its source must stay off."""
     row = recording.execution(session, start.execution_id)
@@ -243,18 +284,30 @@ def _get(session: Session, table: type[Row], row_id: str, what: str) -> Row:
     return row
 
 
-def _endpoint(session: Session, endpoint_id: str) -> EndpointRef:
+Reach = Callable[[Session, Sequence[str]], tuple[str, ...]]
+
+
+def endpoint_ref(session: Session, endpoint_id: str, reach: Reach = regions.queues) -> EndpointRef:
+    """Return an endpoint for workers; `NotFound` if it is gone, `Conflict` if all its regions are disabled."""
     row = _get(session, EndpointRow, endpoint_id, "endpoint")
-    return EndpointRef(row.id, row.type, dict(row.connection_info or {}), tuple(row.mapped_regions or ()))
+    return EndpointRef(row.id, row.type, dict(row.connection_info or {}), reach(session, row.mapped_regions or ()))
 
 
-def _transfer_work(session: Session, transfer: TransferRow, run_id: str, kind: str, trust_id: str | None) -> Work:
+def _transfer_work(
+    session: Session,
+    transfer: TransferRow,
+    run_id: str,
+    kind: str,
+    trust_id: str | None,
+    *,
+    reach: Reach = regions.queues,
+) -> Work:
     return Work(
         execution_id=run_id,
         execution_type=kind,
         transfer_id=transfer.id,
-        origin=_endpoint(session, transfer.origin_endpoint_id),
-        destination=_endpoint(session, transfer.destination_endpoint_id),
+        origin=endpoint_ref(session, transfer.origin_endpoint_id, reach),
+        destination=endpoint_ref(session, transfer.destination_endpoint_id, reach),
         instances=tuple(transfer.instances),
         trust_id=trust_id or transfer.trust_id,
         source_environment=transfer.source_environment or {},
@@ -272,7 +325,8 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
     if row.type != ExecutionType.DEPLOYMENT:
         transfer = _get(session, TransferRow, row.action_id, "transfer")
         work = _transfer_work(session, transfer, row.id, row.type, trust_id)
-        return replace(work, shutdown_instances=bool(row.shutdown_instances)), transfer
+        wished = {key: value for key, value in (row.requested or {}).items() if key in _OF_WORK}
+        return replace(work, shutdown_instances=bool(row.shutdown_instances), **wished), transfer
     deployment = _get(session, DeploymentRow, row.action_id, "deployment")
     transfer = _get(session, TransferRow, deployment.transfer_id, "transfer")
     work = _transfer_work(session, transfer, row.id, row.type, trust_id or deployment.trust_id)
@@ -285,6 +339,9 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
         skip_os_morphing=deployment.skip_os_morphing,
         force=deployment.force,
     ), transfer
+
+
+_OF_WORK = frozenset(field.name for field in fields(Work)) & UPDATABLE
 
 
 def _facts(transfer: TransferRow, instances: Sequence[str]) -> dict[str, Facts]:

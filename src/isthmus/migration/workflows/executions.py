@@ -25,6 +25,7 @@ from isthmus.migration.workflows.calls import (
     StepCall,
     StepOutcome,
 )
+from isthmus.migration.workflows.minions import MinionQueue
 from isthmus.migration.workflows.policies import CONTROL, UNDO
 from isthmus.migration.workflows.runner import Cancellation, InstanceRun
 
@@ -57,10 +58,28 @@ class _Execution:
         except ActivityError as failure:
             finish = Finish(str(argument["execution_id"]), ExecutionStatus.ERROR, from_failure(failure).message)
         else:
-            runs = [InstanceRun(plan, instance, self._cancellation).run() for instance in plan.work.instances]
-            finish = Finish(plan.work.execution_id, outcome_of(await asyncio.gather(*runs)))
+            finish = await self._run(plan)
         await workflow.execute_activity(FINISH_EXECUTION, finish, **CONTROL)
         return finish.status.value
+
+    async def _run(self, plan: Plan) -> Finish:
+        """Run all instances, each as soon as it has the machines that it needs of its minion pools."""
+        minions = MinionQueue(plan, self._cancellation)
+        waiting = asyncio.ensure_future(minions.serve())
+        errors = await asyncio.gather(*(self._instance(plan, instance, minions) for instance in plan.work.instances))
+        await waiting
+        if minions.refusal is not None and not minions.served:
+            refused = minions.refusal.message
+            return Finish(plan.work.execution_id, ExecutionStatus.ERROR_ALLOCATING_MINIONS, refused)
+        return Finish(plan.work.execution_id, outcome_of(errors))
+
+    async def _instance(self, plan: Plan, instance: str, minions: MinionQueue) -> IsthmusError | None:
+        refused = await minions.admit(instance)
+        if refused is not None:
+            return refused
+        error = await InstanceRun(plan, instance, self._cancellation).run()
+        await minions.leave(instance)
+        return error
 
 
 def outcome_of(errors: Sequence[IsthmusError | None]) -> ExecutionStatus:
@@ -102,6 +121,16 @@ class TransferDisksDelete(_Execution):
         return await self.execute(argument)
 
 
+@workflow.defn(name="TransferUpdate")
+class TransferUpdate(_Execution):
+    """Try new values of a transfer at both of its ends; the final move makes them the transfer's own."""
+
+    @workflow.run
+    async def run(self, argument: dict[str, Any]) -> str:
+        """Run one update."""
+        return await self.execute(argument)
+
+
 @workflow.defn(name="TransferForget")
 class TransferForget:
     """Remove what a deleted transfer left at its clouds: checkpoints and open exports, not its disks.
@@ -129,4 +158,4 @@ def replace_lines(text: str) -> str:
     return " ".join(text.split())
 
 
-WORKFLOWS = (TransferExecution, Deployment, TransferDisksDelete, TransferForget)
+WORKFLOWS = (TransferExecution, Deployment, TransferDisksDelete, TransferUpdate, TransferForget)

@@ -21,6 +21,7 @@ class ActivityOptions(TypedDict, total=False):
 
     start_to_close_timeout: timedelta
     schedule_to_close_timeout: timedelta
+    schedule_to_start_timeout: timedelta
     heartbeat_timeout: timedelta
     retry_policy: RetryPolicy
     cancellation_type: ActivityCancellationType
@@ -78,4 +79,11 @@ QUESTION = ActivityOptions(
     schedule_to_close_timeout=timedelta(seconds=110),
     start_to_close_timeout=timedelta(seconds=100),
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), maximum_attempts=2),
+)
+
+INTRODUCTION = ActivityOptions(
+    # A process that is there takes the question at once; who asks for one that is not must learn so in seconds.
+    schedule_to_start_timeout=timedelta(seconds=5),
+    start_to_close_timeout=timedelta(seconds=10),
+    retry_policy=RetryPolicy(maximum_attempts=1),
 )

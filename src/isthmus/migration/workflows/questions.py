@@ -28,6 +28,9 @@ def _ask(provider: Provider, inquiry: Inquiry) -> dict[str, Any]:  # noqa: PLR09
             if "instance" not in parameters:
                 raise InvalidInput("the question get_machine needs the parameter instance: a machine's id or name")
             return {"machine": _facts([provider.get_machine(parameters["instance"])])[0]}
+        case Question.INVENTORY:
+            found = (provider.get_machine(each.id) for each in provider.list_machines())
+            return {"machines": _facts(list(found))}
         case Question.LIST_NETWORKS:
             return {"networks": _facts(provider.list_networks())}
         case Question.LIST_STORAGE:

@@ -275,10 +275,43 @@ def start_source(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
     return StepOutcome(replace(call.facts, replica=replace(replica, stopped_by=None, source_stopped_at=None)))
 
 
+def update_source(call: StepCall, site: Site, report: Report, _: int) -> StepOutcome:
+    """Learn whether the machine can be replicated with the new source environment."""
+    outcome = validate_source(call, site, report, 1)
+    report.event(Level.INFO, "the new source environment fits")
+    return outcome
+
+
+def update_destination(call: StepCall, site: Site, report: Report, _: int) -> StepOutcome:
+    """Learn whether the machine can arrive with the new values, and that its replica's disks can stay where they are.
+
+    A replica does not move by itself: making its disks at another storage would leave the present ones behind.
+    """
+    outcome = validate_destination(call, site, report, 1)
+    with site.clouds.destination(call.work.destination, call.work.trust_id) as cloud:
+        backends, _default = cloud.list_storage()
+    ids = {key: backend.id for backend in backends for key in (backend.id, backend.name)}
+    wanted = {
+        each.disk.id: ids.get(each.destination_storage, each.destination_storage)
+        for each in outcome.facts.disk_mappings
+    }
+    for disk in call.facts.replica.disks:
+        to = wanted.get(disk.disk_id)
+        if to is not None and to != ids.get(disk.storage, disk.storage):
+            raise StepFailed(
+                f"the replica of disk {disk.disk_id} of {call.step.instance} is on storage {disk.storage!r} and cannot "
+                f"move to {to!r}: keep its mapping, or delete the transfer's disks first and update it then"
+            )
+    report.event(Level.INFO, "the new destination environment and mappings fit")
+    return StepOutcome(replace(outcome.facts, replica=call.facts.replica))
+
+
 STEPS: Mapping[TaskType, StepFunction] = {
     TaskType.VALIDATE_TRANSFER_SOURCE_INPUTS: validate_source,
     TaskType.GET_INSTANCE_INFO: get_instance_info,
     TaskType.VALIDATE_TRANSFER_DESTINATION_INPUTS: validate_destination,
+    TaskType.UPDATE_SOURCE_TRANSFER: update_source,
+    TaskType.UPDATE_DESTINATION_TRANSFER: update_destination,
     TaskType.DEPLOY_TRANSFER_DISKS: deploy_disks,
     TaskType.DEPLOY_TRANSFER_TARGET_RESOURCES: open_target,
     TaskType.SHUTDOWN_INSTANCE: shut_down,
