@@ -1,39 +1,54 @@
-"""The stack under test: a control plane of its own with two dummy back ends, started by `isthmus up`."""
+"""The stack under test: a control plane of its own, with the back ends of a subject, started by `isthmus up`."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.control_plane import ControlPlane
+from lab.share_access import smb_user
 
 from conformance.back_ends import OPTION, configuration
 from conformance.cloud import Cloud, cloud_of, keystone
+from conformance.subjects import Terms
 
-PARTS = ("keystone", "barbican", "api", "share-manager")
 FEWEST_ROUNDS = 4
 
 
+@dataclass(frozen=True)
+class Stack:
+    """A cloud to be tested; `switches` are those options of the suite that depend on this very stack."""
+
+    cloud: Cloud
+    switches: Mapping[str, object] = field(default_factory=dict)
+
+
 @contextmanager
-def own_stack(state_dir: Path | None, work: Path, service_type: str, *, keep: bool) -> Iterator[Cloud]:
+def own_stack(state_dir: Path | None, work: Path, service_type: str, terms: Terms, *, keep: bool) -> Iterator[Stack]:
     """Start a control plane and give its administrator's cloud; end it afterwards, unless it is to be kept.
 
     `state_dir` is used again if a control plane was there before; without one it is a new directory, removed at the
     end. The back ends' configuration is written below `work`. Raises RuntimeError with what `isthmus up` said.
     """
-    backends = (work / "shares.conf").resolve()
-    backends.write_text(configuration())
-    plane = ControlPlane(state_dir and state_dir.resolve(), only=PARTS, options=(OPTION, str(backends)))
-    try:
-        plane.start()
-        cloud = cloud_of(plane.admin_environment, service_type)
-        hash_passwords_quickly(plane, cloud)
-        yield cloud
-    finally:
-        if keep:
-            plane.leave()
-            print(f"the stack stays in {plane.state_dir}: see `isthmus env`, end it with `isthmus down`")
-        else:
-            plane.close()
+    options: tuple[str, ...] = ()
+    if terms.has_own_configuration:
+        backends = (work / "shares.conf").resolve()
+        backends.write_text(configuration())
+        options = (OPTION, str(backends))
+    plane = ControlPlane(state_dir and state_dir.resolve(), only=terms.parts, options=options)
+    with ExitStack() as users:
+        try:
+            plane.start()
+            cloud = cloud_of(plane.admin_environment, service_type)
+            hash_passwords_quickly(plane, cloud)
+            known = users.enter_context(smb_user(plane)).name if terms.has_samba else None
+            yield Stack(cloud, {"username_for_user_rules": known} if known else {})
+        finally:
+            if keep:
+                plane.leave()
+                print(f"the stack stays in {plane.state_dir}: see `isthmus env`, end it with `isthmus down`")
+            else:
+                plane.close()
 
 
 def hash_passwords_quickly(plane: ControlPlane, cloud: Cloud) -> None:
