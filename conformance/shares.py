@@ -15,10 +15,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from conformance import baseline, names, report, virtual_env
-from conformance.cloud import from_environment, prepare
+from conformance.cloud import Cloud, from_environment, prepare
 from conformance.outcomes import Outcome, Verdict
 from conformance.report import Report
-from conformance.stack import Stack, own_stack
+from conformance.stack import own_stack
 from conformance.stages import Stage, stage_of
 from conformance.subjects import TERMS, Subject, Terms
 from conformance.suite import Suite
@@ -40,8 +40,8 @@ def main() -> None:
         return
     if not chosen:
         sys.exit("no test is chosen: see --list, --stages and --select")
-    with stack_under_test(arguments, terms) as stack:
-        for complaint in prepare(stack.cloud, pools=len(terms.back_ends)):
+    with cloud_under_test(arguments, terms) as cloud:
+        for complaint in prepare(cloud, pools=len(terms.back_ends)):
             print(f"not prepared: {complaint}", file=sys.stderr)
         outcomes: list[Outcome] = []
         show = telling(outcomes, len(chosen), quiet=arguments.quiet)
@@ -49,8 +49,7 @@ def main() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
-            switches = {**terms.switches, **stack.switches}
-            suite.run(chosen, tempest_conf(stack.cloud, suite.work, switches), arguments.workers, show)
+            suite.run(chosen, tempest_conf(cloud, suite.work, terms.switches), arguments.workers, show)
         # The report must be whole, however often one is sent.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
@@ -103,14 +102,14 @@ def is_wanted(module: str, wanted: frozenset[Stage], terms: Terms) -> bool:
 
 
 @contextmanager
-def stack_under_test(arguments: argparse.Namespace, terms: Terms) -> Iterator[Stack]:
+def cloud_under_test(arguments: argparse.Namespace, terms: Terms) -> Iterator[Cloud]:
     """Give the cloud of OS_* variables, or an own one for as long as the tests run."""
     if arguments.against_env:
-        yield Stack(from_environment(arguments.service_type))
+        yield from_environment(arguments.service_type)
         return
     directory = arguments.output / "work"
-    with own_stack(arguments.stack_dir, directory, arguments.service_type, terms, keep=arguments.keep) as stack:
-        yield stack
+    with own_stack(arguments.stack_dir, directory, arguments.service_type, terms, keep=arguments.keep) as cloud:
+        yield cloud
 
 
 def telling(outcomes: list[Outcome], total: int, *, quiet: bool) -> Callable[[Outcome], None]:

@@ -1,12 +1,11 @@
 """The stack under test: a control plane of its own, with the back ends of a subject, started by `isthmus up`."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
 from lab.control_plane import ControlPlane
-from lab.share_access import smb_user
+from lab.share_access import smb_account
 
 from conformance.back_ends import OPTION, configuration
 from conformance.cloud import Cloud, cloud_of, keystone
@@ -15,16 +14,8 @@ from conformance.subjects import Terms
 FEWEST_ROUNDS = 4
 
 
-@dataclass(frozen=True)
-class Stack:
-    """A cloud to be tested; `switches` are those options of the suite that depend on this very stack."""
-
-    cloud: Cloud
-    switches: Mapping[str, object] = field(default_factory=dict)
-
-
 @contextmanager
-def own_stack(state_dir: Path | None, work: Path, service_type: str, terms: Terms, *, keep: bool) -> Iterator[Stack]:
+def own_stack(state_dir: Path | None, work: Path, service_type: str, terms: Terms, *, keep: bool) -> Iterator[Cloud]:
     """Start a control plane and give its administrator's cloud; end it afterwards, unless it is to be kept.
 
     `state_dir` is used again if a control plane was there before; without one it is a new directory, removed at the
@@ -41,8 +32,9 @@ def own_stack(state_dir: Path | None, work: Path, service_type: str, terms: Term
             plane.start()
             cloud = cloud_of(plane.admin_environment, service_type)
             hash_passwords_quickly(plane, cloud)
-            known = users.enter_context(smb_user(plane)).name if terms.has_samba else None
-            yield Stack(cloud, {"username_for_user_rules": known} if known else {})
+            for name in terms.samba_users:
+                users.enter_context(smb_account(plane, name))
+            yield cloud
         finally:
             if keep:
                 plane.leave()

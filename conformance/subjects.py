@@ -27,8 +27,8 @@ class Terms:
     has_own_configuration: bool = True
     modules: frozenset[str] = frozenset()
     """Those that are run, and all required, whatever their stage; by stages if empty."""
-    has_samba: bool = False
-    """Whether users must be known to a Samba before they can be let in."""
+    samba_users: tuple[str, ...] = ()
+    """Whom Samba must know before they can be let in; the first is the user of all tests that make up none."""
     switches: Mapping[str, object] = field(default_factory=dict)
 
     def covers(self, module: str) -> bool:
@@ -49,6 +49,8 @@ _ACCESS = frozenset({"test_rules", "test_access_rules_metadata", "test_resource_
 _SNAPSHOTS = frozenset({"test_snapshot_metadata", "test_snapshot_rules", "test_revert_to_snapshot"}) | {
     *("admin.test_share_snapshot_instances", "admin.test_snapshot_export_locations", "admin.test_snapshot_manage"),
 }
+SAMBA_USERS = ("isthmus_suite_user", *(f"foo_user_{number}" for number in range(44, 50)))
+"""foo_user_…: `test_access_rules_metadata` lets in these, the last ones first, and waits until they are."""
 POSITIVE = _SHARES | _ACCESS | _SNAPSHOTS
 """The modules with the plugin's positive tests of shares, of access to them and of snapshots."""
 
@@ -61,11 +63,12 @@ def _btrfs(*protocols: str) -> Terms:
         back_ends=("local",),
         has_own_configuration=False,
         modules=POSITIVE,
-        has_samba=True,
+        samba_users=SAMBA_USERS,
         switches={
             "multi_backend": False,
             "backend_names": "local",
             "enable_protocols": ",".join(protocols),
+            "username_for_user_rules": SAMBA_USERS[0],
             "run_replication_tests": False,
             "run_multiple_share_replicas_tests": False,
             "run_driver_assisted_migration_tests": False,
