@@ -22,6 +22,12 @@ def all_of(session: Session, instance_id: str) -> list[AccessRule]:
     return [rule for rule, _ in _read(session, instance_id)]
 
 
+def hold_already(session: Session, instance_id: str) -> bool:
+    """Say whether nothing is queued, in hand or in error: an instance's rules are as its back end has them."""
+    settled = session.scalar(select(InstanceRow.access_rules_status).where(InstanceRow.id == instance_id))
+    return settled != RulesStatus.ERROR and not _count(session, instance_id, [*IN_FLIGHT, *IN_FLIGHT.values()])
+
+
 def begin(session: Session, instance_id: str, now: datetime) -> AccessChange:
     """Take all queued rules of an instance in hand and return what shall hold.
 

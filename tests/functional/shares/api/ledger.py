@@ -29,7 +29,7 @@ OWNER = "test"
 
 
 class LedgerDriver(ShareDriver):
-    """`refused` holds the names of methods that fail; `rules` are those that hold, by instance."""
+    """`refused` are the methods that fail, `asked` those that were called; `rules` are those that hold, by instance."""
 
     kind = "ledger"
 
@@ -40,6 +40,7 @@ class LedgerDriver(ShareDriver):
         self.groups: set[str] = set()
         self.rules: dict[str, set[str]] = {}
         self.refused: set[str] = set()
+        self.asked: list[str] = []
 
     def start(self) -> None:
         """Nothing has to be made."""
@@ -48,6 +49,7 @@ class LedgerDriver(ShareDriver):
         return BackendReport(protocols=("NFS",), pools=())
 
     def _ask(self, method: str) -> None:
+        self.asked.append(method)
         if method in self.refused:
             raise DriverFailed(f"the ledger refuses {method}; allow it")
 
