@@ -45,8 +45,9 @@ test-all: setup-tests lint ## The nightly run: every test, however slow
 	$(PYTHON) -m pytest
 
 .PHONY: conformance-shares
-conformance-shares: setup ## Run OpenStack's own suite for shares against Isthmus
-	@$(PYTHON) -m conformance.shares
+conformance-shares: setup ## Run OpenStack's own suite for shares against Isthmus, on dummy back ends and on btrfs
+	@status=0; for back_end in dummy btrfs-nfs btrfs-cifs; do \
+		$(PYTHON) -m conformance.shares --on $$back_end || status=1; done; exit $$status
 
 .PHONY: bench-shares
 bench-shares: setup-peer ## Compare the shares service with Manila, its services and RabbitMQ beside ours

@@ -16,8 +16,8 @@ MIGRATION_DELAY = 1.0
 ZONE = "nova"
 
 QUOTAS = {
-    "shares": 100_000,
-    "gigabytes": 1_000_000,
+    "shares": 1_000_000,
+    "gigabytes": 10_000_000,
     "snapshots": 100_000,
     "snapshot_gigabytes": 1_000_000,
     "share_networks": 10_000,

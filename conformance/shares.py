@@ -1,8 +1,8 @@
 """Run manila-tempest-plugin against the shares service: `python -m conformance.shares`, `make conformance-shares`.
 
-Without a cloud named it starts its own (`isthmus up`, two dummy back ends) and ends it again. The result is in
-build/conformance: shares.json, failures.md and failures.txt. The exit status is 1 if a test of the required stages
-that Manila itself passes does not pass.
+Without a cloud named it starts its own (`isthmus up`, with the back ends that --on names) and ends it again. The result
+is in build/conformance, of btrfs in a directory of its own there: shares.json, failures.md and failures.txt. The exit
+status is 1 if a test of the required stages that Manila itself passes does not pass.
 """
 
 import argparse
@@ -19,9 +19,10 @@ from conformance.cloud import Cloud, from_environment, prepare
 from conformance.outcomes import Outcome, Verdict
 from conformance.report import Report
 from conformance.stack import own_stack
-from conformance.stages import REQUIRED, Stage, stage_of
+from conformance.stages import Stage, stage_of
+from conformance.subjects import TERMS, Subject, Terms
 from conformance.suite import Suite
-from conformance.tempest_conf import BACK_ENDS, tempest_conf
+from conformance.tempest_conf import tempest_conf
 
 LOCK = Path("packaging/conformance.lock")
 VENV = Path("build/conformance/venv")
@@ -31,15 +32,16 @@ RESULT = Path("build/conformance")
 def main() -> None:
     """Choose, run, judge."""
     arguments = parse()
+    terms = TERMS[arguments.on]
     suite = Suite(virtual_env.ensure(VENV.absolute(), LOCK), (arguments.output / "work").absolute())
-    chosen = choose(suite.test_ids(), arguments.stages, arguments.select)
+    chosen = choose(suite.test_ids(), arguments.stages or terms.stages, arguments.select, terms)
     if arguments.list:
         print("\n".join(names.short(test_id) for test_id in chosen))
         return
     if not chosen:
         sys.exit("no test is chosen: see --list, --stages and --select")
-    with cloud_under_test(arguments) as cloud:
-        for complaint in prepare(cloud, pools=len(BACK_ENDS)):
+    with cloud_under_test(arguments, terms) as cloud:
+        for complaint in prepare(cloud, pools=len(terms.back_ends)):
             print(f"not prepared: {complaint}", file=sys.stderr)
         outcomes: list[Outcome] = []
         show = telling(outcomes, len(chosen), quiet=arguments.quiet)
@@ -47,11 +49,11 @@ def main() -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.default_int_handler)
         with suppress(KeyboardInterrupt):
-            suite.run(chosen, tempest_conf(cloud, suite.work), arguments.workers, show)
+            suite.run(chosen, tempest_conf(cloud, suite.work, terms.switches), arguments.workers, show)
         # The report must be whole, however often one is sent.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-    made = Report(frozenset(map(names.short, chosen)), tuple(outcomes), baseline.load())
+    made = Report(frozenset(map(names.short, chosen)), tuple(outcomes), baseline.load(), terms.stages)
     report.write(made, arguments.output)
     print(made.summary())
     print(f"see {arguments.output}/shares.json, failures.md, failures.txt")
@@ -61,8 +63,9 @@ def main() -> None:
 def parse() -> argparse.Namespace:
     """Return what the command line asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--on", type=Subject, choices=list(Subject), default=Subject.DUMMY, help="the back ends")
     parser.add_argument("--select", metavar="REGEX", default="", help="only tests whose short name has a match")
-    parser.add_argument("--stages", type=stages, default=REQUIRED, help="such as 1 or 1,2,3 (default) or 1,2,3,4")
+    parser.add_argument("--stages", type=stages, help="such as 1 or 1,2,3 (default) or 1,2,3,4")
     parser.add_argument("--list", action="store_true", help="print the chosen tests and end")
     parser.add_argument("--against-env", action="store_true", help="test the cloud that OS_* variables name")
     parser.add_argument("--service-type", default="shared-file-system", help="its type in that cloud's catalogue")
@@ -73,7 +76,10 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--workers", type=int, default=4, help="test processes (%(default)s)")
     parser.add_argument("--output", type=Path, default=RESULT, help="directory of the result (%(default)s)")
     parser.add_argument("--quiet", action="store_true", help="show failures only")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if arguments.on is not Subject.DUMMY:
+        arguments.output /= arguments.on
+    return arguments
 
 
 def stages(text: str) -> frozenset[Stage]:
@@ -81,21 +87,28 @@ def stages(text: str) -> frozenset[Stage]:
     return frozenset(Stage(int(number)) for number in text.split(","))
 
 
-def choose(test_ids: list[str], wanted: frozenset[Stage], select: str) -> list[str]:
-    """Return the ids of these stages whose short name matches."""
+def choose(test_ids: list[str], wanted: frozenset[Stage], select: str, terms: Terms) -> list[str]:
+    """Return the ids of these stages whose short name matches, of the modules that the subject covers."""
     pattern = re.compile(select)
     short = ((test_id, names.short(test_id)) for test_id in test_ids)
-    return [test_id for test_id, name in short if stage_of(names.module_of(name)) in wanted and pattern.search(name)]
+    return [
+        test_id for test_id, name in short if pattern.search(name) and is_wanted(names.module_of(name), wanted, terms)
+    ]
+
+
+def is_wanted(module: str, wanted: frozenset[Stage], terms: Terms) -> bool:
+    """Say whether a module's tests are to be run."""
+    return stage_of(module) in wanted and terms.covers(module)
 
 
 @contextmanager
-def cloud_under_test(arguments: argparse.Namespace) -> Iterator[Cloud]:
+def cloud_under_test(arguments: argparse.Namespace, terms: Terms) -> Iterator[Cloud]:
     """Give the cloud of OS_* variables, or an own one for as long as the tests run."""
     if arguments.against_env:
         yield from_environment(arguments.service_type)
         return
     directory = arguments.output / "work"
-    with own_stack(arguments.stack_dir, directory, arguments.service_type, keep=arguments.keep) as cloud:
+    with own_stack(arguments.stack_dir, directory, arguments.service_type, terms, keep=arguments.keep) as cloud:
         yield cloud
 
 

@@ -1,39 +1,46 @@
-"""The stack under test: a control plane of its own with two dummy back ends, started by `isthmus up`."""
+"""The stack under test: a control plane of its own, with the back ends of a subject, started by `isthmus up`."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from lab.control_plane import ControlPlane
+from lab.share_access import smb_account
 
 from conformance.back_ends import OPTION, configuration
 from conformance.cloud import Cloud, cloud_of, keystone
+from conformance.subjects import Terms
 
-PARTS = ("keystone", "barbican", "api", "share-manager")
 FEWEST_ROUNDS = 4
 
 
 @contextmanager
-def own_stack(state_dir: Path | None, work: Path, service_type: str, *, keep: bool) -> Iterator[Cloud]:
+def own_stack(state_dir: Path | None, work: Path, service_type: str, terms: Terms, *, keep: bool) -> Iterator[Cloud]:
     """Start a control plane and give its administrator's cloud; end it afterwards, unless it is to be kept.
 
     `state_dir` is used again if a control plane was there before; without one it is a new directory, removed at the
     end. The back ends' configuration is written below `work`. Raises RuntimeError with what `isthmus up` said.
     """
-    backends = (work / "shares.conf").resolve()
-    backends.write_text(configuration())
-    plane = ControlPlane(state_dir and state_dir.resolve(), only=PARTS, options=(OPTION, str(backends)))
-    try:
-        plane.start()
-        cloud = cloud_of(plane.admin_environment, service_type)
-        hash_passwords_quickly(plane, cloud)
-        yield cloud
-    finally:
-        if keep:
-            plane.leave()
-            print(f"the stack stays in {plane.state_dir}: see `isthmus env`, end it with `isthmus down`")
-        else:
-            plane.close()
+    options: tuple[str, ...] = ()
+    if terms.has_own_configuration:
+        backends = (work / "shares.conf").resolve()
+        backends.write_text(configuration())
+        options = (OPTION, str(backends))
+    plane = ControlPlane(state_dir and state_dir.resolve(), only=terms.parts, options=options)
+    with ExitStack() as users:
+        try:
+            plane.start()
+            cloud = cloud_of(plane.admin_environment, service_type)
+            hash_passwords_quickly(plane, cloud)
+            for name in terms.samba_users:
+                users.enter_context(smb_account(plane, name))
+            yield cloud
+        finally:
+            if keep:
+                plane.leave()
+                print(f"the stack stays in {plane.state_dir}: see `isthmus env`, end it with `isthmus down`")
+            else:
+                plane.close()
 
 
 def hash_passwords_quickly(plane: ControlPlane, cloud: Cloud) -> None:

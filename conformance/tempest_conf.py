@@ -4,6 +4,7 @@ The switches say what such dummy back ends can do, as OpenStack's own job for th
 or whose API version is above the newest one here, are skipped by the suite.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from conformance.cloud import SHARE_TYPE, Cloud
@@ -15,8 +16,8 @@ NEWEST_VERSION = "2.99"
 _LIMIT_SECONDS = 180
 
 
-def tempest_conf(cloud: Cloud, work: Path) -> str:
-    """Return the text; lock files and the suite's own log go below `work`."""
+def tempest_conf(cloud: Cloud, work: Path, others: Mapping[str, object]) -> str:
+    """Return the text; lock files and the suite's own log go below `work`. `others` replace options of shares."""
     sections: dict[str, dict[str, object]] = {
         "DEFAULT": {"log_file": work / "tempest.log"},
         "oslo_concurrency": {"lock_path": work / "lock"},
@@ -40,7 +41,7 @@ def tempest_conf(cloud: Cloud, work: Path) -> str:
         "identity-feature-enabled": {"api_v2": False, "api_v2_admin": False},
         "service_available": {"manila": True, **dict.fromkeys(_ABSENT_SERVICES, False)},
         "enforce_scope": {"manila": False},
-        "share": _share_options(cloud),
+        "share": {**_share_options(cloud), **others},
     }
     return "\n".join(
         "\n".join([f"[{section}]", *(f"{name} = {value}" for name, value in options.items()), ""])

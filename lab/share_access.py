@@ -63,7 +63,14 @@ def share_access(plane: ControlPlane) -> Iterator[ShareAccess]:
 @contextlib.contextmanager
 def smb_user(plane: ControlPlane, prefix: str = "shareuser") -> Iterator[SmbUser]:
     """Make a user of this machine and tell the control plane's Samba a password, as an operator does."""
-    user = SmbUser(f"{prefix}{uuid.uuid4().hex[:8]}", uuid.uuid4().hex)
+    with smb_account(plane, f"{prefix}{uuid.uuid4().hex[:8]}") as user:
+        yield user
+
+
+@contextlib.contextmanager
+def smb_account(plane: ControlPlane, name: str) -> Iterator[SmbUser]:
+    """Make the user of this very name. RuntimeError if the machine has one."""
+    user = SmbUser(name, uuid.uuid4().hex)
     configuration = plane.state_dir / "shares" / "smb.conf"
     _run("useradd", "--no-create-home", "--no-user-group", "--shell", "/usr/sbin/nologin", user.name)
     try:

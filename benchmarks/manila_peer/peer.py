@@ -20,7 +20,8 @@ from lab.control_plane import ControlPlane
 
 LOCK = Path("packaging/manila-peer.lock")
 VENV = Path("build/bench/manila-venv")
-SERVICE_TYPE = "shared-file-system"
+SERVICE_TYPE = "manila-peer"
+"""Not `shared-file-system`: under that name the same catalogue has Isthmus's own API, which does not run there."""
 SERVICES = ("manila-scheduler", "manila-share", "manila-data")
 API_PROCESSES, API_THREADS = 2, 8
 START_SECONDS = 120.0

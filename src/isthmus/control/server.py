@@ -19,7 +19,8 @@ from isthmus.control.readiness import say_ready
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
-"""Environment variable naming a file that is touched once requests are answered."""
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may lie idle before the server closes it; gunicorn's own 2 are soon over on a busy machine."""
 
 
 class _RequestId(request_id.RequestId):  # type: ignore[misc] # oslo.middleware is not followed by mypy
@@ -101,6 +102,9 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "graceful_timeout": 30,
             # Answers that wait for a cloud take up to ask_timeout.
             "timeout": api.ask_timeout + 60,
+            # A client that sends just as an idle connection is closed is cut off, and may not send a POST again.
+            # Clients and pools keep connections for about a minute: theirs should be the shorter wait.
+            "keepalive": KEEP_ALIVE_SECONDS,
             # An environment in a URL is long.
             "limit_request_line": 8190,
             "post_worker_init": _say_ready,

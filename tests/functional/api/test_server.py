@@ -1,5 +1,6 @@
 """`isthmus api` as a process of its own."""
 
+import http.client
 import os
 import signal
 import socket
@@ -7,6 +8,8 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,10 +29,12 @@ def _configure(folder: Path, host: str = "127.0.0.1") -> tuple[Path, int]:
     return file, port
 
 
-def test_it_says_when_it_is_ready_and_stops_when_told(tmp_path: Path) -> None:
-    file, port = _configure(tmp_path)
+@contextmanager
+def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the API and yield its process and its port once it says that it is ready."""
+    file, port = _configure(folder)
     subprocess.run([ISTHMUS, "db", "upgrade", "--config-file", str(file)], check=True, timeout=120)
-    ready = tmp_path / "ready"
+    ready = folder / "ready"
     process = subprocess.Popen(
         [ISTHMUS, "api", "--config-file", str(file)], env={**os.environ, "ISTHMUS_READY_FILE": str(ready)}
     )
@@ -39,14 +44,37 @@ def test_it_says_when_it_is_ready_and_stops_when_told(tmp_path: Path) -> None:
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        yield process, port
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_it_says_when_it_is_ready_and_stops_when_told(tmp_path: Path) -> None:
+    with serving(tmp_path) as (process, port):
         for path in ("/", "/healthcheck", "/v1/endpoints", "/v1/any/transfers"):
             with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=30) as answer:
                 assert answer.status == 200
         process.send_signal(signal.SIGTERM)
         assert process.wait(60) == 0
-    finally:
-        process.kill()
-        process.wait()
+
+
+def test_a_connection_that_was_idle_is_still_there(tmp_path: Path) -> None:
+    with serving(tmp_path) as (process, port):
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        connection.connect()
+        first = connection.sock
+        for pause in (0, 4):  # gunicorn keeps one for two seconds by itself
+            time.sleep(pause)
+            connection.request("GET", "/healthcheck")
+            answer = connection.getresponse()
+            answer.read()
+            assert answer.status == 200
+            # http.client opens another one where the server has closed it, and nobody would know.
+            assert connection.sock is first
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 0
+        connection.close()
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "example.org"])

@@ -1,6 +1,5 @@
 """Access rules of shares: who may mount them. Shown and changed here; a share manager brings them to the back end."""
 
-import ast
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -12,7 +11,7 @@ from isthmus.shares.api.access_targets import check_target, is_same_client
 from isthmus.shares.api.access_views import shown, shown_list
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.metadata import checked
-from isthmus.shares.api.queries import boolean
+from isthmus.shares.api.queries import boolean, literal_pairs
 from isthmus.shares.api.routing import Route
 from isthmus.shares.api.share_lookup import refuse_soft_deleted, visible_share
 from isthmus.shares.api.versions import since
@@ -257,13 +256,10 @@ def _wanted_metadata(call: Call) -> dict[str, str]:
     text = call.query.get("metadata")
     if text is None:
         return {}
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        found = None
-    if not isinstance(found, dict):
+    found = literal_pairs(text)
+    if found is None:
         raise InvalidInput(f"Invalid input received: Wrong metadata filter provided: {text}.")
-    return {str(key): str(value) for key, value in found.items()}
+    return found
 
 
 def _visible_rule(call: Call, rule_id: str) -> dict[str, Any]:

@@ -23,13 +23,12 @@ from isthmus.shares.api.call import Answer, Call, Outside, Service
 from isthmus.shares.api.faults import NoSuchRoute, fault_body
 from isthmus.shares.api.routing import Route, Routes
 from isthmus.shares.api.versions import EXPERIMENTAL_HEADER, HEADER, OLDEST, Version, asked_version, version_document
+from isthmus.shares.store.deadlocks import TRIES, is_deadlock
 
 log = logging.getLogger(__name__)
 
 PREFIX = "/share"
 """Where the API is mounted below the listener's root."""
-DEADLOCK_TRIES = 5
-_DEADLOCKS = (1205, 1213, "40001", "40P01")  # MariaDB's lock wait and deadlock; PostgreSQL's SQLSTATEs
 
 
 class SharesApi:
@@ -77,14 +76,14 @@ class SharesApi:
         return self._in_transaction(route, {name: unquote(value) for name, value in variables.items()}, facts)
 
     def _in_transaction(self, route: Route, variables: dict[str, str], facts: dict[str, Any]) -> Answer:
-        for tries_left in reversed(range(DEADLOCK_TRIES)):
+        for tries_left in reversed(range(TRIES)):
             outside = Outside()
             try:
                 with self._service.database.transaction() as session:
                     found = route.handler(Call(session=session, now=utc_now(), outside=outside, **facts), **variables)
             except Exception as error:
                 _do_all(outside.undo)
-                if isinstance(error, DBAPIError) and tries_left and _is_deadlock(error):
+                if isinstance(error, DBAPIError) and tries_left and is_deadlock(error):
                     continue
                 if isinstance(error, OperationalError | InterfaceError):
                     raise Unavailable("the database does not answer now; try again") from error
@@ -154,12 +153,6 @@ def _plain(value: object) -> object:
         # MariaDB's sums.
         return int(value) if value == int(value) else float(value)
     raise TypeError(f"an answer holds a {type(value).__name__}, which JSON has no form for")
-
-
-def _is_deadlock(error: DBAPIError) -> bool:
-    original = error.orig
-    code = getattr(original, "sqlstate", None) or (original.args[0] if original is not None and original.args else None)
-    return isinstance(error, OperationalError) and code in _DEADLOCKS
 
 
 def _ours(req: falcon.Request, resp: falcon.Response, error: IsthmusError, params: Mapping[str, Any]) -> None:

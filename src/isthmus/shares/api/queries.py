@@ -3,6 +3,7 @@
 Source: Manila's `api/common.py` facts: `limit` and `offset` are whole numbers from 0, a page has at most 1,000 items.
 """
 
+import ast
 from collections.abc import Collection
 from dataclasses import dataclass
 
@@ -79,3 +80,12 @@ def order_of(call: Call, keys: Collection[str], default: Order) -> Order:
     if direction not in {"asc", "desc"}:
         raise InvalidInput(f"Wrong sorting direction provided - {direction!r}. Expected 'asc' or 'desc'")
     return Order(key, direction == "desc")
+
+
+def literal_pairs(text: str) -> dict[str, str] | None:
+    """Return keys and values written as Python and JSON write objects (`{'key': 'value'}`); None for anything else."""
+    try:
+        found = ast.literal_eval(text)
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+        return None
+    return {str(key): str(value) for key, value in found.items()} if isinstance(found, dict) else None

@@ -77,7 +77,7 @@ def create(call: Call) -> dict[str, Any]:
     call.allow("resource_lock:create")
     data = _checked(call, {"resource_id", "resource_type", "resource_action", "lock_reason"})
     kind = data.get("resource_type") or SHARE
-    if kind not in ACTIONS:
+    if not isinstance(kind, str) or kind not in ACTIONS:
         raise InvalidInput(f"'resource_type' is required and must be one of {tuple(ACTIONS)}")
     action = _action(data, kind)
     identity = data.get("resource_id")

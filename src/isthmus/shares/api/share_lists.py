@@ -3,7 +3,6 @@
 Source: Manila's API reference, "List shares"; a filter that the version does not know yet is left unheeded.
 """
 
-import ast
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ from isthmus.control.errors import InvalidInput
 from isthmus.shares.api import share_views
 from isthmus.shares.api.call import Call
 from isthmus.shares.api.lists import narrowed, ordered, paged
-from isthmus.shares.api.queries import Order, flag, order_of, page_of
+from isthmus.shares.api.queries import Order, flag, literal_pairs, order_of, page_of
 from isthmus.shares.api.versions import OLDEST, Version, since
 from isthmus.shares.api.views import next_link
 from isthmus.shares.model import Status
@@ -165,10 +164,7 @@ def _pairs(call: Call, name: str) -> dict[str, str]:
     text = call.query.get(name)
     if text is None:
         return {}
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        found = None
-    if not isinstance(found, dict):
+    found = literal_pairs(text)
+    if found is None:
         raise InvalidInput(f"Invalid input received: Wrong {name.replace('_', ' ')} filter provided: {text}.")
-    return {str(key): str(value) for key, value in found.items()}
+    return found

@@ -1,6 +1,5 @@
 """Share types: what administrators offer. Both `share_type` and `volume_type` name one in bodies, as in Manila."""
 
-import ast
 from typing import Any
 from uuid import uuid4
 
@@ -8,7 +7,7 @@ from isthmus.control.errors import InvalidInput, NotFound
 from isthmus.shares.api import extra_specs, type_access, type_specs
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.extra_specs import REQUIRED, SNAPSHOT_SUPPORT, ZONES
-from isthmus.shares.api.queries import boolean
+from isthmus.shares.api.queries import boolean, literal_pairs
 from isthmus.shares.api.routing import Action, Route, choose_action
 from isthmus.shares.api.share_type_views import listed, one
 from isthmus.shares.api.versions import since
@@ -48,7 +47,7 @@ def create(call: Call) -> dict[str, Any]:
     call.allow("share_type:create")
     wanted = _entity(call)
     name, description = wanted.get("name"), wanted.get("description")
-    if not _is_text(name, least=1) or (description and not _is_text(description, least=0)):
+    if not _is_text(name, least=1) or (description is not None and not _is_text(description, least=0)):
         raise InvalidInput("Type name or description is not valid.")
     if description and call.version < since(41):
         raise InvalidInput(
@@ -155,13 +154,10 @@ def _wanted_specs(call: Call) -> dict[str, str]:
 
 def literal_object(text: str, name: str) -> dict[str, str]:
     """Return an object that a query holds as clients of Manila write it, as Python: `{'key': 'value'}`."""
-    try:
-        found = ast.literal_eval(text)
-    except (ValueError, SyntaxError, RecursionError, MemoryError):
-        found = None
-    if not isinstance(found, dict):
+    found = literal_pairs(text)
+    if found is None:
         raise InvalidInput(f"Invalid value for {name}: it must be an object of keys and values")
-    return {str(key): str(value) for key, value in found.items()}
+    return found
 
 
 def _has(specs: dict[str, str], wanted: dict[str, str]) -> bool:

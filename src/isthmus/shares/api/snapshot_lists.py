@@ -1,6 +1,5 @@
 """Lists of snapshots: which, in what order, and how many there are."""
 
-import ast
 from typing import Any
 
 from sqlalchemy import Select, func, select
@@ -8,7 +7,7 @@ from sqlalchemy import Select, func, select
 from isthmus.control.errors import InvalidInput
 from isthmus.shares.api.call import Call
 from isthmus.shares.api.lists import narrowed, ordered, paged, rows
-from isthmus.shares.api.queries import Order, flag, order_of, page_of
+from isthmus.shares.api.queries import Order, flag, literal_pairs, order_of, page_of
 from isthmus.shares.api.snapshot_reading import METADATA_SINCE, detailed, summed_up
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import next_link
@@ -71,17 +70,14 @@ def _with_metadata(wanted: Select[Any], call: Call) -> Select[Any]:
     text = call.query.get("metadata")
     if text is None or call.version < METADATA_SINCE:
         return wanted
-    try:
-        items = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
-        items = None
-    if not isinstance(items, dict):
+    items = literal_pairs(text)
+    if items is None:
         raise InvalidInput("Invalid value for metadata filter.")
     for key, value in items.items():
         wanted = wanted.where(
             select(MetadataRow.key)
             .where(MetadataRow.object_id == SELECTED["id"])
-            .where(MetadataRow.key == str(key), MetadataRow.value == str(value))
+            .where(MetadataRow.key == key, MetadataRow.value == value)
             .exists()
         )
     return wanted

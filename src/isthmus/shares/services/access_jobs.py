@@ -19,6 +19,9 @@ def _update(work: Work, job: Job) -> Record:
     if share is None or share.status in GONE:
         return nothing
     with work.database.transaction() as session:
+        # Of many changes at once the first job takes all that are queued: those after it find nothing to do.
+        if not job.argument.get("whole") and rules.hold_already(session, share.instance_id):
+            return lambda session: rules.end(session, share.instance_id, {}, work.now())
         change = rules.begin(session, share.instance_id, work.now())
     outcomes = work.driver.update_access(share, change)
 

@@ -105,7 +105,7 @@ def ensure(work: Work, stopping: threading.Event) -> None:
                     host=share.host,
                     kind=Kind.UPDATE_ACCESS,
                     subject=share.share_id,
-                    argument={"instance_id": share.instance_id},
+                    argument={"instance_id": share.instance_id, "whole": True},
                     now=now,
                 )
 

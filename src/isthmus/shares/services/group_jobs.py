@@ -7,12 +7,13 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from isthmus.control.errors import IsthmusError
-from isthmus.shares.drivers.facts import AccessChange, ShareFacts, SnapshotFacts
+from isthmus.shares.drivers.facts import ShareFacts, SnapshotFacts
 from isthmus.shares.messages import Action, Detail, Resource
 from isthmus.shares.model import Kind, Status
 from isthmus.shares.services import share_jobs, snapshot_jobs
+from isthmus.shares.services.removing import remove_share, remove_snapshot
 from isthmus.shares.services.work import Operation, Record, Work, nothing
-from isthmus.shares.store import facts, group_snapshots, groups, jobs, messages, results, rules
+from isthmus.shares.store import facts, group_snapshots, groups, jobs, messages, results
 from isthmus.shares.store.jobs import Job
 from isthmus.shares.store.moving import move
 from isthmus.shares.tables import GroupRow, GroupSnapshotRow, InstanceRow, ShareRow, SnapshotInstanceRow
@@ -87,9 +88,9 @@ def _delete_with_members(work: Work, group: GroupRow) -> Record:
     for identity, found in members.items():
         _remove_group_snapshot(work, identity, found, forced=True)
     for snapshot in single:
-        snapshot_jobs.remove(work, snapshot, forced=True)
+        remove_snapshot(work, snapshot, forced=True)
     for share in shares:
-        _remove_share(work, share)
+        remove_share(work, share, forced=True)
     _remove_group(work, group)
 
     def record(session: Session) -> None:
@@ -107,18 +108,6 @@ def _delete_with_members(work: Work, group: GroupRow) -> Record:
 def _remove_group(work: Work, group: GroupRow) -> None:
     try:
         work.driver.delete_group(group.id, group.host or "")
-    except IsthmusError:
-        # An administrator says that the back end is not worth waiting for.
-        return
-
-
-def _remove_share(work: Work, share: ShareFacts) -> None:
-    with work.database.transaction() as session:
-        held = tuple(rules.all_of(session, share.instance_id))
-    try:
-        if held:
-            work.driver.update_access(share, AccessChange(wanted=(), removed=held))
-        work.driver.delete_share(share)
     except IsthmusError:
         # An administrator says that the back end is not worth waiting for.
         return

@@ -34,7 +34,7 @@ def reschedule(session: Session, work: Work, job: Job, share: ShareFacts, error:
             placing.give_room_back(session, share.host, share.size_gib)
             _make_there(session, job, share, placed, tried=tried, now=now)
             return
-    _give_up(session, job, share, error, now)
+    give_up_creation(session, job, share, error, now)
 
 
 def _make_there(
@@ -57,7 +57,8 @@ def _make_there(
     )
 
 
-def _give_up(session: Session, job: Job, share: ShareFacts, error: IsthmusError, now: datetime) -> None:
+def give_up_creation(session: Session, job: Job, share: ShareFacts, error: IsthmusError, now: datetime) -> None:
+    """Put a share that could not be made in error, and tell its owner why."""
     move(
         session,
         InstanceRow,

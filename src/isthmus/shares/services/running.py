@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from isthmus.control.errors import IsthmusError
 from isthmus.shares.drivers.contract import DriverFailed
@@ -16,6 +17,7 @@ from isthmus.shares.model import Kind
 from isthmus.shares.services.operations import OPERATIONS
 from isthmus.shares.services.work import Record, Work
 from isthmus.shares.store import jobs, messages
+from isthmus.shares.store.deadlocks import in_transaction
 from isthmus.shares.store.jobs import Job
 
 log = logging.getLogger(__name__)
@@ -84,13 +86,20 @@ class Runner:
         try:
             carry_out(work, job, self._owner)
         except Exception:
-            # The lease lapses and the job is taken again; nothing was recorded.
+            # Nothing was recorded, and it may be done again.
             log.exception("job %s (%s of %s) broke off", job.id, job.kind, job.subject)
+            self._hand_back(work, job)
         finally:
             with self._lock:
                 self._running.pop(job.id, None)
             # There may be a next job of the same subject.
             self._freed.set()
+
+    def _hand_back(self, work: Work, job: Job) -> None:
+        try:
+            _put_back(work, job, self._owner, None)
+        except SQLAlchemyError as error:
+            log.warning("job %s is taken again when its lease has lapsed: %s", job.id, type(error).__name__)
 
     def _keep_leases(self) -> None:
         pause = self._lease.total_seconds() / 3
@@ -133,11 +142,13 @@ def carry_out(work: Work, job: Job, owner: str) -> None:
 
 
 def _record(work: Work, job: Job, owner: str, record: Record) -> None:
-    with work.database.transaction() as session:
+    def finish(session: Session) -> None:
         if jobs.finish(session, job, owner):
             record(session)
         else:
             log.warning("job %s (%s of %s) is another's by now: nothing recorded", job.id, job.kind, job.subject)
+
+    in_transaction(work.database, finish)
 
 
 def _put_back(work: Work, job: Job, owner: str, error: IsthmusError | None) -> None:

@@ -8,10 +8,11 @@ from sqlalchemy.orm import Session
 
 from isthmus.control.errors import IsthmusError, NotSupported
 from isthmus.shares.drivers.contract import DataWouldBeLost
-from isthmus.shares.drivers.facts import AccessChange, Creation, Progress, ShareFacts
+from isthmus.shares.drivers.facts import Creation, Progress, ShareFacts
 from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, Status
-from isthmus.shares.services.rescheduling import reschedule
+from isthmus.shares.services.removing import remove_share
+from isthmus.shares.services.rescheduling import give_up_creation, reschedule
 from isthmus.shares.services.work import Operation, Record, Work, nothing
 from isthmus.shares.store import facts, jobs, messages, placing, results, rules, snapshot_rules, usage
 from isthmus.shares.store.jobs import Job
@@ -88,7 +89,13 @@ def _create_failed(work: Work, job: Job, error: IsthmusError) -> Record:
     if share is None:
         return nothing
     # Another pool may have what this one lacks; what was half-made here must not stay.
-    work.driver.delete_share(share)
+    try:
+        work.driver.delete_share(share)
+    except IsthmusError as left:
+        if left.retryable:
+            raise
+        # What is left is known by this share, so the share stays here: who deletes it tries again.
+        return lambda session: give_up_creation(session, job, share, error, work.now())
     return lambda session: reschedule(session, work, job, share, error)
 
 
@@ -96,17 +103,7 @@ def _delete(work: Work, job: Job) -> Record:
     share = read(work, job)
     if share is None:
         return nothing
-    forced = bool(job.argument.get("force"))
-    try:
-        with work.database.transaction() as session:
-            held = rules.all_of(session, share.instance_id)
-        if held:
-            work.driver.update_access(share, AccessChange(wanted=(), removed=tuple(held)))
-        work.driver.delete_share(share)
-    except IsthmusError:
-        # Forced: an administrator says that the back end is not worth waiting for.
-        if not forced:
-            raise
+    remove_share(work, share, forced=bool(job.argument.get("force")))
     return lambda session: forget(session, share)
 
 

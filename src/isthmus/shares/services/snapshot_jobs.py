@@ -4,9 +4,10 @@ from sqlalchemy import update
 from sqlalchemy.orm import Session
 
 from isthmus.control.errors import IsthmusError
-from isthmus.shares.drivers.facts import AccessChange, SnapshotFacts
+from isthmus.shares.drivers.facts import SnapshotFacts
 from isthmus.shares.messages import Action, Detail, Resource
 from isthmus.shares.model import Kind, Status
+from isthmus.shares.services.removing import remove_snapshot
 from isthmus.shares.services.work import Operation, Record, Work, nothing
 from isthmus.shares.store import facts, messages, results, snapshot_results, snapshot_rules, snapshots, usage
 from isthmus.shares.store.jobs import Job
@@ -53,7 +54,7 @@ def _delete(work: Work, job: Job) -> Record:
     snapshot = _read(work, job)
     if snapshot is None:
         return nothing
-    remove(work, snapshot, forced=bool(job.argument.get("force")))
+    remove_snapshot(work, snapshot, forced=bool(job.argument.get("force")))
     return lambda session: forget(session, snapshot)
 
 
@@ -61,20 +62,6 @@ def forget(session: Session, snapshot: SnapshotFacts) -> None:
     """Remove the rows of a snapshot instance that its back end has no more."""
     results.forget_private(session, snapshot.instance_id)
     snapshots.forget(session, snapshot.instance_id)
-
-
-def remove(work: Work, snapshot: SnapshotFacts, *, forced: bool) -> None:
-    """Have the driver remove a snapshot and its rules; forced, also if it cannot."""
-    with work.database.transaction() as session:
-        held = snapshot_rules.all_of(session, snapshot.instance_id)
-    try:
-        if held:
-            work.driver.update_snapshot_access(snapshot, AccessChange(wanted=(), removed=held))
-        work.driver.delete_snapshot(snapshot)
-    except IsthmusError:
-        # Forced: an administrator says that the back end is not worth waiting for.
-        if not forced:
-            raise
 
 
 def _delete_failed(work: Work, job: Job, error: IsthmusError) -> Record:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import delete, insert, or_, select, update
+from sqlalchemy import and_, delete, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from isthmus.shares.model import Kind
@@ -71,13 +71,18 @@ def enqueue(
 def claim(
     session: Session, *, backends: Collection[str], owner: str, now: datetime, lease: timedelta, limit: int
 ) -> list[Job]:
-    """Take up to `limit` due jobs of these back ends whose subjects have no older job; each is leased to `owner`."""
-    older = aliased(JobRow)
+    """Take up to `limit` due jobs of these back ends; each is leased to `owner`.
+
+    A subject's oldest job alone is due, and none while another runs: an older one can come to light after a younger
+    was begun, if it was written in a transaction that ended later.
+    """
+    other = aliased(JobRow)
     free = or_(JobRow.lease_until.is_(None), JobRow.lease_until < now)
+    first = or_(other.id < JobRow.id, and_(other.id != JobRow.id, other.lease_until >= now))
     due = (
         select(JobRow)
         .where(JobRow.backend.in_(backends), JobRow.not_before <= now, free)
-        .where(~select(older.id).where(older.subject == JobRow.subject, older.id < JobRow.id).exists())
+        .where(~select(other.id).where(other.subject == JobRow.subject, first).exists())
         .order_by(JobRow.id)
         .limit(limit)
     )

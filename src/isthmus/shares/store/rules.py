@@ -22,12 +22,18 @@ def all_of(session: Session, instance_id: str) -> list[AccessRule]:
     return [rule for rule, _ in _read(session, instance_id)]
 
 
+def hold_already(session: Session, instance_id: str) -> bool:
+    """Say whether nothing is queued, in hand or in error: an instance's rules are as its back end has them."""
+    settled = session.scalar(select(InstanceRow.access_rules_status).where(InstanceRow.id == instance_id))
+    return settled != RulesStatus.ERROR and not _count(session, instance_id, [*IN_FLIGHT, *IN_FLIGHT.values()])
+
+
 def begin(session: Session, instance_id: str, now: datetime) -> AccessChange:
     """Take all queued rules of an instance in hand and return what shall hold.
 
     After an error, and when a manager died amid a change, the whole set is to be put right.
     """
-    broken = session.scalar(select(InstanceRow.access_rules_status).where(InstanceRow.id == instance_id))
+    broken = _hold(session, instance_id)
     interrupted = bool(_count(session, instance_id, IN_FLIGHT.values()))
     for queued, running in IN_FLIGHT.items():
         _shift(session, instance_id, {queued}, running, now)
@@ -50,6 +56,7 @@ def begin(session: Session, instance_id: str, now: datetime) -> AccessChange:
 
 def end(session: Session, instance_id: str, outcomes: Mapping[str, RuleOutcome], now: datetime) -> None:
     """Record that the set holds, but for the rules whose outcome is an error; denied rules are gone."""
+    _hold(session, instance_id)
     for rule_id, outcome in outcomes.items():
         if outcome.key is not None:
             session.execute(update(RuleRow).where(RuleRow.id == rule_id).values(access_key=outcome.key, updated_at=now))
@@ -68,8 +75,18 @@ def end(session: Session, instance_id: str, outcomes: Mapping[str, RuleOutcome],
 
 def fail(session: Session, instance_id: str, now: datetime) -> None:
     """Record that the driver could not: the rules in hand, and the instance's rules as a whole, are in error."""
+    _hold(session, instance_id)
     _shift(session, instance_id, set(IN_FLIGHT.values()), RuleState.ERROR, now)
     _settle(session, instance_id, now)
+
+
+def _hold(session: Session, instance_id: str) -> str | None:
+    """Lock the instance and return its `access_rules_status`.
+
+    The API locks the instance before it touches rules; who took them the other way round would meet it in a deadlock.
+    """
+    asked = select(InstanceRow.access_rules_status).where(InstanceRow.id == instance_id)
+    return session.scalar(asked.with_for_update())
 
 
 def _read(session: Session, instance_id: str) -> list[tuple[AccessRule, RuleState]]:

@@ -7,6 +7,7 @@ from typing import Any
 from tests.functional.shares.api.parts import HOST, Shares
 
 from isthmus.control.database import utc_now
+from isthmus.control.errors import NotFound
 from isthmus.shares.drivers.contract import DriverFailed, NotAdoptable, ShareDriver
 from isthmus.shares.drivers.facts import (
     AccessChange,
@@ -19,6 +20,7 @@ from isthmus.shares.drivers.facts import (
     SnapshotFacts,
     SnapshotMade,
 )
+from isthmus.shares.services.operations import OPERATIONS
 from isthmus.shares.services.running import carry_out
 from isthmus.shares.services.work import Work
 from isthmus.shares.store import jobs
@@ -27,7 +29,7 @@ OWNER = "test"
 
 
 class LedgerDriver(ShareDriver):
-    """`refused` holds the names of methods that fail; `rules` are those that hold, by instance."""
+    """`refused` are the methods that fail, `asked` those that were called; `rules` are those that hold, by instance."""
 
     kind = "ledger"
 
@@ -38,6 +40,7 @@ class LedgerDriver(ShareDriver):
         self.groups: set[str] = set()
         self.rules: dict[str, set[str]] = {}
         self.refused: set[str] = set()
+        self.asked: list[str] = []
 
     def start(self) -> None:
         """Nothing has to be made."""
@@ -46,6 +49,7 @@ class LedgerDriver(ShareDriver):
         return BackendReport(protocols=("NFS",), pools=())
 
     def _ask(self, method: str) -> None:
+        self.asked.append(method)
         if method in self.refused:
             raise DriverFailed(f"the ledger refuses {method}; allow it")
 
@@ -71,6 +75,8 @@ class LedgerDriver(ShareDriver):
 
     def _set_rules(self, identity: str, change: AccessChange) -> Mapping[str, RuleOutcome]:
         self._ask("update_access")
+        if identity not in self.shares | self.snapshots:
+            raise NotFound(f"the ledger has no {identity}")
         wrong = {rule.rule_id: RuleOutcome(error="unknown client") for rule in change.wanted if rule.to == "10.9.9.9"}
         self.rules[identity] = {rule.to for rule in change.wanted if rule.rule_id not in wrong}
         return wrong
@@ -110,6 +116,16 @@ class LedgerDriver(ShareDriver):
     ) -> Mapping[str, SnapshotMade]:
         self._ask("create_group_snapshot")
         return super().create_group_snapshot(group_snapshot_id, snapshots)
+
+
+def crash_at_the_next(shares: Shares, driver: ShareDriver) -> None:
+    """Do the oldest job at the back end, as a manager that is killed before it can record what came of it."""
+    work = Work(shares.conf, shares.database, driver, HOST, utc_now)
+    with shares.database.transaction() as session:
+        (job,) = jobs.claim(session, backends=[HOST], owner=OWNER, now=utc_now(), lease=timedelta(minutes=1), limit=1)
+    OPERATIONS[job.kind].perform(work, job)
+    with shares.database.transaction() as session:
+        jobs.release(session, OWNER)
 
 
 def work_off(shares: Shares, driver: ShareDriver) -> None:

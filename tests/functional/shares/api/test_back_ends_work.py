@@ -290,3 +290,18 @@ def test_a_share_changes_hands_though_its_rules_stay(shares: Shares, driver: Led
     assert (shown["status"], shown["access_rules_status"]) == ("available", "error")
     (message,) = shares.get("/messages?action_id=026", by=STRANGER)["messages"]
     assert "refuses update_access" in message["user_message"]
+
+
+def test_rules_that_come_together_are_brought_to_the_back_end_together(
+    shares: Shares, driver: LedgerDriver, share: str
+) -> None:
+    wanted = {f"10.0.0.{number}" for number in range(1, 21)}
+    for each in wanted:
+        rule = {"allow_access": {"access_type": "ip", "access_to": each}}
+        shares.post(f"/shares/{share}/action", rule, by=MEMBER)
+    work_off(shares, driver)
+    assert list(driver.rules.values()) == [wanted]
+    assert driver.asked.count("update_access") == 1
+    shown = shares.get(f"/share-access-rules?share_id={share}", by=MEMBER)["access_list"]
+    assert {rule["state"] for rule in shown} == {"active"}
+    assert shares.get(f"/shares/{share}")["share"]["access_rules_status"] == "active"

@@ -48,6 +48,19 @@ def test_jobs_of_one_share_are_given_out_one_after_another(database: Database) -
     assert [job.kind for job in claim(database, "b")] == [Kind.DELETE_SHARE]
 
 
+def test_an_older_job_that_comes_to_light_later_waits_for_the_younger(database: Database) -> None:
+    share = str(uuid.uuid4())
+    with database.transaction() as slow:
+        jobs.enqueue(slow, host=f"{BACKEND}#pool", kind=Kind.EXTEND_SHARE, subject=share, now=NOW)
+        put(database, share, kind=Kind.UPDATE_ACCESS)
+        (younger,) = claim(database, "a")
+    assert younger.kind is Kind.UPDATE_ACCESS
+
+    assert claim(database, "b") == []
+    assert finish(database, younger, "a")
+    assert [job.kind for job in claim(database, "b")] == [Kind.EXTEND_SHARE]
+
+
 def test_a_job_whose_lease_lapsed_is_anothers_and_the_first_may_record_nothing(database: Database) -> None:
     put(database, str(uuid.uuid4()))
     (first,) = claim(database, "dead")

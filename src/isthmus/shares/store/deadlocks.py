@@ -1,0 +1,32 @@
+"""How a database says that it gave a transaction up, so that another could go on: it may be tried again, whole."""
+
+from collections.abc import Callable
+
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.orm import Session
+
+from isthmus.control.database import Database
+
+TRIES = 5
+_CODES = (1205, 1213, "40001", "40P01")  # MariaDB's lock wait and deadlock; PostgreSQL's SQLSTATEs
+
+
+def is_deadlock(error: DBAPIError) -> bool:
+    """Say whether an error means that the transaction was the victim of a deadlock or of a long wait for a lock."""
+    original = error.orig
+    code = getattr(original, "sqlstate", None) or (original.args[0] if original is not None and original.args else None)
+    return isinstance(error, OperationalError) and code in _CODES
+
+
+def in_transaction(database: Database, act: Callable[[Session], None]) -> None:
+    """Do it in one transaction, a few times if the database gives it up; it must do nothing outside the database."""
+    for tries_left in reversed(range(TRIES)):
+        try:
+            with database.transaction() as session:
+                act(session)
+        except DBAPIError as error:
+            if tries_left and is_deadlock(error):
+                continue
+            raise
+        else:
+            return
