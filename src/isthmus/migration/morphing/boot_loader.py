@@ -35,7 +35,8 @@ def configure(guest: GuestDisks, target: Target) -> list[str]:
     for path, edit in edits:
         changes.extend(_edit(guest, path, edit, target))
     changes.extend(_edit_on_esp(guest, target))
-    if any([guest.remove(f"{directory}/device.map") for directory in _DIRECTORIES]):
+    removed = [guest.remove(f"{directory}/device.map") for directory in _DIRECTORIES]
+    if any(removed):
         changes.append("grub: device.map, which named the source's disks, is removed")
     return list(dict.fromkeys(changes))
 

@@ -130,7 +130,7 @@ class GuestAccess(ABC):
 
     @abstractmethod
     def download(self, path: str, destination: Path, largest: int) -> None:
-        """Copy a file out of the guest, as it is. Raises `StepFailed` if it is missing or larger than `largest` bytes."""
+        """Copy a file out of the guest, as it is. StepFailed if it is missing or larger than `largest` bytes."""
 
     @abstractmethod
     def upload(self, source: Path, path: str) -> None:
