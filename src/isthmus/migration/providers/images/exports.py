@@ -22,7 +22,7 @@ import psutil
 
 from isthmus.control.errors import Conflict, InvalidInput, StepFailed, Unavailable
 from isthmus.migration.providers.images.formats import ImageFile
-from isthmus.migration.providers.images.sandbox import confined, node
+from isthmus.migration.providers.images.sandbox import confined, is_locked, node
 
 _START_SECONDS = 60
 _STOP_SECONDS = 120
@@ -172,7 +172,7 @@ def _start(place: Path, number: int, image: ImageFile, *, writable: bool) -> Non
 
 def _refused(image: ImageFile, log: Path) -> Exception:
     words = log.read_text(errors="replace").strip()[-300:]
-    if "lock" in words:
+    if is_locked(words):
         return Conflict(f"{image.label} is in use by another program: stop its machine and try again. {words}")
     return StepFailed(f"{image.label} cannot be served: get the image again. {words}")
 

@@ -3,9 +3,10 @@
 import json
 from typing import Any
 
-from isthmus.control.errors import StepFailed
+from isthmus.control.errors import Conflict, StepFailed
+from isthmus.migration.providers.images import vhdx
 from isthmus.migration.providers.images.formats import ImageFile, ImageFormat
-from isthmus.migration.providers.images.sandbox import node, run_tool
+from isthmus.migration.providers.images.sandbox import is_locked, node, run_tool
 
 LARGEST_DISK = 64 << 40
 """Bytes. A header can claim any size; no guest of ours has a disk of more than 64 TiB."""
@@ -31,8 +32,12 @@ def refuse_broken(image: ImageFile) -> None:
     """Raise `StepFailed` if the image's own tables are wrong or lead beyond its end: QEMU reads zeros from there."""
     if image.format not in _CHECKED:
         return
+    if image.format is ImageFormat.VHDX:
+        _see_vhdx_blocks(image)
     command = ["qemu-img", "check", "--output=json", "--image-opts", node(image)]
     status, output, words = run_tool(command, image, seconds=_CHECK_SECONDS)
+    if status:
+        _refuse_locked(image, words)
     facts = _parse(output)
     end = int(facts.get("image-end-offset", 0))
     wrong = status in (1, 2) or facts.get("corruptions") or facts.get("check-errors")
@@ -40,9 +45,24 @@ def refuse_broken(image: ImageFile) -> None:
         raise StepFailed(f"{image.label} is damaged or cut short: get the image again. {_last(words)}")
 
 
+def _see_vhdx_blocks(image: ImageFile) -> None:
+    try:
+        end = vhdx.data_end(image.path, image.offset)
+    except (ValueError, KeyError, OverflowError) as error:
+        raise StepFailed(f"{image.label} is damaged ({error}): get the image again") from error
+    if end > image.length:
+        raise StepFailed(f"{image.label} is cut short: get the image again")
+
+
+def _refuse_locked(image: ImageFile, words: str) -> None:
+    if is_locked(words):
+        raise Conflict(f"{image.label} is in use by another program: stop its machine and try again")
+
+
 def _ask(command: list[str], image: ImageFile) -> dict[str, Any]:
     status, output, words = run_tool(command, image)
     if status:
+        _refuse_locked(image, words)
         raise StepFailed(
             f"{image.label} cannot be opened as {image.format}: get the image again, or correct its name's ending. "
             f"{_last(words)}"

@@ -42,6 +42,11 @@ def node(image: ImageFile) -> str:
     return f"driver={image.format.driver},file.driver=raw,{where}"
 
 
+def is_locked(words: str) -> bool:
+    """Return whether a tool's last words say that another program has the image open."""
+    return "Is another process using the image" in words or " lock" in words
+
+
 def run_tool(command: Sequence[str], image: ImageFile, *, seconds: int = _TOOL_SECONDS) -> tuple[int, str, str]:
     """Run a tool on an image that it may only read; return its status, output and last words.
 
