@@ -22,6 +22,7 @@ import psutil
 
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.migration.morphing.acceleration import kvm_works
+from isthmus.migration.morphing.appliance_files import ensure_directory, give_label
 from isthmus.migration.morphing.contract import LARGEST_ESP_FILE, CommandResult, FileSystem, GuestDisks
 from isthmus.migration.morphing.nbd_address import parse as parse_address
 from isthmus.migration.morphing.programs import GUEST_ENVIRONMENT
@@ -36,7 +37,6 @@ _POLL_SECONDS = 0.5
 _LARGEST_FILE = 4 << 20
 _LARGEST_READ = 1 << 20
 _MOST_NAMES = 100_000
-_LABEL = "security.selinux"
 _ESP = "/run/isthmus-esp"
 # What a program of the guest's left running would keep the guest's root from being unmounted.
 _END_GUEST_PROCESSES = (
@@ -102,7 +102,7 @@ class ApplianceDisks(GuestDisks):
                 f"{path} in the guest is a directory where a file is needed: mend it in the source machine"
             )
         directory, _, name = path.rpartition("/")
-        self._call(self._g.mkdir_p, directory or "/")
+        ensure_directory(self._call, self._g, directory)
         temporary = f"{directory}/.{name}.isthmus"
         owner, group, kept_mode = 0, 0, mode
         if self._call(self._g.is_file, path):
@@ -112,20 +112,9 @@ class ApplianceDisks(GuestDisks):
         self._call(self._g.write, temporary, content.encode(errors="surrogateescape"))
         self._call(self._g.chown, owner, group, temporary)
         self._call(self._g.chmod, kept_mode, temporary)
-        self._label(path, directory or "/", temporary)
+        give_label(self._call, self._g, temporary, path, directory)
         self._call(self._g.sync)
         self._call(self._g.rename, temporary, path)
-
-    def _label(self, path: str, directory: str, temporary: str) -> None:
-        """Give a new file the label of the one that it replaces, or else of its directory: SELinux' own rule."""
-        for place in (path, directory):
-            if not self._call(self._g.exists, place):
-                continue
-            labels = [each for each in self._call(self._g.lgetxattrs, place) if each["attrname"] == _LABEL]
-            if labels:
-                label = labels[0]["attrval"]
-                self._call(self._g.lsetxattr, _LABEL, label, len(label), temporary)
-                return
 
     def remove(self, path: str) -> bool:
         """As `GuestDisks.remove` has it."""
@@ -147,7 +136,7 @@ class ApplianceDisks(GuestDisks):
     def upload(self, source: Path, path: str) -> None:
         """As `GuestDisks.upload` has it."""
         directory, _, name = path.rpartition("/")
-        self._call(self._g.mkdir_p, directory or "/")
+        ensure_directory(self._call, self._g, directory)
         temporary = f"{directory}/.{name}.isthmus"
         self._call(self._g.upload, str(source), temporary)
         self._call(self._g.sync)
@@ -164,7 +153,7 @@ class ApplianceDisks(GuestDisks):
 
     def link(self, path: str, target: str) -> None:
         """As `GuestDisks.link` has it."""
-        self._call(self._g.mkdir_p, path.rpartition("/")[0] or "/")
+        ensure_directory(self._call, self._g, path.rpartition("/")[0])
         temporary = f"{path}.isthmus"
         self._call(self._g.rm_f, temporary)
         self._call(self._g.ln_s, target, temporary)

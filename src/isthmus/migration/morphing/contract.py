@@ -72,10 +72,10 @@ class MorphRequest:
     nics: tuple[NicPlan, ...]
     scripts: tuple[UserScript, ...] = ()
     way_in: WayIn = WayIn.APPLIANCE
+    script_timeout_seconds: int = 600
     luks_keys: tuple[str, ...] = field(default=(), repr=False)
     windows_drivers: Path | None = None
     cloudbase_init: Path | None = None
-    script_timeout_seconds: int = 600
 
 
 @dataclass(frozen=True)

@@ -163,6 +163,8 @@ class RootedFiles:
             except FileNotFoundError:
                 with self._directory(made) as parent:
                     os.mkdir(part, 0o755, dir_fd=parent)
+                with self._directory(posixpath.join(made, part)) as new, self._directory(made) as parent:
+                    self._label(parent, ".", new)
             made = posixpath.join(made, part)
 
     @staticmethod
