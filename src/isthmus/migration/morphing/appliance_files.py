@@ -18,7 +18,7 @@ def ensure_directory(call: Callable[..., Any], g: Any, path: str) -> None:
 
 
 def give_label(call: Callable[..., Any], g: Any, path: str, *models: str) -> None:
-    """Give `path` the label of the first of `models` that has one: SELinux' own rule for what is made in a directory."""
+    """Give `path` the label of the first of `models` that has one, as SELinux does in a directory."""
     for model in models:
         if not call(g.exists, model or "/"):
             continue

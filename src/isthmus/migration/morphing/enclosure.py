@@ -31,7 +31,7 @@ _CHECK_SECONDS = 1800
 _TOOL_SECONDS = 60
 _MOST_PARTITIONS = 64
 _LARGEST_READ = 1 << 20
-_KNOWN_TYPES = ("ext2", "ext3", "ext4", "xfs", "btrfs", "ntfs")
+_KNOWN_TYPES = ("ext2", "ext3", "ext4", "xfs", "btrfs")
 
 
 class Enclosure:
@@ -78,10 +78,7 @@ class Enclosure:
         if file_system.type not in _KNOWN_TYPES:
             raise NotSupported(f"{_place(file_system)}: this worker's kernel does not mount {file_system.type}")
         target = self._root if mount_point == "/" else self._guest().ensure_directory(mount_point)
-        if file_system.type == "ntfs":
-            self._mount_ntfs(file_system, target)
-        else:
-            self._mount_by_kernel(file_system, target, subvolume)
+        self._mount_by_kernel(file_system, target, subvolume)
         self._mounted.append(target)
         if mount_point == "/":
             self._files = RootedFiles(self._root)
@@ -99,16 +96,6 @@ class Enclosure:
             raise StepFailed(
                 f"{_place(file_system)} cannot be mounted ({error.strerror}): run fsck in the source machine"
             ) from error
-
-    def _mount_ntfs(self, file_system: FileSystem, target: str) -> None:
-        """Mount by ntfs-3g, in user space. norecover: a volume that was not closed cleanly is not touched."""
-        options = "nosuid,nodev,norecover"
-        result = run_limited(["ntfs-3g", "-o", options, file_system.device, target], _TOOL_SECONDS)
-        if result.status:
-            raise StepFailed(
-                f"{_place(file_system)} (NTFS) cannot be mounted: shut Windows down wholly, without hibernation or "
-                f"fast startup, or run chkdsk in the source machine. {result.tail()}"
-            )
 
     def unmount_all(self) -> None:
         """Unmount in the reverse order of mounting."""

@@ -60,7 +60,13 @@ def mount_windows(disks: GuestDisks, found: Sequence[FileSystem]) -> bool:
     for volume in found:
         if volume.type != "ntfs":
             continue
-        disks.mount(volume, "/")
+        try:
+            disks.mount(volume, "/")
+        except NotSupported as error:
+            # Only a Linux guest can be found by the worker's kernel, and it may have an NTFS volume beside its own.
+            if any(each.type in _MOUNTABLE for each in found):
+                continue
+            raise NotSupported(f"{error.message}; choose the appliance as morphing_way_in, or {WAY_ON}") from error
         if find_path(disks, _REGISTRY) is None:
             disks.unmount_all()
             continue
