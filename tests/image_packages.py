@@ -104,11 +104,21 @@ def write_manifest(descriptor_file: Path, files: Sequence[Path]) -> Path:
 
 
 def make_archive(root: Path, name: str, *, size_mib: int = 8, spoil: bool = False) -> Path:
-    """Make an OVA archive with a stream-optimised VMDK, as VMware exports; with `spoil`, its manifest does not fit."""
+    """Make an OVA archive with a stream-optimised VMDK; with `spoil`, its manifest does not fit."""
+    raw = root / f".{name}.raw"
+    raw.write_bytes(content_of(size_mib))
+    archive = pack(root, name, raw, spoil=spoil)
+    raw.unlink()
+    return archive
+
+
+def pack(root: Path, name: str, raw: Path, *, spoil: bool = False) -> Path:
+    """Make an OVA archive of a raw disk, as VMware exports."""
     place = root / f".{name}.making"
     place.mkdir()
-    image = make_image(place / f"{name}-disk1.vmdk", size_mib, "subformat=streamOptimized")
-    file = place / f"{name}.ovf"
+    image, file = place / f"{name}-disk1.vmdk", place / f"{name}.ovf"
+    options = ["-O", "vmdk", "-o", "subformat=streamOptimized"]
+    subprocess.run(["qemu-img", "convert", "-f", "raw", *options, str(raw), str(image)], check=True)
     uri = "http://www.vmware.com/interfaces/specifications/vmdk.html#streamOptimized"
     file.write_text(descriptor(name, [image.name], format_uri=uri))
     manifest = write_manifest(file, [file, image])

@@ -64,7 +64,8 @@ class MorphRequest:
     """Morph one machine's disks, given in the machine's order as NBD URIs (the boot disk first).
 
     `luks_keys` are passphrases, each tried on every LUKS volume; they live in this process only. `windows_drivers` is a
-    directory or an ISO image with virtio-win's layout, `cloudbase_init` its MSI: both on the worker, for Windows only.
+    directory or an ISO image with virtio-win's layout, `cloudbase_init` its MSI: both on the worker, for Windows only;
+    None takes the worker's own (`windows_drivers`).
     """
 
     disk_uris: tuple[str, ...]

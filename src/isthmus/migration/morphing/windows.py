@@ -4,7 +4,7 @@ Supported: Windows 7 and Server 2008 R2 and later.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from isthmus.control.errors import InvalidInput, NotSupported, StepFailed
@@ -74,6 +74,11 @@ class WindowsMorpher(Morpher):
         """Run the stages one after another; each is idempotent."""
         if any(script.phase == ScriptPhase.POST_OS_MOUNT for script in request.scripts):
             raise InvalidInput("scripts for Windows run at its first boot only: give them the phase replica_first_boot")
+        request = replace(
+            request,
+            windows_drivers=request.windows_drivers or windows_drivers.of_this_worker(),
+            cloudbase_init=request.cloudbase_init or windows_drivers.cloudbase_init_of_this_worker(),
+        )
         facts = read_facts(guest)
         return stages.run(
             [
@@ -136,8 +141,8 @@ def add_drivers(guest: GuestAccess, request: MorphRequest, facts: Facts) -> list
         missing = [name for name in names if not facts.services.key(name).values]
         if missing:
             raise InvalidInput(
-                f"the guest has no {' and '.join(missing)}: give virtio-win's directory or ISO image as the worker's "
-                "windows_drivers, or choose disk_bus sata and nic_model e1000e"
+                f"the guest has no {' and '.join(missing)}: give virtio-win's directory or ISO image in the "
+                "worker's ISTHMUS_WINDOWS_DRIVERS, or choose disk_bus sata and nic_model e1000e"
             )
         return changes + _start_boot_drivers(guest, [], names, facts)
     release = windows_drivers.release_name(facts.build, server=facts.server)

@@ -4,6 +4,7 @@ Its layout has the driver, the release and the processor in each file's path, in
 another (amd64/2k22): the release's and the processor's names are looked for anywhere in the path.
 """
 
+import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -26,6 +27,8 @@ _SERVER_BUILDS = (
 _PROCESSORS = {"AMD64": "amd64", "x86": "x86", "ARM64": "arm64"}
 _FOR_DISKS = {"virtio": "viostor", "scsi": "vioscsi"}
 _HELPFUL = ("balloon", "vioser", "viorng", "pvpanic")
+_SETTING, _CLOUDBASE_SETTING = "ISTHMUS_WINDOWS_DRIVERS", "ISTHMUS_CLOUDBASE_INIT"
+_PLACES = ("/usr/share/virtio-win/virtio-win.iso", "/usr/share/virtio-win")
 _LARGEST_INF = 1 << 20
 _UNPACK_SECONDS = 600
 
@@ -48,6 +51,22 @@ class Driver:
         content = path.read_bytes()[:_LARGEST_INF] if path else b""
         wide = content.startswith((b"\xff\xfe", b"\xfe\xff"))
         return content.decode("utf-16" if wide else "latin-1", errors="replace")
+
+
+def of_this_worker() -> Path | None:
+    """Return this worker's drivers: at ISTHMUS_WINDOWS_DRIVERS, or where distributions install virtio-win."""
+    return _existing(os.environ.get(_SETTING), *_PLACES)
+
+
+def cloudbase_init_of_this_worker() -> Path | None:
+    """Return the MSI at ISTHMUS_CLOUDBASE_INIT; None if it is not set."""
+    return _existing(os.environ.get(_CLOUDBASE_SETTING))
+
+
+def _existing(setting: str | None, *places: str) -> Path | None:
+    if setting:
+        return Path(setting)  # what is not there is told when it is opened
+    return next((Path(each) for each in places if Path(each).exists()), None)
 
 
 def release_name(build: int, *, server: bool) -> str:
