@@ -4,6 +4,7 @@ import json
 import subprocess
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ def _register(
     _isthmus(environment, "endpoint", "create", "--provider", provider, "--name", name, "--connection", str(file))
 
 
+def _see_definable(cloud: LibvirtCloud, descriptor: Path) -> None:
+    text = descriptor.read_text().replace('type="kvm"', 'type="qemu"', 1).replace("<name>tiny<", "<name>read-back<")
+    with closing(cloud.connect()) as connection:
+        connection.defineXML(text).undefine()
+
+
 @pytest.mark.timeout(1200)
 def test_an_archive_becomes_a_machine_and_a_machine_becomes_images(environment_of: Environments, ends: Ends) -> None:
     environment = environment_of("demo")
@@ -72,5 +79,5 @@ def test_an_archive_becomes_a_machine_and_a_machine_becomes_images(environment_o
     assert sorted(machine["Name"] for machine in machines) == ["tiny", "tiny"]
     (made,) = Path(ends.images["path"]).glob("*/tiny.ovf")
     subprocess.run(["qemu-img", "check", "-q", str(made.parent / "disk1.qcow2")], check=True)
-    subprocess.run(["virt-xml-validate", str(made.with_suffix(".xml")), "domain"], check=True, capture_output=True)
+    _see_definable(ends.west, made.with_suffix(".xml"))
     assert not [name for name in leftovers_of_images(ends.images) if not name.startswith(("replica-", "tiny"))]

@@ -6,7 +6,7 @@ from tests.image_packages import MAC, descriptor
 from isthmus.control.errors import StepFailed
 from isthmus.migration.machine import Firmware, Machine, Nic, NicMapping, PowerState
 from isthmus.migration.providers.images import descriptors, ovf
-from isthmus.migration.providers.images.descriptors import Placed
+from isthmus.migration.providers.images.descriptors import Hardware, Placed
 from isthmus.migration.providers.images.formats import ImageFormat
 
 TEXT = descriptor("shop", ["a.vmdk", "b.vmdk"])
@@ -84,7 +84,7 @@ def test_what_is_written_is_read_back() -> None:
         "id", "shop", 3, 768, Firmware.EFI, PowerState.OFF, os_type="windows", description="<a & b>", nics=(nic,)
     )
     placed = [Placed("disk1", "disk1.qcow2", ImageFormat.QCOW2, 1 << 30, 1 << 20)]
-    text = descriptors.ovf(machine, "shop-1", placed, [NicMapping(nic, "new")], "scsi")
+    text = descriptors.ovf(machine, "shop-1", placed, [NicMapping(nic, "new")], Hardware("scsi", "e1000e"))
     found = ovf.parse(text, "x")
     assert (found.name, found.num_cpu, found.memory_mb, found.firmware) == ("shop-1", 3, 768, Firmware.EFI)
     assert (found.os_type, found.description, found.disks[0].file) == ("windows", "<a & b>", "disk1.qcow2")

@@ -62,11 +62,13 @@ def mount_windows(disks: GuestDisks, found: Sequence[FileSystem]) -> bool:
             continue
         try:
             disks.mount(volume, "/")
-        except NotSupported as error:
-            # Only a Linux guest can be found by the worker's kernel, and it may have an NTFS volume beside its own.
+        except (NotSupported, StepFailed) as error:
+            # It may be the data volume of a Linux guest, which is not needed.
             if any(each.type in _MOUNTABLE for each in found):
                 continue
-            raise NotSupported(f"{error.message}; choose the appliance as morphing_way_in, or {WAY_ON}") from error
+            if isinstance(error, NotSupported):
+                raise NotSupported(f"{error.message}; choose the appliance as morphing_way_in, or {WAY_ON}") from error
+            raise
         if find_path(disks, _REGISTRY) is None:
             disks.unmount_all()
             continue

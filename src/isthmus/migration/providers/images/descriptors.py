@@ -22,6 +22,14 @@ _ADAPTER = {"virtio": ("6", "virtio"), "scsi": ("6", "VirtIO-SCSI"), "sata": ("2
 
 
 @dataclass(frozen=True)
+class Hardware:
+    """Which virtual hardware the guest was made fit for: "virtio", "scsi" or "sata" disks; the model of NICs."""
+
+    disk_bus: str = "virtio"
+    nic_model: str = "virtio"
+
+
+@dataclass(frozen=True)
 class Placed:
     """A disk's file in the machine's directory."""
 
@@ -32,7 +40,7 @@ class Placed:
     file_bytes: int
 
 
-def ovf(machine: Machine, name: str, disks: Sequence[Placed], nics: Sequence[NicMapping], bus: str) -> bytes:
+def ovf(machine: Machine, name: str, disks: Sequence[Placed], nics: Sequence[NicMapping], wanted: Hardware) -> bytes:
     """Return the OVF descriptor (DSP0243, version 1) of a machine."""
     for prefix, uri in (("ovf", _OVF), ("rasd", _RASD), ("vmw", _VMW)):
         ET.register_namespace(prefix, uri)
@@ -55,25 +63,32 @@ def ovf(machine: Machine, name: str, disks: Sequence[Placed], nics: Sequence[Nic
     guest = _section(system, "OperatingSystemSection", "The guest", id="1" if windows else "101")
     guest.set(f"{{{_VMW}}}osType", "windows9_64Guest" if windows else "otherLinux64Guest")
     _child(guest, "Description").text = "Microsoft Windows" if windows else "Linux"
-    _hardware(system, machine, disks, nics, bus)
+    _hardware(system, machine, disks, nics, wanted)
     ET.indent(root)
     return bytes(ET.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
 def _hardware(
-    system: ET.Element, machine: Machine, disks: Sequence[Placed], nics: Sequence[NicMapping], bus: str
+    system: ET.Element, machine: Machine, disks: Sequence[Placed], nics: Sequence[NicMapping], wanted: Hardware
 ) -> None:
     hardware = _section(system, "VirtualHardwareSection", "The hardware")
     _item(hardware, "1", "3", ElementName="Processors", VirtualQuantity=str(machine.num_cpu))
     _item(hardware, "2", "4", ElementName="Memory", AllocationUnits=_MIB, VirtualQuantity=str(machine.memory_mb))
-    kind, subtype = _ADAPTER[bus]
+    kind, subtype = _ADAPTER[wanted.disk_bus]
     _item(hardware, "3", kind, ElementName="Disk controller", ResourceSubType=subtype, Address="0")
     for number, disk in enumerate(disks):
         facts = {"HostResource": f"ovf:/disk/{disk.disk_id}", "Parent": "3", "AddressOnParent": str(number)}
         _item(hardware, str(10 + number), "17", ElementName=f"Disk {number + 1}", **facts)
     for number, mapping in enumerate(nics):
         facts = {"Connection": mapping.destination_network, "Address": mapping.nic.mac_address}
-        _item(hardware, str(1000 + number), "10", ElementName=f"NIC {number + 1}", ResourceSubType="virtio", **facts)
+        _item(
+            hardware,
+            str(1000 + number),
+            "10",
+            ElementName=f"NIC {number + 1}",
+            ResourceSubType=wanted.nic_model,
+            **facts,
+        )
     if machine.firmware is Firmware.EFI:
         _config(hardware, "firmware", "efi")
     if machine.secure_boot:
@@ -81,7 +96,7 @@ def _hardware(
 
 
 def libvirt(
-    machine: Machine, directory: PurePath, disks: Sequence[Placed], nics: Sequence[NicMapping], bus: str
+    machine: Machine, directory: PurePath, disks: Sequence[Placed], nics: Sequence[NicMapping], wanted: Hardware
 ) -> bytes:
     """Return a libvirt domain, named like `directory`, whose disks are the files in it."""
     root = ET.Element("domain", type="kvm")
@@ -98,19 +113,20 @@ def libvirt(
         ET.SubElement(features, feature)
     ET.SubElement(root, "clock", offset="localtime" if machine.os_type == "windows" else "utc")
     devices = ET.SubElement(root, "devices")
-    if bus == "scsi":
+    if wanted.disk_bus == "scsi":
         ET.SubElement(devices, "controller", type="scsi", index="0", model="virtio-scsi")
     for number, disk in enumerate(disks):
         element = ET.SubElement(devices, "disk", type="file", device="disk")
         ET.SubElement(element, "driver", name="qemu", type=disk.format.driver)
         ET.SubElement(element, "source", file=f"{directory}/{disk.file}")
+        bus = wanted.disk_bus
         ET.SubElement(element, "target", dev=f"{_PREFIX[bus]}{_letters(number)}", bus=bus)
         ET.SubElement(element, "boot", order=str(number + 1))
     for mapping in nics:
         nic = ET.SubElement(devices, "interface", type="network")
         ET.SubElement(nic, "mac", address=mapping.nic.mac_address)
         ET.SubElement(nic, "source", network=mapping.destination_network)
-        ET.SubElement(nic, "model", type="virtio")
+        ET.SubElement(nic, "model", type=wanted.nic_model)
     ET.SubElement(ET.SubElement(devices, "serial", type="pty"), "target", port="0")
     ET.SubElement(devices, "video")
     ET.indent(root)

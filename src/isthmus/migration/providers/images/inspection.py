@@ -16,7 +16,8 @@ _CHECK_SECONDS = 900
 
 def virtual_size(image: ImageFile) -> int:
     """Return the size in bytes of the disk that the image holds. Raises `StepFailed` for one that cannot be one."""
-    facts = _ask(["qemu-img", "info", "--output=json", "--image-opts", node(image)], image)
+    # -U: a size may be asked of an image that is in use; reading one that is written is refused when it is served.
+    facts = _ask(["qemu-img", "info", "-U", "--output=json", "--image-opts", node(image)], image)
     if facts.get("backing-filename") or facts.get("full-backing-filename"):
         raise StepFailed(f"{image.label} has a backing file: make one whole image of it (qemu-img convert)")
     size = int(facts.get("virtual-size", 0))

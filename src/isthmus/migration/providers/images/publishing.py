@@ -25,7 +25,7 @@ from isthmus.migration.machine import (
 )
 from isthmus.migration.providers.contract import Environment
 from isthmus.migration.providers.images import descriptors
-from isthmus.migration.providers.images.descriptors import Placed
+from isthmus.migration.providers.images.descriptors import Hardware, Placed
 from isthmus.migration.providers.images.formats import ImageFormat
 from isthmus.migration.providers.images.replicas import Replicas
 
@@ -54,17 +54,17 @@ def create_machine(
     for place, mark in _made(replicas.root):
         if (mark.deployment, mark.machine) == (deployment_id, machine.name):
             return _deployed(place)
-    wanted = _file_name(machine.name + str(environment.get("name_suffix") or ""))
-    name = wanted if not (replicas.root / wanted).exists() else f"{wanted}-{_short(deployment_id)}"
+    free = _file_name(machine.name + str(environment.get("name_suffix") or ""))
+    name = free if not (replicas.root / free).exists() else f"{free}-{_short(deployment_id)}"
     building = replicas.hidden / f"machine-{_short(deployment_id, machine.name)}"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(mode=0o755)
     placed = [_place(replicas, building, number, disk) for number, disk in enumerate(disks)]
-    bus = str(environment.get("disk_bus") or "virtio")
+    wanted = Hardware(str(environment.get("disk_bus") or "virtio"), str(environment.get("nic_model") or "virtio"))
     place = replicas.root / name
     volumes = {each.file: disk.volume_id for each, disk in zip(placed, disks, strict=True)}
-    _write(building / f"{name}.ovf", descriptors.ovf(machine, name, placed, nics, bus))
-    _write(building / f"{name}.xml", descriptors.libvirt(machine, place, placed, nics, bus))
+    _write(building / f"{name}.ovf", descriptors.ovf(machine, name, placed, nics, wanted))
+    _write(building / f"{name}.xml", descriptors.libvirt(machine, place, placed, nics, wanted))
     _write(building / _MARK, json.dumps(asdict(Mark(deployment_id, machine.name, volumes))).encode())
     _sync_directory(building)
     building.rename(place)
