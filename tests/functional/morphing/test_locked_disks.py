@@ -1,5 +1,6 @@
 """LVM and LUKS: a guest whose root is a logical volume inside a LUKS volume, opened in the appliance by a key."""
 
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,7 +37,7 @@ def disk() -> Iterator[Path]:
         make_tree(tree)
         make_redhat(tree)
         (tree / "etc/fstab").write_text(
-            "/dev/mapper/rhel-root / ext4 defaults 0 0\n/dev/sda1 /boot ext4 defaults 0 0\n"
+            "/dev/mapper/rhel-root / ext2 defaults 0 0\n/dev/sda1 /boot ext2 defaults 0 0\n"
         )
         with file.open("wb") as opened:
             opened.truncate(256 << 20)
@@ -57,8 +58,8 @@ def disk() -> Iterator[Path]:
         g.pvcreate("/dev/mapper/made")
         g.vgcreate("rhel", ["/dev/mapper/made"])
         g.lvcreate_free("root", "rhel", 100)
-        g.mkfs("ext4", "/dev/rhel/root")
-        g.mkfs("ext4", "/dev/sda1")
+        g.mkfs("ext2", "/dev/rhel/root")
+        g.mkfs("ext2", "/dev/sda1")
         g.mount("/dev/rhel/root", "/")
         g.mkdir("/boot")
         g.mount("/dev/sda1", "/boot")
@@ -74,6 +75,7 @@ def _request(uri: str, way_in: WayIn, *keys: str) -> MorphRequest:
     return MorphRequest((uri,), target, (NicPlan(MAC),), (), way_in, luks_keys=keys)
 
 
+@pytest.mark.nightly  # three appliances: minutes where the processor is emulated
 def test_a_root_in_lvm_in_luks_is_changed_with_its_key(disk: Path) -> None:
     with served(disk) as uri:
         request = _request(uri, WayIn.APPLIANCE, "another volume's", KEY)
@@ -85,11 +87,23 @@ def test_a_root_in_lvm_in_luks_is_changed_with_its_key(disk: Path) -> None:
     assert "agents: open-vm-tools of the source platform is purged" in answer.changes
 
 
+@pytest.mark.nightly
 def test_a_key_that_does_not_open_is_told(disk: Path) -> None:
     with served(disk) as uri, pytest.raises(StepFailed, match=r"none of the given keys opens .* disk 1 partition 2"):
         morph(_request(uri, WayIn.APPLIANCE, "wrong"), Silent())
 
 
-def test_without_a_key_the_way_on_is_named(disk: Path) -> None:
-    with served(disk) as uri, pytest.raises(NotSupported, match=r"inside LUKS.*luks_keys.*skip_os_morphing"):
-        morph(_request(uri, WayIn.WORKER_KERNEL), Silent())
+def test_a_locked_root_names_the_ways_on() -> None:
+    with tempfile.TemporaryDirectory(prefix="/tmp/locked-") as name:
+        file, volume = Path(name) / "disk.raw", Path(name) / "volume.raw"
+        for path, size in ((file, 40 << 20), (volume, 32 << 20)):
+            with path.open("wb") as opened:
+                opened.truncate(size)
+        weak = ["--pbkdf", "pbkdf2", "--pbkdf-force-iterations", "1000"]
+        subprocess.run(["cryptsetup", "luksFormat", "-q", *weak, str(volume), "-"], input=KEY.encode(), check=True)
+        subprocess.run(["sfdisk", "-q", str(file)], input="label: dos\n2048,,83\n", text=True, check=True)
+        with file.open("r+b") as opened:
+            opened.seek(1 << 20)
+            opened.write(volume.read_bytes())
+        with served(file) as uri, pytest.raises(NotSupported, match=r"inside LUKS.*luks_keys.*skip_os_morphing"):
+            morph(_request(uri, WayIn.WORKER_KERNEL, KEY), Silent())

@@ -162,6 +162,7 @@ def test_a_script_for_the_mounted_guest_is_refused(site: Site) -> None:
         _morph(site, UserScript(ScriptPhase.POST_OS_MOUNT, "dir"))
 
 
+@pytest.mark.nightly  # two appliances: minutes where the processor is emulated
 def test_windows_on_ntfs_is_changed_in_the_appliance(site: Site) -> None:
     with served(windows_guest.make_disk(site.directory, site.guest)) as uri:
         answer = morph(_request(uri, site.drivers), Silent())
