@@ -17,6 +17,8 @@ import hivex
 
 from isthmus.migration.morphing import kernel_calls as kernel
 
+BROKEN = 3
+"""The status that says that it is the hive's fault."""
 _NOBODY = 65534
 _MEMORY_BYTES = 3 << 30
 _CPU_SECONDS = 120
@@ -24,7 +26,7 @@ _MOST_KEYS = 20_000
 
 
 def main() -> int:
-    """Answer the request; status 1 with the reason on stderr for a hive that cannot be read or changed."""
+    """Answer the request; status BROKEN with the reason on stderr for a hive that cannot be read or changed."""
     request = json.loads(sys.stdin.read())
     directory, name = os.path.split(request["file"])
     _shut_in(directory)
@@ -37,7 +39,7 @@ def main() -> int:
             hive.commit(None)
     except (RuntimeError, OSError, ValueError) as error:
         sys.stderr.write(f"{error}\n")
-        return 1
+        return BROKEN
     sys.stdout.write(json.dumps(answer))
     return 0
 

@@ -13,13 +13,15 @@ from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
-from isthmus.control.errors import StepFailed
+from isthmus.control.errors import StepFailed, Unavailable
 from isthmus.migration.morphing.contract import GuestAccess
 from isthmus.migration.morphing.windows_paths import find_path
 
 _LARGEST_HIVE = 1 << 30
 _SECONDS = 300
 _NOBODY = 65534
+# Not imported from hive_tool: that imports hivex, which only the confined process is to have.
+_BROKEN = 3
 
 
 class ValueType(IntEnum):
@@ -146,6 +148,10 @@ class Hive:
             done = subprocess.run(command, input=request, capture_output=True, text=True, timeout=_SECONDS, check=False)
         except subprocess.TimeoutExpired:
             raise StepFailed(f"registry hive {self._path} could not be read in {_SECONDS} s: it is broken") from None
+        if done.returncode not in (0, _BROKEN):
+            raise Unavailable(
+                f"registry hives cannot be read on this worker: install python3-hivex. {done.stderr.strip()[-200:]}"
+            )
         if done.returncode:
             raise StepFailed(
                 f"registry hive {self._path} is broken: repair the guest's Windows in the source machine. "
