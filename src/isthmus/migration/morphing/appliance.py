@@ -295,8 +295,10 @@ class ApplianceDisks(GuestDisks):
         devices = list(self._call(self._g.list_devices))
         partitions = set(self._call(self._g.list_partitions))
         kinds = dict(self._call(self._g.list_filesystems))
-        for device in self._call(self._g.list_dm_devices):
-            kinds.setdefault(device, self._call(self._g.vfs_type, device))
+        # libguestfs leaves out what only holds others (LUKS, parts of volume groups), and what was opened by a key.
+        for device in (*devices, *partitions, *self._call(self._g.list_dm_devices)):
+            if kinds.get(device, "unknown") == "unknown":
+                kinds[device] = self._call(self._g.vfs_type, device)
         found = []
         for device, kind in kinds.items():
             if device.startswith("btrfsvol:") or kind in ("unknown", ""):
