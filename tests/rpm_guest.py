@@ -4,6 +4,7 @@ rpm is the real one, Debian's, with a real database in which a package that the 
 stand-in that records how it was called: the real one wants a whole distribution.
 """
 
+import atexit
 import functools
 import os
 import re
@@ -100,6 +101,7 @@ def _install_rpm(tree: Path) -> None:
 def agent_package() -> Path:
     """Build a package named like VMware's agent, whose removal runs a script; return its file."""
     directory = Path(tempfile.mkdtemp(prefix="isthmus-rpm-"))
+    atexit.register(shutil.rmtree, directory)
     spec = directory / "agent.spec"
     spec.write_text(
         "Name: open-vm-tools\nVersion: 12\nRelease: 1\nSummary: agent\nLicense: none\nBuildArch: noarch\n"
