@@ -141,3 +141,23 @@ def test_the_efi_partition_is_read_and_written(guest: GuestDisks) -> None:
 
 def test_a_disk_is_read_as_it_is(guest: GuestDisks) -> None:
     assert guest.read_disk(0, 510, 2) == b"\x55\xaa"
+
+
+def test_text_of_the_efi_partition_is_read_and_replaced(guest: GuestDisks) -> None:
+    esp = next(found for found in guest.file_systems() if found.type == "vfat")
+    assert guest.esp_read(esp, "/EFI/debian/none.cfg") is None
+    guest.esp_write(esp, "/EFI/debian/grub.cfg", "one\n" * 1000)
+    guest.esp_write(esp, "/EFI/debian/grub.cfg", "set root='hd0' \"$x\"\n")
+    assert guest.esp_read(esp, "/EFI/debian/grub.cfg") == "set root='hd0' \"$x\"\n"
+
+
+def test_files_go_in_and_out_byte_for_byte(guest: GuestDisks, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 1000
+    (tmp_path / "in").write_bytes(content)
+    guest.upload(tmp_path / "in", "/var/some/where/file")
+    guest.download("/var/some/where/file", tmp_path / "out", len(content))
+    assert (tmp_path / "out").read_bytes() == content
+    with pytest.raises(StepFailed, match="not a regular file of at most"):
+        guest.download("/var/some/where/file", tmp_path / "out", len(content) - 1)
+    with pytest.raises(StepFailed, match="fifo"):
+        guest.download("/etc/fifo", tmp_path / "out", 100)

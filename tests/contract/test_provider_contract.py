@@ -3,17 +3,21 @@
 A provider joins by a fixture that yields a `Subject`: two clouds of its kind and an instance in the first.
 """
 
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 from lab.tiny_guest import TinyGuest
+from tests.image_packages import leftovers_of_images, make_package, make_site
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 
-from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, NotFound, Unavailable
+from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, NotFound, NotSupported, Unavailable
 from isthmus.migration.machine import (
     BootProbe,
     DestinationDisk,
@@ -23,6 +27,7 @@ from isthmus.migration.machine import (
     PowerState,
 )
 from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Provider, SourceProvider
+from isthmus.migration.providers.images.provider import ImagesProvider
 
 __all__ = ["clouds", "make_machine"]
 TRANSFER, DEPLOYMENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
@@ -32,7 +37,10 @@ WRITTEN = bytes(range(256)) * 8192
 
 @dataclass(frozen=True)
 class Subject:
-    """A provider under test. `instance` is a stopped machine with two disks that the source cloud has."""
+    """A provider under test. `instance` is a stopped machine with two disks that the source cloud has.
+
+    `runs` is false where nothing can run (a directory of images): starting is refused, and machines stay off.
+    """
 
     source: SourceProvider
     destination: DestinationProvider
@@ -40,6 +48,7 @@ class Subject:
     connection: dict[str, Any]
     silent_connection: dict[str, Any]
     leftovers: Callable[[], Sequence[str]]
+    runs: bool = True
 
 
 @pytest.fixture
@@ -56,7 +65,26 @@ def libvirt_subject(clouds: Clouds, make_machine: Callable[..., Any]) -> Iterato
     assert leftovers(clouds.west) == []
 
 
-@pytest.fixture(params=["libvirt"])
+@pytest.fixture
+def images_subject() -> Iterator[Subject]:
+    with tempfile.TemporaryDirectory(prefix="/tmp/ii-") as name:
+        place = Path(name)
+        east, west = (make_site(place / side) for side in ("east", "west"))
+        make_package(Path(east["path"]), "contract", disk_mib=(48, 48))
+        with closing(ImagesProvider(east)) as source, closing(ImagesProvider(west)) as destination:
+            yield Subject(
+                source,
+                destination,
+                "contract",
+                east,
+                {**east, "path": "/nonexistent/images"},
+                lambda: leftovers_of_images(east) + leftovers_of_images(west),
+                runs=False,
+            )
+        assert leftovers_of_images(east) + leftovers_of_images(west) == []
+
+
+@pytest.fixture(params=["libvirt", "images"])
 def subject(request: pytest.FixtureRequest) -> Subject:
     found: Subject = request.getfixturevalue(f"{request.param}_subject")
     return found
@@ -169,6 +197,10 @@ def test_a_second_pass_never_reads_by_allocation_and_a_lost_point_is_told(subjec
 
 def test_start_and_shut_down_say_who_did_it(subject: Subject) -> None:
     assert subject.source.shut_down(subject.instance, {}, Notes()) is False
+    if not subject.runs:
+        with pytest.raises(NotSupported):
+            subject.source.start(subject.instance)
+        return
     subject.source.start(subject.instance)
     subject.source.start(subject.instance)
     assert machine_of(subject).power_state is PowerState.RUNNING
@@ -258,7 +290,7 @@ def test_a_machine_is_defined_once_started_and_removed(subject: Subject, replica
         assert cloud.get_machine(made.id).power_state is PowerState.OFF
         assert [nic.mac_address for nic in cloud.get_machine(made.id).nics] == [nic.mac_address for nic in machine.nics]
         assert cloud.boot_machine(made, BootProbe(), Notes()).passed
-        assert cloud.get_machine(made.id).power_state is PowerState.RUNNING
+        assert cloud.get_machine(made.id).power_state is (PowerState.RUNNING if subject.runs else PowerState.OFF)
         assert cloud.boot_machine(made, BootProbe(), Notes()).passed
     finally:
         cloud.delete_machine(DEPLOYMENT, machine.name)

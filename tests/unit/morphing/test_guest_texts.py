@@ -6,7 +6,7 @@ import pytest
 
 from isthmus.control.errors import InvalidInput, NotSupported, StepFailed
 from isthmus.migration.machine import Firmware
-from isthmus.migration.morphing import agents, debian, nbd_address, partitions, shell_wrapping
+from isthmus.migration.morphing import agents, debian, nbd_address, packages, partitions, shell_wrapping
 from isthmus.migration.morphing.contract import CommandResult, Target
 from isthmus.migration.morphing.programs import TIMED_OUT, run_limited, tail_of
 
@@ -22,7 +22,7 @@ def test_every_agent_but_the_targets_own_is_foreign() -> None:
 def test_half_removed_packages_count_as_installed() -> None:
     listing = "ii  open-vm-tools\nrc  walinuxagent\nun  amazon-ssm-agent\ndpkg-query: no packages found matching x\n"
     wanted = ("open-vm-tools", "walinuxagent", "amazon-ssm-agent")
-    assert agents.installed_of(listing, wanted) == ["open-vm-tools", "walinuxagent"]
+    assert packages.read_dpkg(listing, wanted) == ["open-vm-tools", "walinuxagent"]
 
 
 def test_pins_to_metadata_are_dropped_with_what_is_below_them() -> None:

@@ -3,36 +3,60 @@
 import re
 
 from isthmus.migration.morphing.contract import GuestAccess, Target
+from isthmus.migration.morphing.packages import PackageDatabase
 from isthmus.migration.morphing.programs import tail_of
 
 AGENTS = {
-    "vmware": ("open-vm-tools-desktop", "open-vm-tools", "open-vm-tools-dev", "open-vm-tools-containerinfo"),
-    "azure": ("walinuxagent",),
-    "aws": ("amazon-ssm-agent", "ec2-instance-connect", "ec2-hibinit-agent", "amazon-ec2-utils"),
+    "vmware": (
+        "open-vm-tools-desktop",
+        "open-vm-tools",
+        "open-vm-tools-dev",
+        "open-vm-tools-containerinfo",
+        "open-vm-tools-salt-minion",
+        "open-vm-tools-sdmp",
+    ),
+    "azure": ("walinuxagent", "WALinuxAgent", "python-azure-agent", "python3-azure-agent"),
+    "aws": ("amazon-ssm-agent", "ec2-instance-connect", "ec2-hibinit-agent", "amazon-ec2-utils", "ec2-utils"),
     "gcp": ("google-guest-agent", "google-osconfig-agent", "google-compute-engine", "google-compute-engine-oslogin"),
-    "xen": ("xe-guest-utilities", "xenstore-utils"),
+    "xen": ("xe-guest-utilities", "xe-guest-utilities-latest", "xenstore-utils"),
     "ovirt": ("ovirt-guest-agent",),
     "kvm": ("qemu-guest-agent",),
-    "hyperv": ("hyperv-daemons", "linux-cloud-tools-virtual"),
-    "virtualbox": ("virtualbox-guest-utils", "virtualbox-guest-x11"),
+    "hyperv": ("hyperv-daemons", "linux-cloud-tools-virtual", "hyper-v"),
+    "virtualbox": (
+        "virtualbox-guest-utils",
+        "virtualbox-guest-x11",
+        "virtualbox-guest-additions",
+        "virtualbox-guest-tools",
+    ),
 }
-"""Packages that serve one hypervisor or cloud only. Those of the target's own are kept."""
+"""Packages of all families that serve one hypervisor or cloud only. Those of the target's own are kept."""
 
 _HYPERVISORS = {"libvirt": "kvm", "openstack": "kvm", "proxmox": "kvm", "ovirt": "kvm", "vmware_vsphere": "vmware"}
 _UNITS = {
     "open-vm-tools": ("open-vm-tools.service", "vgauth.service"),
     "walinuxagent": ("walinuxagent.service",),
+    "WALinuxAgent": ("waagent.service",),
+    "python-azure-agent": ("waagent.service",),
+    "python3-azure-agent": ("waagent.service",),
     "amazon-ssm-agent": ("amazon-ssm-agent.service",),
     "google-guest-agent": ("google-guest-agent.service", "google-startup-scripts.service"),
     "google-osconfig-agent": ("google-osconfig-agent.service",),
     "xe-guest-utilities": ("xe-daemon.service", "xe-linux-distribution.service"),
     "ovirt-guest-agent": ("ovirt-guest-agent.service",),
-    "hyperv-daemons": ("hv-kvp-daemon.service", "hv-vss-daemon.service", "hv-fcopy-daemon.service"),
+    "hyper-v": ("hv_kvp_daemon.service", "hv_vss_daemon.service", "hv_fcopy_daemon.service"),
+    "hyperv-daemons": (
+        "hv-kvp-daemon.service",
+        "hv-vss-daemon.service",
+        "hv-fcopy-daemon.service",
+        "hypervkvpd.service",
+        "hypervvssd.service",
+    ),
 }
 _PIN = re.compile(r"^\s*datasource(?:_list)?\s*:", re.MULTILINE)
 _CLOUD_D = "/etc/cloud/cloud.cfg.d"
 _DISABLED = "/etc/cloud/cloud-init.disabled"
-_PURGE_SECONDS = 600
+_GIVING_METADATA = frozenset({"openstack"})
+"""Platforms where cloud-init finds the machine's metadata, so that it has its part to do."""
 
 
 def foreign_agents(target: Target) -> tuple[str, ...]:
@@ -41,36 +65,21 @@ def foreign_agents(target: Target) -> tuple[str, ...]:
     return tuple(name for platform, names in AGENTS.items() if platform != own for name in names)
 
 
-def remove_agents(guest: GuestAccess, target: Target) -> list[str]:
-    """Purge foreign agents with dpkg alone (there is no network); where that fails, keep them from starting."""
-    wanted = foreign_agents(target)
-    listing = guest.run(
-        ["/usr/bin/dpkg-query", "-W", "-f", "${db:Status-Abbrev} ${Package}\\n", *wanted],
-        timeout_seconds=_PURGE_SECONDS,
-    )
-    installed = installed_of(listing.output, wanted)
+def remove_agents(guest: GuestAccess, target: Target, database: PackageDatabase) -> list[str]:
+    """Remove foreign agents by the package database alone; where that fails, keep them from starting."""
+    installed = database.installed(guest, foreign_agents(target))
     if not installed:
         return []
-    purge = guest.run(["/usr/bin/dpkg", "--purge", *installed], timeout_seconds=_PURGE_SECONDS)
-    if purge.status == 0:
+    removal = database.remove(guest, installed)
+    if removal.status == 0:
         return [f"agents: {name} of the source platform is purged" for name in installed]
+    why = f"{database.name} did not remove it: {tail_of(removal.output, 120)}"
     changes = []
     for name in installed:
         for unit in _UNITS.get(name, (f"{name}.service",)):
             guest.link(f"/etc/systemd/system/{unit}", "/dev/null")
-        changes.append(f"agents: {name} is kept from starting (dpkg did not purge it: {tail_of(purge.output, 120)})")
+        changes.append(f"agents: {name} is kept from starting ({why})")
     return changes
-
-
-def installed_of(listing: str, wanted: tuple[str, ...]) -> list[str]:
-    """Return the packages of `wanted` that dpkg-query's "ii name" lines show as there, in the order of `wanted`.
-
-    Also those whose removal was begun or whose configuration files are left (rc), so that a killed purge goes on.
-    """
-    found = {
-        words[1] for words in map(str.split, listing.splitlines()) if len(words) == 2 and words[0] not in ("un", "pn")
-    }
-    return [name for name in wanted if name in found]
 
 
 def free_cloud_init(guest: GuestAccess, target: Target) -> list[str]:
@@ -91,6 +100,8 @@ def free_cloud_init(guest: GuestAccess, target: Target) -> list[str]:
     if text and re.search(r"^\s*datasource\s*[:=]", text, re.MULTILINE):
         guest.remove(identify)
         changes.append(f"cloud-init: {identify} is removed")
+    if target.platform in _GIVING_METADATA:
+        return changes
     # With no metadata cloud-init would see a new instance: other SSH host keys, another network configuration.
     if guest.exists("/usr/bin/cloud-init") and not guest.exists(_DISABLED):
         guest.write(_DISABLED, "Isthmus: this platform gives no metadata. Remove this file to use cloud-init again.\n")

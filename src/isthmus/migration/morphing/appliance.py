@@ -4,6 +4,7 @@ The worker's kernel never sees the guest's file systems. libguestfs' recovery pr
 worker is killed; a watchdog here stops it when a call takes too long or somebody cancels.
 """
 
+import base64
 import os
 import shlex
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -20,7 +22,8 @@ import psutil
 
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.migration.morphing.acceleration import kvm_works
-from isthmus.migration.morphing.contract import CommandResult, FileSystem, GuestDisks
+from isthmus.migration.morphing.appliance_files import ensure_directory, give_label
+from isthmus.migration.morphing.contract import LARGEST_ESP_FILE, CommandResult, FileSystem, GuestDisks
 from isthmus.migration.morphing.nbd_address import parse as parse_address
 from isthmus.migration.morphing.programs import GUEST_ENVIRONMENT
 from isthmus.migration.morphing.shell_wrapping import unwrap, wrap
@@ -47,8 +50,9 @@ Answer = TypeVar("Answer")
 class ApplianceDisks(GuestDisks):
     """Disks opened in a libguestfs appliance."""
 
-    def __init__(self, uris: Sequence[str], report: Report) -> None:
+    def __init__(self, uris: Sequence[str], report: Report, luks_keys: Sequence[str] = ()) -> None:
         """Nothing is started before the `with` statement. Raises `NotSupported` for a URI that libguestfs lacks."""
+        self._luks_keys = tuple(luks_keys)
         self._uris = list(uris)
         self._addresses = [parse_address(uri) for uri in uris]
         self._report = report
@@ -98,7 +102,7 @@ class ApplianceDisks(GuestDisks):
                 f"{path} in the guest is a directory where a file is needed: mend it in the source machine"
             )
         directory, _, name = path.rpartition("/")
-        self._call(self._g.mkdir_p, directory or "/")
+        ensure_directory(self._call, self._g, directory)
         temporary = f"{directory}/.{name}.isthmus"
         owner, group, kept_mode = 0, 0, mode
         if self._call(self._g.is_file, path):
@@ -108,6 +112,7 @@ class ApplianceDisks(GuestDisks):
         self._call(self._g.write, temporary, content.encode(errors="surrogateescape"))
         self._call(self._g.chown, owner, group, temporary)
         self._call(self._g.chmod, kept_mode, temporary)
+        give_label(self._call, self._g, temporary, path, directory)
         self._call(self._g.sync)
         self._call(self._g.rename, temporary, path)
 
@@ -122,6 +127,21 @@ class ApplianceDisks(GuestDisks):
         """As `GuestDisks.exists` has it."""
         return bool(self._call(self._g.exists, path) or self._call(self._g.is_symlink, path))
 
+    def download(self, path: str, destination: Path, largest: int) -> None:
+        """As `GuestDisks.download` has it."""
+        if not self._call(self._g.is_file, path) or self._call(self._g.filesize, path) > largest:
+            raise StepFailed(f"{path} in the guest is not a regular file of at most {largest} bytes")
+        self._call(self._g.download, path, str(destination))
+
+    def upload(self, source: Path, path: str) -> None:
+        """As `GuestDisks.upload` has it."""
+        directory, _, name = path.rpartition("/")
+        ensure_directory(self._call, self._g, directory)
+        temporary = f"{directory}/.{name}.isthmus"
+        self._call(self._g.upload, str(source), temporary)
+        self._call(self._g.sync)
+        self._call(self._g.rename, temporary, path)
+
     def list_directory(self, path: str) -> Sequence[str]:
         """As `GuestDisks.list_directory` has it."""
         if not self._call(self._g.is_dir, path, followsymlinks=True):
@@ -133,7 +153,7 @@ class ApplianceDisks(GuestDisks):
 
     def link(self, path: str, target: str) -> None:
         """As `GuestDisks.link` has it."""
-        self._call(self._g.mkdir_p, path.rpartition("/")[0] or "/")
+        ensure_directory(self._call, self._g, path.rpartition("/")[0])
         temporary = f"{path}.isthmus"
         self._call(self._g.rm_f, temporary)
         self._call(self._g.ln_s, target, temporary)
@@ -196,6 +216,24 @@ class ApplianceDisks(GuestDisks):
         """As `GuestDisks.esp_exists` has it."""
         return self._in_esp(file_system, f"test -e {shlex.quote(_ESP + path)}").status == 0
 
+    def esp_read(self, file_system: FileSystem, path: str) -> str | None:
+        """As `GuestDisks.esp_read` has it."""
+        place = shlex.quote(_ESP + path)
+        result = self._in_esp(file_system, f"test -f {place} && head -c {LARGEST_ESP_FILE + 1} {place} | base64")
+        if result.status:
+            return None
+        content = base64.b64decode("".join(result.output.split()))
+        if len(content) > LARGEST_ESP_FILE:
+            raise StepFailed(f"{path} in the EFI system partition is larger than 48 KiB: make it smaller at the source")
+        return content.decode(errors="surrogateescape")
+
+    def esp_write(self, file_system: FileSystem, path: str, content: str) -> None:
+        """As `GuestDisks.esp_write` has it."""
+        encoded = base64.b64encode(content.encode(errors="surrogateescape")).decode()
+        result = self._in_esp(file_system, f"echo {encoded} | base64 -d > {shlex.quote(_ESP + path)}")
+        if result.status:
+            raise StepFailed(f"{path} could not be written to the EFI system partition: {result.output.strip()}")
+
     def esp_copy(self, file_system: FileSystem, source: str, destination: str) -> None:
         """As `GuestDisks.esp_copy` has it."""
         target = _ESP + destination
@@ -231,11 +269,39 @@ class ApplianceDisks(GuestDisks):
             raise Unavailable(f"the libguestfs appliance did not start ({error}): run libguestfs-test-tool") from error
 
     def _find_file_systems(self) -> list[FileSystem]:
+        """Return what is on disks, partitions and logical volumes, and inside the LUKS volumes that a key opens."""
+        found = self._list_file_systems()
+        if self._luks_keys and any(each.type == "crypto_LUKS" for each in found):
+            for number, volume in enumerate(each for each in found if each.type == "crypto_LUKS"):
+                self._open_luks(volume, f"isthmus{number}")
+            self._call(self._g.lvm_scan, True)
+            found = self._list_file_systems()
+        return found
+
+    def _open_luks(self, volume: FileSystem, name: str) -> None:
+        # libguestfs hands the key to cryptsetup inside the appliance, in a file of its memory: never in an argv.
+        for key in self._luks_keys:
+            try:
+                self._call(self._g.cryptsetup_open, volume.device, key, name)
+            except StepFailed:
+                continue  # perhaps another volume's key
+            return
+        raise StepFailed(
+            f"none of the given keys opens the LUKS volume on {_location(volume)}: correct luks_keys, or deploy with "
+            "skip_os_morphing"
+        )
+
+    def _list_file_systems(self) -> list[FileSystem]:
         devices = list(self._call(self._g.list_devices))
         partitions = set(self._call(self._g.list_partitions))
+        kinds = dict(self._call(self._g.list_filesystems))
+        # libguestfs leaves out what only holds others (LUKS, parts of volume groups), and what was opened by a key.
+        for device in (*devices, *partitions, *self._call(self._g.list_dm_devices)):
+            if kinds.get(device, "unknown") == "unknown":
+                kinds[device] = self._call(self._g.vfs_type, device)
         found = []
-        for device, kind in self._call(self._g.list_filesystems).items():
-            if device.startswith("btrfsvol:") or kind == "unknown":
+        for device, kind in kinds.items():
+            if device.startswith("btrfsvol:") or kind in ("unknown", ""):
                 continue
             disk, number = device, 0
             if device in partitions:
@@ -309,4 +375,10 @@ def _see_server(uri: str) -> None:
 
 
 def _place(file_system: FileSystem) -> str:
-    return f"The file system on disk {file_system.disk_index + 1} partition {file_system.partition}"
+    return f"The file system on {_location(file_system)}"
+
+
+def _location(file_system: FileSystem) -> str:
+    if file_system.disk_index < 0:
+        return file_system.device
+    return f"disk {file_system.disk_index + 1} partition {file_system.partition}"

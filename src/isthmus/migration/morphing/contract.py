@@ -7,14 +7,18 @@ Every edit is idempotent: a morphing that was killed is simply run again on the 
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from pathlib import Path
 from types import TracebackType
 from typing import ClassVar, Self
 
 from isthmus.migration.machine import Firmware
 from isthmus.migration.model import ScriptPhase
 from isthmus.migration.reporting import Report
+
+LARGEST_ESP_FILE = 48 << 10
+"""Bytes of the largest file of an EFI system partition that is read or written as text."""
 
 
 class WayIn(StrEnum):
@@ -57,7 +61,12 @@ class Target:
 
 @dataclass(frozen=True)
 class MorphRequest:
-    """Morph one machine's disks, given in the machine's order as NBD URIs (the boot disk first)."""
+    """Morph one machine's disks, given in the machine's order as NBD URIs (the boot disk first).
+
+    `luks_keys` are passphrases, each tried on every LUKS volume; they live in this process only. `windows_drivers` is a
+    directory or an ISO image with virtio-win's layout, `cloudbase_init` its MSI: both on the worker, for Windows only;
+    None takes the worker's own (`windows_drivers`).
+    """
 
     disk_uris: tuple[str, ...]
     target: Target
@@ -65,11 +74,17 @@ class MorphRequest:
     scripts: tuple[UserScript, ...] = ()
     way_in: WayIn = WayIn.APPLIANCE
     script_timeout_seconds: int = 600
+    luks_keys: tuple[str, ...] = field(default=(), repr=False)
+    windows_drivers: Path | None = None
+    cloudbase_init: Path | None = None
 
 
 @dataclass(frozen=True)
 class GuestOS:
-    """What was found: `family` "debian", `distribution` "debian" or "ubuntu", `version` "12"."""
+    """What was found: `family` "debian", `distribution` "debian" or "ubuntu", `version` "12".
+
+    An empty `architecture` means that it could not be told, or that no program of the guest's needs to run.
+    """
 
     family: str
     distribution: str
@@ -113,6 +128,14 @@ class GuestAccess(ABC):
     @abstractmethod
     def exists(self, path: str) -> bool:
         """Return whether the path exists in the guest."""
+
+    @abstractmethod
+    def download(self, path: str, destination: Path, largest: int) -> None:
+        """Copy a file out of the guest, as it is. StepFailed if it is missing or larger than `largest` bytes."""
+
+    @abstractmethod
+    def upload(self, source: Path, path: str) -> None:
+        """Put a file into the guest, atomically, byte for byte; make missing directories."""
 
     @abstractmethod
     def list_directory(self, path: str) -> Sequence[str]:
@@ -190,6 +213,14 @@ class GuestDisks(GuestAccess):
     @abstractmethod
     def esp_exists(self, file_system: "FileSystem", path: str) -> bool:
         """Return whether the EFI system partition (type "vfat") holds this file."""
+
+    @abstractmethod
+    def esp_read(self, file_system: "FileSystem", path: str) -> str | None:
+        """Return a text file of the EFI system partition, None if it is not there; over 48 KiB StepFailed."""
+
+    @abstractmethod
+    def esp_write(self, file_system: "FileSystem", path: str, content: str) -> None:
+        """Replace a file of at most 48 KiB in the EFI system partition. Raises `StepFailed`."""
 
     @abstractmethod
     def esp_copy(self, file_system: "FileSystem", source: str, destination: str) -> None:

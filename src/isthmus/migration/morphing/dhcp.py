@@ -4,11 +4,42 @@ import re
 
 import yaml
 
-from isthmus.migration.morphing.network_names import ethernets
+from isthmus.migration.morphing.network_names import ethernets, ifcfg_facts
 
 _STANZA = re.compile(r"^(?:iface|auto|mapping|source|source-directory|allow-\S+)\b")
 _STATIC_KEYS = ("addresses", "gateway4", "gateway6", "routes", "nameservers")
 _STATIC_LINE = re.compile(r"^\s*(?:Address|Gateway|DNS|Domains)\s*=")
+
+
+_IFCFG_STATIC = re.compile(r"^\s*(?:IPADDR|NETMASK|PREFIX|PREFIXLEN|GATEWAY|BROADCAST|NETWORK|DNS)\w*=", re.IGNORECASE)
+_IFCFG_PROTOCOL = re.compile(r"^\s*BOOTPROTO=.*$", re.MULTILINE | re.IGNORECASE)
+_KEYFILE_STATIC = re.compile(r"^\s*(?:address(?:es)?|gateway|route|routes|dns)\d*\s*=")
+
+
+def ifcfg(text: str, name: str) -> str:
+    """Return an ifcfg file for this name that asks DHCP. Unchanged if it is for another name, or not static."""
+    facts = ifcfg_facts(text)
+    if facts.get("DEVICE", name) != name or not any(_IFCFG_STATIC.match(line) for line in text.splitlines()):
+        return text
+    kept = [line for line in text.splitlines() if not _IFCFG_STATIC.match(line)]
+    asked, count = _IFCFG_PROTOCOL.subn("BOOTPROTO=dhcp", "\n".join(kept))
+    return f"{asked}\n" if count else f"{asked}\nBOOTPROTO=dhcp\n"
+
+
+def keyfile(text: str, name: str) -> str:
+    """Return a NetworkManager keyfile for this name whose IPv4 section asks DHCP. Unchanged if it is another's."""
+    if not re.search(rf"^\s*interface-name\s*=\s*{re.escape(name)}\s*$", text, re.MULTILINE):
+        return text
+    lines, section = [], ""
+    for line in text.splitlines():
+        section = line.strip() if line.startswith("[") else section
+        if section == "[ipv4]" and (_KEYFILE_STATIC.match(line) or re.match(r"^\s*method\s*=", line)):
+            continue
+        lines.append(line)
+        if line.strip() == "[ipv4]":
+            lines.append("method=auto")
+    asked = "\n".join(lines) + "\n"
+    return asked if "method=manual" in text else text
 
 
 def interfaces(text: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""Make the kernel's early image hold what the target's bus and NIC need."""
+"""Make the kernel's early image hold what the target's bus and NIC need: modules, and initramfs-tools' files."""
 
 from isthmus.control.errors import StepFailed
 from isthmus.migration.morphing import initramfs
@@ -16,7 +16,7 @@ def configure(guest: GuestAccess, target: Target) -> list[str]:
     The guest's policy is kept where it can be: "list" gets the modules added, "most" has them already. "dep" looks at
     the machine that update-initramfs runs on, which is not the target, so it becomes "most".
     """
-    _see_drivers(guest, target)
+    see_drivers(guest, target)
     changes = []
     policy = initramfs.policy(_configurations(guest))
     if policy in ("dep", "netboot"):
@@ -26,6 +26,12 @@ def configure(guest: GuestAccess, target: Target) -> list[str]:
     if added:
         guest.write(_MODULES, text)
         changes.append(f"initramfs: {', '.join(added)} added for the target's disks and NIC")
+    return changes + free_modules(guest, target)
+
+
+def free_modules(guest: GuestAccess, target: Target) -> list[str]:
+    """Take the target's modules out of the blacklists of modprobe.d; return one line for each change."""
+    changes = []
     for name in guest.list_directory("/etc/modprobe.d"):
         path = f"/etc/modprobe.d/{name}"
         text, freed = initramfs.without_blacklist(guest.read(path) or "", initramfs.wanted_modules(target))
@@ -41,27 +47,28 @@ def update(guest: GuestAccess) -> list[str]:
     result = guest.run(["/usr/sbin/update-initramfs", "-u", "-k", "all"], timeout_seconds=_UPDATE_SECONDS)
     if result.status:
         raise StepFailed(f"update-initramfs failed in the guest: mend it in the source. {tail_of(result.output)}")
-    return [f"initramfs: made again for kernel {', '.join(_kernels(guest))}"]
+    return [f"initramfs: made again for kernel {', '.join(kernels(guest))}"]
 
 
-def _see_drivers(guest: GuestAccess, target: Target) -> None:
+def see_drivers(guest: GuestAccess, target: Target) -> None:
     """Raise `StepFailed` unless some installed kernel has the drivers of the target's disk bus."""
-    kernels = _kernels(guest)
-    if not kernels:
+    versions = kernels(guest)
+    if not versions:
         raise StepFailed("the guest has no kernel with modules in /lib/modules: it cannot be made to boot")
     needed = initramfs.needed_modules(target)
-    for version in kernels:
+    for version in versions:
         listings = [guest.read(f"/lib/modules/{version}/{name}") or "" for name in ("modules.dep", "modules.builtin")]
         present = initramfs.drivers("\n".join(listings))
         if all(module in present for module in needed):
             return
     raise StepFailed(
-        f"no kernel of the guest's ({', '.join(kernels)}) has {' and '.join(needed)}: "
+        f"no kernel of the guest's ({', '.join(versions)}) has {' and '.join(needed)}: "
         f"choose another disk bus than {target.disk_bus}, or install a kernel that has it in the source machine"
     )
 
 
-def _kernels(guest: GuestAccess) -> list[str]:
+def kernels(guest: GuestAccess) -> list[str]:
+    """Return the versions of the kernels that have both an image and modules."""
     images = guest.list_directory("/boot")
     return [version for version in guest.list_directory("/lib/modules") if f"vmlinuz-{version}" in images]
 

@@ -78,18 +78,24 @@ class Enclosure:
         if file_system.type not in _KNOWN_TYPES:
             raise NotSupported(f"{_place(file_system)}: this worker's kernel does not mount {file_system.type}")
         target = self._root if mount_point == "/" else self._guest().ensure_directory(mount_point)
-        flags = kernel.MS_NOSUID | kernel.MS_NODEV
-        try:
-            kernel.mount(device, target, file_system.type, flags, f"subvol={subvolume}" if subvolume else "")
-        except OSError as error:
-            raise StepFailed(
-                f"{_place(file_system)} cannot be mounted ({error.strerror}): run fsck in the source machine"
-            ) from error
+        self._mount_by_kernel(file_system, target, subvolume)
         self._mounted.append(target)
         if mount_point == "/":
             self._files = RootedFiles(self._root)
         index = self._file_systems.index(file_system)
         self._file_systems[index] = replace(file_system, mount_point=mount_point)
+
+    def _mount_by_kernel(self, file_system: FileSystem, target: str, subvolume: str) -> None:
+        flags = kernel.MS_NOSUID | kernel.MS_NODEV
+        options = [f"subvol={subvolume}"] if subvolume else []
+        if file_system.type == "xfs":
+            options.append("nouuid")  # another disk with the same UUID, a clone's, may be mounted on this machine
+        try:
+            kernel.mount(file_system.device, target, file_system.type, flags, ",".join(options))
+        except OSError as error:
+            raise StepFailed(
+                f"{_place(file_system)} cannot be mounted ({error.strerror}): run fsck in the source machine"
+            ) from error
 
     def unmount_all(self) -> None:
         """Unmount in the reverse order of mounting."""
@@ -116,6 +122,14 @@ class Enclosure:
     def exists(self, path: str) -> bool:
         """`GuestAccess.exists`."""
         return self._guest().exists(path)
+
+    def download(self, path: str, destination: str, largest: int) -> None:
+        """`GuestAccess.download`."""
+        self._guest().download(path, destination, largest)
+
+    def upload(self, source: str, path: str) -> None:
+        """`GuestAccess.upload`."""
+        self._guest().upload(source, path)
 
     def list_directory(self, path: str) -> list[str]:
         """`GuestAccess.list_directory`."""
@@ -149,6 +163,14 @@ class Enclosure:
     def esp_exists(self, device: str, path: str) -> bool:
         """`GuestDisks.esp_exists`."""
         return EspFiles(device).exists(path)
+
+    def esp_read(self, device: str, path: str) -> str | None:
+        """`GuestDisks.esp_read`."""
+        return EspFiles(device).read(path)
+
+    def esp_write(self, device: str, path: str, content: str) -> None:
+        """`GuestDisks.esp_write`."""
+        EspFiles(device).write(path, content)
 
     def esp_copy(self, device: str, source: str, destination: str) -> None:
         """`GuestDisks.esp_copy`."""

@@ -1,10 +1,10 @@
-"""/etc/fstab, /etc/crypttab and resume=: by UUID instead of the source's device names. Pure text to text."""
+"""/etc/fstab, /etc/crypttab and resume=: by UUID instead of the source's device names."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from isthmus.migration.morphing.contract import FileSystem
+from isthmus.migration.morphing.contract import FileSystem, GuestAccess
 from isthmus.migration.morphing.device_names import is_tied, resolve
 
 _FIELDS = re.compile(r"^(\s*)(\S+)(\s+)(\S+)(\s+)(\S+)(.*)$", re.DOTALL)
@@ -24,6 +24,25 @@ class Entry:
     def subvolume(self) -> str:
         """The btrfs subvolume that it mounts, "" for the default one."""
         return next((option.partition("=")[2] for option in self.options if option.startswith("subvol=")), "")
+
+
+def name_file_systems(guest: GuestAccess) -> list[str]:
+    """Make fstab and crypttab name file systems by UUID; return one line for each change."""
+    return edit(guest, "/etc/fstab", by_uuid) + edit(guest, "/etc/crypttab", crypttab_by_uuid)
+
+
+def edit(
+    guest: GuestAccess, path: str, change: Callable[[str, Sequence[FileSystem]], tuple[str, list[str]]]
+) -> list[str]:
+    """Change a file of the guest's, if it is there and not yet so; return one line for each change."""
+    before = guest.read(path)
+    if before is None:
+        return []
+    after, made = change(before, guest.file_systems())
+    if after == before:
+        return []
+    guest.write(path, after)
+    return made
 
 
 def parse(text: str) -> list[Entry]:

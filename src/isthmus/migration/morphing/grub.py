@@ -13,6 +13,10 @@ from isthmus.migration.morphing.device_names import is_tied, resolve
 _LINUX_LINE = re.compile(r"^(\s*linux(?:16|efi)?\s+\S+)(.*)$", re.MULTILINE)
 _DEVICE_ITEM = re.compile(r"(?<=[\s\"'=])(root|resume)=(\"?)(/dev/[^\s\"']+)\2")
 _VARIABLE = re.compile(r"^(GRUB_CMDLINE_LINUX(?:_DEFAULT)?=)([\"']?)(.*?)\2[ \t]*$", re.MULTILINE)
+_OPTIONS = re.compile(r"^(options)(\s.*)$", re.MULTILINE)
+_KERNEL_OPTIONS = re.compile(r"^(kernelopts=)(.*)$", re.MULTILINE)
+_ENVIRONMENT_BYTES = 1024
+_KERNEL_LINE = "/etc/kernel/cmdline"
 _DISABLE_UUID = re.compile(r"^(\s*)(GRUB_DISABLE_LINUX_(?:PART)?UUID=.*)$", re.MULTILINE)
 _SERIAL_CONSOLE = re.compile(r"(?<!\S)console=((?:ttyS|ttyAMA|hvc|xvc)\d+)(,\S+)?(?!\S)")
 _SPEED = "115200"
@@ -49,6 +53,48 @@ def defaults(text: str, found: Sequence[FileSystem], console: str) -> tuple[str,
     if count:
         changes.append("/etc/default/grub: the kernel's root is named by UUID again (GRUB_DISABLE_LINUX_UUID off)")
     return text, changes
+
+
+def boot_entry(text: str, found: Sequence[FileSystem], console: str) -> tuple[str, list[str]]:
+    """Return a Boot Loader Specification entry (/boot/loader/entries) fit for the target.
+
+    An entry that says `$kernelopts` takes its options from GRUB's environment, which is edited there.
+    """
+    changes: list[str] = []
+
+    def edit(match: re.Match[str]) -> str:
+        wanted = "" if "$kernelopts" in match.group(2) else console
+        arguments, made = kernel_arguments(match.group(2), found, wanted)
+        changes.extend(f"boot entries: {change}" for change in made)
+        return match.group(1) + arguments
+
+    return _OPTIONS.sub(edit, text), changes
+
+
+def environment(text: str, found: Sequence[FileSystem], console: str) -> tuple[str, list[str]]:
+    """Return GRUB's environment block with `kernelopts` fit for the target: 1024 bytes, filled up with "#".
+
+    Unchanged if the longer options do not fit: GRUB reads nothing from a block of another size.
+    """
+    changes: list[str] = []
+
+    def edit(match: re.Match[str]) -> str:
+        arguments, made = kernel_arguments(f" {match.group(2)}", found, console)
+        changes.extend(f"grubenv: {change}" for change in made)
+        return match.group(1) + arguments.lstrip()
+
+    after = _KERNEL_OPTIONS.sub(edit, text.rstrip("#"))
+    if not changes:
+        return text, []
+    if len(after.encode(errors="surrogateescape")) > _ENVIRONMENT_BYTES:
+        return text, []
+    return after + "#" * (_ENVIRONMENT_BYTES - len(after.encode(errors="surrogateescape"))), changes
+
+
+def kernel_line(text: str, found: Sequence[FileSystem], console: str) -> tuple[str, list[str]]:
+    """Return /etc/kernel/cmdline, from which the next kernel's boot entry is made, fit for the target."""
+    arguments, made = kernel_arguments(f" {text.strip()}", found, console)
+    return (f"{arguments.strip()}\n", [f"{_KERNEL_LINE}: {change}" for change in made]) if made else (text, [])
 
 
 def kernel_arguments(arguments: str, found: Sequence[FileSystem], console: str) -> tuple[str, list[str]]:

@@ -122,3 +122,8 @@ def keep_only(capabilities: Capability) -> None:
     data = (_CapabilityData * 2)(_CapabilityData(low, low, 0), _CapabilityData(high, high, 0))
     _checked(_libc.capset(ctypes.byref(header), data), "capset")
     _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")
+
+
+def forbid_gains() -> None:
+    """Forbid this process and its children to gain any right by execve (no_new_privs)."""
+    _checked(_libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "PR_SET_NO_NEW_PRIVS")

@@ -45,7 +45,7 @@ def morph(request: MorphRequest, report: Report) -> MorphReport:
 def open_disks(request: MorphRequest, report: Report) -> GuestDisks:
     """Return the disks by the request's way in, not yet opened."""
     if request.way_in == WayIn.APPLIANCE:
-        return ApplianceDisks(request.disk_uris, report)
+        return ApplianceDisks(request.disk_uris, report, request.luks_keys)
     return WorkerKernelDisks(request.disk_uris, report)
 
 

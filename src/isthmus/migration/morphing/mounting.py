@@ -1,4 +1,4 @@
-"""Find the guest's root file system and mount it with all that its fstab names."""
+"""Find the guest's root file system and mount it, a Linux guest's with all that its fstab names."""
 
 import posixpath
 from collections.abc import Sequence
@@ -7,17 +7,33 @@ from isthmus.control.errors import NotSupported, StepFailed
 from isthmus.migration.morphing import fstab
 from isthmus.migration.morphing.contract import FileSystem, GuestDisks
 from isthmus.migration.morphing.device_names import resolve
+from isthmus.migration.morphing.windows_paths import find_path
 
 WAY_ON = "deploy with skip_os_morphing to start it as it is"
 _MOUNTABLE = ("ext4", "ext3", "ext2", "xfs", "btrfs")
 # Where the files that morphing reads and writes can be; other file systems stay untouched.
 _NEEDED = ("/boot", "/usr", "/var", "/etc", "/opt", "/var/lib", "/usr/local", "/var/cache")
-_LOCKED = {"LVM2_member": "LVM", "crypto_LUKS": "LUKS", "linux_raid_member": "software RAID", "zfs_member": "ZFS"}
+_LOCKED = {
+    "LVM2_member": "LVM",
+    "crypto_LUKS": "LUKS",
+    "linux_raid_member": "software RAID",
+    "zfs_member": "ZFS",
+    "BitLocker": "BitLocker",
+}
+_ADVICE = {
+    "LUKS": "give its key by luks_keys and choose the appliance as morphing_way_in",
+    "LVM": "choose the appliance as morphing_way_in",
+    "BitLocker": "suspend BitLocker in the source machine (manage-bde -protectors -disable) or decrypt it",
+}
+_PROBE = "/isthmus-can-write"
+_REGISTRY = "/Windows/System32/config/SYSTEM"
 
 
 def mount_guest(disks: GuestDisks) -> None:
     """Mount the guest's root. Raises `NotSupported` if there is no OS, `StepFailed` for a damaged file system."""
     found = disks.file_systems()
+    if mount_windows(disks, found):
+        return
     root, subvolume = _find_root(disks, found)
     disks.check(root)
     disks.mount(root, "/", subvolume=subvolume)
@@ -34,6 +50,38 @@ def mount_guest(disks: GuestDisks) -> None:
             disks.check(meant)
         if meant != root or entry.subvolume:
             disks.mount(meant, place, subvolume=entry.subvolume)
+
+
+def mount_windows(disks: GuestDisks, found: Sequence[FileSystem]) -> bool:
+    """Mount the first NTFS volume that holds a Windows as "/"; return whether there is one.
+
+    Raises `StepFailed` if it can only be read: it was not shut down wholly.
+    """
+    for volume in found:
+        if volume.type != "ntfs":
+            continue
+        try:
+            disks.mount(volume, "/")
+        except (NotSupported, StepFailed) as error:
+            # It may be the data volume of a Linux guest, which is not needed.
+            if any(each.type in _MOUNTABLE for each in found):
+                continue
+            if isinstance(error, NotSupported):
+                raise NotSupported(f"{error.message}; choose the appliance as morphing_way_in, or {WAY_ON}") from error
+            raise
+        if find_path(disks, _REGISTRY) is None:
+            disks.unmount_all()
+            continue
+        try:
+            disks.write(_PROBE, "")
+        except StepFailed as error:
+            raise StepFailed(
+                "Windows was not shut down wholly, so its volume can only be read: switch hibernation and fast startup "
+                f"off (powercfg /h off), shut it down (shutdown /s /t 0) and execute the transfer again. {error}"
+            ) from error
+        disks.remove(_PROBE)
+        return True
+    return False
 
 
 def _find_root(disks: GuestDisks, found: Sequence[FileSystem]) -> tuple[FileSystem, str]:
@@ -60,7 +108,11 @@ def _find_root(disks: GuestDisks, found: Sequence[FileSystem]) -> tuple[FileSyst
         raise damaged
     locked = sorted({_LOCKED[fs.type] for fs in found if fs.type in _LOCKED})
     if locked:
-        raise NotSupported(f"the guest's root is inside {', '.join(locked)}, which cannot be opened here: {WAY_ON}")
+        advice = "; ".join(_ADVICE[name] for name in locked if name in _ADVICE)
+        raise NotSupported(
+            f"the guest's root is inside {', '.join(locked)}, which cannot be opened here: "
+            f"{advice}{', or ' if advice else ''}{WAY_ON}"
+        )
     if not any(file_system.type in _MOUNTABLE for file_system in found):
         # A destroyed superblock leaves nothing to know a file system by.
         raise NotSupported(

@@ -82,6 +82,24 @@ def in_networkd(text: str) -> Names:
     return Names({mac: name}) if mac else Names({}, (name,))
 
 
+def in_ifcfg(file_name: str, text: str) -> Names:
+    """Names of an ifcfg file of the RHEL or SUSE family: DEVICE= or the file's own name; HWADDR= ties it to a NIC."""
+    facts = ifcfg_facts(text)
+    name = facts.get("DEVICE") or file_name.partition("ifcfg-")[2]
+    mac = (facts.get("HWADDR") or "").lower()
+    if not _is_physical(name) or facts.get("TYPE", "Ethernet") != "Ethernet":
+        return Names({})
+    return Names({mac: name}) if mac else Names({}, (name,))
+
+
+def ifcfg_facts(text: str) -> dict[str, str]:
+    """Return the variables of an ifcfg file without their quotes; their names in capitals."""
+    return {
+        key.upper(): value.strip("\"'")
+        for key, value in re.findall(r"^\s*([A-Za-z_0-9]+)=(\"[^\"]*\"|'[^']*'|\S*)", text, re.MULTILINE)
+    }
+
+
 def in_udev_rules(text: str) -> Names:
     """Names that udev's persistent-net rules give to MAC addresses."""
     by_mac = {}

@@ -9,13 +9,15 @@ import os
 import posixpath
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from isthmus.control.errors import StepFailed
 from isthmus.migration.morphing.kernel_calls import open_in_root
 
 LARGEST_FILE = 4 << 20
+_PIECE = 1 << 20
+_LABEL = "security.selinux"
 MOST_NAMES = 100_000
 
 
@@ -47,8 +49,30 @@ class RootedFiles:
             raise StepFailed(f"{path} in the guest is larger than 4 MiB: make it smaller in the source machine")
         return content.decode(errors="surrogateescape")
 
+    def download(self, path: str, destination: str, largest: int) -> None:
+        """Copy a regular file of at most `largest` bytes to a path of the host's. Raises `StepFailed`."""
+        try:
+            descriptor = open_in_root(self._root, path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+        except OSError as error:
+            raise StepFailed(f"{path} in the guest cannot be read: {error.strerror}") from error
+        with os.fdopen(descriptor, "rb") as file, open(destination, "wb") as copy:
+            found = os.fstat(descriptor)
+            if not stat.S_ISREG(found.st_mode) or found.st_size > largest:
+                raise StepFailed(f"{path} in the guest is not a regular file of at most {largest} bytes")
+            while piece := file.read(_PIECE):
+                copy.write(piece)
+
+    def upload(self, source: str, path: str) -> None:
+        """Put a file of the host's in the place of one of the guest's, atomically."""
+        with open(source, "rb") as file:
+            self._replace(path, 0o644, lambda: file.read(_PIECE))
+
     def write(self, path: str, content: str, mode: int) -> None:
-        """Replace a file atomically, keeping the owner and mode of the one that it replaces."""
+        """Replace a file atomically, keeping the owner, mode and SELinux label of the one that it replaces."""
+        pieces = [content.encode(errors="surrogateescape")]
+        self._replace(path, mode, lambda: pieces.pop() if pieces else b"")
+
+    def _replace(self, path: str, mode: int, next_piece: Callable[[], bytes]) -> None:
         directory, name = posixpath.split(path)
         self._make_directories(directory)
         with self._directory(directory) as parent:
@@ -59,7 +83,9 @@ class RootedFiles:
                 owner, group, kept_mode = self._owner(parent, name, mode)
                 os.fchown(descriptor, owner, group)
                 os.fchmod(descriptor, kept_mode)
-                file.write(content.encode(errors="surrogateescape"))
+                self._label(parent, name, descriptor)
+                while piece := next_piece():
+                    file.write(piece)
                 file.flush()
                 os.fsync(descriptor)
             os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
@@ -137,6 +163,8 @@ class RootedFiles:
             except FileNotFoundError:
                 with self._directory(made) as parent:
                     os.mkdir(part, 0o755, dir_fd=parent)
+                with self._directory(posixpath.join(made, part)) as new, self._directory(made) as parent:
+                    self._label(parent, ".", new)
             made = posixpath.join(made, part)
 
     @staticmethod
@@ -149,6 +177,18 @@ class RootedFiles:
             raise StepFailed(
                 f"{path} in the guest is a directory where a file is needed: mend it in the source machine"
             )
+
+    @staticmethod
+    def _label(parent: int, name: str, descriptor: int) -> None:
+        """Give a new file the label of the one that it replaces, or else of its directory: SELinux' own rule."""
+        # This kernel need not know SELinux; the guest's does, and hides what has no label from its daemons.
+        for place in (f"/proc/self/fd/{parent}/{name}", f"/proc/self/fd/{parent}/."):
+            try:
+                label = os.getxattr(place, _LABEL, follow_symlinks=False)
+                os.setxattr(descriptor, _LABEL, label)
+            except OSError:
+                continue  # not there, or a file system without labels
+            return
 
     @staticmethod
     def _owner(parent: int, name: str, mode: int) -> tuple[int, int, int]:

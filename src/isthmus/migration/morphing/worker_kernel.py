@@ -11,6 +11,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
@@ -84,6 +85,14 @@ class WorkerKernelDisks(GuestDisks):
         """As `GuestDisks.exists` has it."""
         return bool(self._call("exists", path=path))
 
+    def download(self, path: str, destination: Path, largest: int) -> None:
+        """As `GuestDisks.download` has it."""
+        self._call("download", path=path, destination=str(destination.absolute()), largest=largest)
+
+    def upload(self, source: Path, path: str) -> None:
+        """As `GuestDisks.upload` has it."""
+        self._call("upload", source=str(source.absolute()), path=path)
+
     def list_directory(self, path: str) -> Sequence[str]:
         """As `GuestDisks.list_directory` has it."""
         return list(self._call("list_directory", path=path))
@@ -133,6 +142,15 @@ class WorkerKernelDisks(GuestDisks):
     def esp_exists(self, file_system: FileSystem, path: str) -> bool:
         """As `GuestDisks.esp_exists` has it."""
         return bool(self._call("esp_exists", device=file_system.device, path=path))
+
+    def esp_read(self, file_system: FileSystem, path: str) -> str | None:
+        """As `GuestDisks.esp_read` has it."""
+        answer = self._call("esp_read", device=file_system.device, path=path)
+        return None if answer is None else str(answer)
+
+    def esp_write(self, file_system: FileSystem, path: str, content: str) -> None:
+        """As `GuestDisks.esp_write` has it."""
+        self._call("esp_write", device=file_system.device, path=path, content=content)
 
     def esp_copy(self, file_system: FileSystem, source: str, destination: str) -> None:
         """As `GuestDisks.esp_copy` has it."""

@@ -1,0 +1,1 @@
+"""Disk images and OVA/OVF packages in a directory, as source and as destination."""
