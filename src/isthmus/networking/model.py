@@ -1,4 +1,4 @@
-"""Facts of container networking, in Neutron's words. Times are in seconds, MTUs in bytes, addresses without a length."""
+"""Facts of container networking, in Neutron's words. Seconds for times, bytes for MTUs; addresses have no length."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -30,6 +30,20 @@ class Subnet:
     name_servers: tuple[IpAddress, ...] = ()
     routes: tuple[Route, ...] = ()
     pool_id: str | None = None
+    dhcp: bool = True
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class SubnetPool:
+    """A Neutron subnet pool: prefixes that subnets are cut from."""
+
+    id: str
+    name: str
+    project_id: str
+    prefixes: tuple[IpNetwork, ...]
+    default_prefix_length: int
+    shared: bool = False
     tags: frozenset[str] = frozenset()
 
 
@@ -43,6 +57,7 @@ class Network:
     mtu: int
     subnets: tuple[Subnet, ...] = ()
     shared: bool = False
+    external: bool = False
     dns_domain: str = ""
     tags: frozenset[str] = frozenset()
 
@@ -57,7 +72,7 @@ class FixedIp:
 
 @dataclass(frozen=True)
 class Port:
-    """A Neutron port. `vif_type` and `vif_details` are set once it is bound to `host`."""
+    """A Neutron port. `vif_type` and `vif_details` are set once it is bound to `host`, and seen by services alone."""
 
     id: str
     name: str
@@ -72,7 +87,23 @@ class Port:
     vif_type: str = ""
     vif_details: Mapping[str, object] = field(default_factory=dict)
     security_groups: tuple[str, ...] = ()
+    qos_policy: str | None = None
+    revision: int = 0
     tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class InterfaceConfiguration:
+    """What an interface is given: MAC, MTU, addresses with prefix lengths, gateways, routes.
+
+    A gateway outside every address' prefix gets a route on the link first.
+    """
+
+    mac: str
+    mtu: int
+    addresses: tuple[tuple[IpAddress, int], ...]
+    gateways: tuple[IpAddress, ...] = ()
+    routes: tuple[Route, ...] = ()
 
 
 class Owner(StrEnum):
@@ -95,23 +126,39 @@ class Key:
 
 
 @dataclass(frozen=True)
+class Label:
+    """How a port is named in Neutron while it is attached. Written after the attachment, off its path.
+
+    `tags` are added to the agent's own; without any, a warm port costs one call less.
+    """
+
+    name: str
+    device_id: str
+    device_owner: str = "compute:kuryr"
+    tags: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
 class Wish:
     """What somebody wants attached. `project` names the credential it is done with (None: the agent's first).
 
     `addresses` and `mac` are demands: a wish that cannot have them fails. `addresses` may leave out a family, which is
-    then chosen. `security_groups` None means the project's default. `port_id` takes a port that exists.
-    `binder` None is what the agent is configured for.
+    then chosen, from `subnet_ids` if there are any, else as Neutron does: one address of each family of the network.
+    `security_groups` (ids) None means the project's default. `port_id` takes a port that exists; a wish without a
+    `port_id` that names the `mac` or an address of an existing, unattached port takes no such port: it is a conflict.
+    `binder` None is what the agent is configured for. `label` None is one made from the key.
     """
 
     key: Key
     network_id: str
     project: str | None = None
+    subnet_ids: tuple[str, ...] = ()
     addresses: tuple[IpAddress, ...] = ()
     mac: str | None = None
     security_groups: tuple[str, ...] | None = None
     qos_policy: str | None = None
     port_id: str | None = None
-    name: str | None = None
+    label: Label | None = None
     binder: str | None = None
 
 
@@ -140,19 +187,50 @@ class TargetKind(StrEnum):
 
 @dataclass(frozen=True)
 class Target:
-    """The near end: `interface` is the name it has (TAP) or shall have; `netns` is a path as /run/netns/x (NETNS)."""
+    """The near end: `interface` is the name it has (TAP) or shall have; `netns` is a path as /run/netns/x (NETNS).
+
+    For ENGINE `interface` is empty: the binder names it. `default_route` False leaves the gateways out (NETNS,
+    INTERFACE), for all but the first interface of a sandbox.
+    """
 
     kind: TargetKind
-    interface: str
+    interface: str = ""
     netns: str | None = None
+    default_route: bool = True
 
 
 @dataclass(frozen=True)
 class Attachment:
-    """One attachment as the store has it. `far_interface` is the host's end; None before it is plugged."""
+    """One attachment as the store has it; what is not known yet is None.
+
+    `port` and `network` are as they were when last read from Neutron, so that nothing waits for it. `far_interface` is
+    the host's end and `near_interface` the target's, by which an engine finds it in the agent's namespace.
+    `problem` is what the repairs could not mend, in a sentence.
+    """
 
     wish: Wish
     state: State
     port: Port | None = None
+    network: Network | None = None
     target: Target | None = None
     far_interface: str | None = None
+    near_interface: str | None = None
+    problem: str | None = None
+
+
+class Protocol(StrEnum):
+    """What is carried on a published port."""
+
+    TCP = "tcp"
+    UDP = "udp"
+    SCTP = "sctp"
+
+
+@dataclass(frozen=True)
+class PublishedPort:
+    """A port of an attachment that is reached from outside. `host_address` None: every address of the host."""
+
+    protocol: Protocol
+    container_port: int
+    host_port: int
+    host_address: IpAddress | None = None

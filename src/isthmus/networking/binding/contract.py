@@ -11,12 +11,13 @@ not ours, `BindingFailed` for what no retry mends. All name the interface, the p
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import ClassVar
 
 from isthmus.control.errors import Conflict, NotFound, StepFailed, Unavailable
-from isthmus.networking.model import IpAddress, Network, Port, Route, Target
+from isthmus.networking.model import InterfaceConfiguration, Network, Port, Target
 
 
 class BindingUnavailable(Unavailable):
@@ -44,17 +45,6 @@ class BindingFailed(StepFailed):
 
 
 @dataclass(frozen=True)
-class Configuration:
-    """What an interface is given: addresses with prefix lengths, gateways, routes, MTU in bytes."""
-
-    mac: str
-    mtu: int
-    addresses: tuple[tuple[IpAddress, int], ...]
-    gateways: tuple[IpAddress, ...] = ()
-    routes: tuple[Route, ...] = ()
-
-
-@dataclass(frozen=True)
 class Plugged:
     """A plugged interface: `far_interface` is the end on the host's side, `near_interface` the target's.
 
@@ -65,28 +55,50 @@ class Plugged:
     near_interface: str
 
 
+class Nesting(StrEnum):
+    """What Neutron must be told about a port whose host is itself a virtual machine on a port (the parent)."""
+
+    NONE = "none"  # the port is bound to this host itself
+    ADDRESS_PAIR = "address-pair"  # the parent may send with the port's address and MAC
+    SUBPORT = "subport"  # the port is a subport of the parent's trunk, under a VLAN id
+
+
 class Binder(ABC):
-    """One way of plugging. `name` is the entry point's (`isthmus.networking.binders`)."""
+    """One way of plugging. `name` is the entry point's (`isthmus.networking.binders`).
+
+    A binder is made once, with the agent's options, and called from several threads; two calls for one port never
+    come at the same time. `deadline` is on the monotonic clock.
+    """
 
     name: ClassVar[str]
-    port_per_attachment: ClassVar[bool] = True
-    """Whether the port must be bound to this host in Neutron (`binding:host_id`); nested kinds bind their parent."""
+    nesting: ClassVar[Nesting] = Nesting.NONE
 
     @abstractmethod
-    def plug(self, port: Port, network: Network, target: Target, configuration: Configuration) -> Plugged:
-        """Make the interface, configure it, and connect it to the port. Already so: returns the same.
+    def prepare(self, port: Port, network: Network) -> None:
+        """Do of `plug` what needs no target, so that a plug from the warm ones is short. May do nothing.
 
-        A half-made one of an earlier try is completed or made again. On an error nothing of it is left.
+        What is prepared is among `plugged_ports` and `unplug` takes it away.
         """
 
     @abstractmethod
-    def unplug(self, port_id: str, target: Target | None) -> None:
+    def plug(self, port: Port, target: Target, configuration: InterfaceConfiguration, deadline: float) -> Plugged:
+        """Make the interface, configure it, and connect it to the port. Already so: returns the same.
+
+        A half-made one of an earlier try is completed or made again. On an error nothing is left in the target, and
+        `unplug` removes the rest. An ENGINE's near end that somebody took out of the agent's namespace is made anew.
+        """
+
+    @abstractmethod
+    def unplug(self, port_id: str, target: Target | None, deadline: float) -> None:
         """Take the interface and its connection away. Nothing there, namespace gone, tap gone: success."""
 
     @abstractmethod
-    def check(self, port: Port, target: Target, configuration: Configuration) -> tuple[str, ...]:
+    def check(self, port: Port, target: Target, configuration: InterfaceConfiguration) -> tuple[str, ...]:
         """Return what is wrong with a plugged interface, a sentence each: link, address, route, MTU, connection."""
 
     @abstractmethod
-    def plugged_ports(self) -> Iterable[str]:
-        """Return the ids of all ports that have an interface or a connection of this binder on this host."""
+    def plugged_ports(self) -> Mapping[str, str]:
+        """Return the port of every interface or connection of this binder on this host: {far interface: port's id}.
+
+        A port's id may be known in part only (its first 11 characters) where the kernel keeps no more.
+        """
