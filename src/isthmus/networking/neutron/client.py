@@ -4,6 +4,10 @@ Every call has a time limit. A call is sent again only where that cannot do anyt
 writing what is then so. A creation never is: one whose answer was lost may have been done (the repairs find such a
 port by its tags), and keystoneauth does not tell a connection that was refused from one that broke.
 
+A credential that may bind ports has the role `service`, and Neutron (29) shows such a caller every project's objects
+and lets it use them. What keeps tenants apart is therefore here: of what Neutron answers, only what is the project's
+own, shared with it, or external is seen; all else is not found, and nothing is done to what was not found.
+
 `filters` are Neutron's query parameters, as `{"network_id": x, "tags": "a,b"}`; a list means any of its values.
 `changes` and `body` are Neutron's own keys: this is the edge where its words are spoken.
 """
@@ -32,6 +36,7 @@ class Neutron:
         self._timeout = call_timeout
         self._retries = retries
         self._url: str | None = None
+        self._project_id: str | None = None
         self._extensions: frozenset[str] | None = None
 
     # Plain calls: `kind` is the collection as in URLs ("networks"), the answers are Neutron's own JSON.
@@ -40,13 +45,15 @@ class Neutron:
         """Return all objects of a kind that match, in Neutron's JSON."""
         query = dict(filters or {}) | ({"fields": list(fields)} if fields else {})
         answer = self._call("GET", f"/{kind}", f"list {_words(kind)}", again=True, params=query)
-        found: list[Json] = answer[kind.replace("-", "_")]
-        return found
+        found: list[Json] = answer[kind.rsplit("/", 1)[-1].replace("-", "_")]
+        return [each for each in found if self._may_see(each)]
 
     def show(self, kind: str, id: str) -> Json:  # noqa: A002 - Neutron's word
-        """Return one object; `NotFound`."""
-        answer = self._call("GET", f"/{kind}/{quote(id)}", f"show {_one(kind)} {id}", again=True)
-        return _only(answer)
+        """Return one object; `NotFound`, also for what is another project's."""
+        found = _only(self._call("GET", f"/{kind}/{quote(id)}", f"show {_one(kind)} {id}", again=True))
+        if not self._may_see(found):
+            raise NotFound(f"the project has no {_one(kind)} {id}; check the id, or share it with the project")
+        return found
 
     def create(self, kind: str, body: Json, what: str | None = None) -> Json:
         """Create one object and return it."""
@@ -107,14 +114,14 @@ class Neutron:
         found = self.list("networks", filters)
         if not found:
             return ()
-        subnets = self.subnets(network_id=[network["id"] for network in found])
+        subnets = self._subnets_of([network["id"] for network in found])
         return tuple(
             parse_network(network, [each for each in subnets if each.network_id == network["id"]]) for network in found
         )
 
     def network(self, id: str) -> Network:  # noqa: A002
         """Return a network with its subnets; `NotFound`."""
-        return parse_network(self.show("networks", id), self.subnets(network_id=id))
+        return parse_network(self.show("networks", id), self._subnets_of([id]))
 
     def find_network(self, name_or_id: str) -> Network:
         """Return the network of this id, else of this name; `NotFound`, `Conflict` if several have the name."""
@@ -133,8 +140,15 @@ class Neutron:
         return parse_network(self._create_tagged("networks", body), ())
 
     def subnets(self, **filters: Any) -> tuple[Subnet, ...]:
-        """Return the subnets that match."""
-        return tuple(parse_subnet(each) for each in self.list("subnets", filters))
+        """Return the subnets that match, of networks that the project sees."""
+        answer = self._call("GET", "/subnets", "list subnets", again=True, params=filters)
+        found = tuple(parse_subnet(each) for each in answer["subnets"])
+        foreign = {each.network_id for each in found if each.project_id != self.project_id}
+        if not foreign:
+            return found
+        # A shared network's subnets are its owner's and do not say that they are shared.
+        seen = {each["id"] for each in self.list("networks", {"id": sorted(foreign)})}
+        return tuple(each for each in found if each.project_id == self.project_id or each.network_id in seen)
 
     def create_subnet(self, **body: Any) -> Subnet:
         """Create a subnet."""
@@ -195,6 +209,24 @@ class Neutron:
         if self._extensions is None:
             self._extensions = frozenset(each["alias"] for each in self.list("extensions", fields=["alias"]))
         return alias in self._extensions
+
+    @property
+    def project_id(self) -> str:
+        """The id of the project that this client acts for."""
+        if self._project_id is None:
+            try:
+                self._project_id = str(self._session.get_project_id())
+            except exceptions.ClientException as error:
+                raise silent(error, "tell whose credential this is") from None
+        return self._project_id
+
+    def _may_see(self, found: Json) -> bool:
+        owner = found.get("project_id") or found.get("tenant_id")
+        return bool(not owner or owner == self.project_id or found.get("shared") or found.get("router:external"))
+
+    def _subnets_of(self, network_ids: Sequence[str]) -> tuple[Subnet, ...]:
+        answer = self._call("GET", "/subnets", "list subnets", again=True, params={"network_id": list(network_ids)})
+        return tuple(parse_subnet(each) for each in answer["subnets"])
 
     def _create_tagged(self, kind: str, body: Json, what: str | None = None) -> Json:
         tags = sorted(body.get("tags") or ())
