@@ -11,12 +11,15 @@ from isthmus.embedded.layout import Layout, write_private
 from isthmus.embedded.part import Site
 from isthmus.embedded.ports import Ports
 
-CLOUD_OF_USER = {"admin": "isthmus-admin", "demo": "isthmus"}
-"""The users a person may be, with their entries in clouds.yaml; each is in the project of the same name."""
+CLOUD_OF_USER = {"admin": "isthmus-admin", "demo": "isthmus", "demo2": "isthmus-demo2"}
+"""The users a person may be, with their entries in clouds.yaml; each is in the project of the same name.
+
+`demo2` is there only with networks: two tenants show that they are apart.
+"""
 
 
 def environment(layout: Layout, user: str) -> dict[str, str]:
-    """Return the OS_* variables of `admin` or `demo`.
+    """Return the OS_* variables of one user.
 
     OS_CLIENT_CONFIG_FILE is among them, so that `--os-cloud isthmus-admin` works in the same shell without touching
     ~/.config/openstack. Raises NotFound for another user, or before the first `isthmus up`.
