@@ -113,8 +113,8 @@ service_type = network
 [ml2]
 mechanism_drivers = ovn
 type_drivers = local, flat, vlan, geneve
-tenant_network_types = geneve
-extension_drivers = port_security, qos, dns
+project_network_types = geneve
+extension_drivers = port_security, qos, dns, tag_ports_during_bulk_creation
 [ml2_type_geneve]
 vni_ranges = 1:65535
 max_header_size = 38
