@@ -1,0 +1,64 @@
+"""First process of a host of the network playground: private mounts, then reaping; ends with its standard input.
+
+Run by `lab.network_host` as `unshare --net --pid --mount … python network_init.py`. When it ends, by end of file on
+standard input or by a kill, the kernel kills all that lives in its PID namespace (the control plane, switches, engines,
+containers, guests), and with the last of them go the mount and network namespaces: nothing can be left behind.
+Only the standard library, so that it starts at once.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+
+PRIVATE = (
+    "/run/docker",
+    "/run/netns",
+    "/run/containerd",
+    "/run/containers",
+    "/run/libpod",
+    "/run/runc",
+    "/var/lib/cni",
+)
+"""Places of which each host has its own, empty: engines' sockets and state, named network namespaces, leases."""
+
+
+def mount_private_places() -> None:
+    """Put an empty file system over each private place, and bring up loopback."""
+    for place in PRIVATE:
+        os.makedirs(place, exist_ok=True)
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "isthmus-lab", place], check=True)
+    os.mkdir("/run/docker/plugins", mode=0o755)
+    # So that `ip netns add` finds its directory ready: it then leaves the propagation of mounts alone.
+    subprocess.run(["mount", "--make-shared", "/run/netns"], check=True)
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def reap() -> None:
+    """Collect all ended children, adopted ones too: a zombie would look alive to those who wait for its end."""
+    with contextlib.suppress(ChildProcessError):
+        while os.waitpid(-1, os.WNOHANG)[0] != 0:
+            pass
+
+
+def main() -> None:
+    """Run until standard input ends."""
+    mount_private_places()
+    wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    signal.set_wakeup_fd(wake_write)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    while True:
+        ready, _, _ = select.select([0, wake_read], [], [])
+        if 0 in ready and not os.read(0, 64):
+            return
+        if wake_read in ready:
+            os.read(wake_read, 4096)
+        reap()
+
+
+if __name__ == "__main__":
+    main()
