@@ -56,4 +56,15 @@ NETWORK_AGENT: list[Any] = [
         "external_network",
         help="Network whose floating IPs publish ports (docker run -p). Default: they are published on this host.",
     ),
+    cfg.StrOpt(
+        "docker_scope",
+        default="local",
+        choices=["local", "global"],
+        help="Scope of Docker's networks: global for a swarm, whose manager then gives out the addresses.",
+    ),
+    cfg.StrOpt(
+        "docker_socket",
+        default="/run/docker.sock",
+        help="Docker's API, asked now and then which endpoints it still has, to release the others; empty for never.",
+    ),
 ]
