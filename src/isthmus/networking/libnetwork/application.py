@@ -14,7 +14,7 @@ from typing import Any
 import falcon
 
 from isthmus.control.errors import InputTooLarge, InvalidInput, IsthmusError
-from isthmus.control.http import check_text, parse
+from isthmus.control.http import parse
 from isthmus.networking.attaching.contract import Agent
 from isthmus.networking.libnetwork import messages
 from isthmus.networking.libnetwork.addresses import Addresses
@@ -151,15 +151,13 @@ def _body(req: falcon.Request) -> dict[str, Any]:
     if not raw.strip():
         return {}
     try:
-        text = raw.decode("utf-8")
-        body = json.loads(text)
+        body = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         raise InvalidInput("the request is no JSON in UTF-8; this socket speaks Docker's plugin protocol") from None
     if body is None:
         return {}
     if not isinstance(body, dict):
         raise InvalidInput("the request is no JSON object; this socket speaks Docker's plugin protocol")
-    check_text(text, "the request")
     return body
 
 

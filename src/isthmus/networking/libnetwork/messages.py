@@ -37,7 +37,8 @@ Address = Annotated[IpAddress | None, BeforeValidator(_address)]
 Cidr = Annotated[IpNetwork | None, BeforeValidator(_network)]
 Options = Annotated[dict[str, Any], BeforeValidator(_or_empty)]
 Addresses = Annotated[dict[str, Address], BeforeValidator(_or_empty)]
-Id = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[^\s/]+$")]
+Id = Annotated[str, Field(min_length=1, max_length=255, pattern=r"^[!-.0-~]+$")]
+PoolText = Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[!-~]+$")]
 
 
 class Message(BaseModel):
@@ -130,13 +131,13 @@ class RequestPool(Message):
 class ReleasePool(Message):
     """ReleasePool."""
 
-    pool_id: str = Field(alias="PoolID", min_length=1, max_length=500)
+    pool_id: PoolText = Field(alias="PoolID")
 
 
 class RequestAddress(Message):
     """RequestAddress: an address of a pool, or any."""
 
-    pool_id: str = Field(alias="PoolID", min_length=1, max_length=500)
+    pool_id: PoolText = Field(alias="PoolID")
     address: Address = Field(None, alias="Address")
     options: Options = Field(default_factory=dict, alias="Options")
 
@@ -149,7 +150,7 @@ class RequestAddress(Message):
 class ReleaseAddress(Message):
     """ReleaseAddress."""
 
-    pool_id: str = Field(alias="PoolID", min_length=1, max_length=500)
+    pool_id: PoolText = Field(alias="PoolID")
     address: Address = Field(alias="Address")
 
 

@@ -10,6 +10,7 @@ from ipaddress import ip_address
 from typing import Any
 
 from isthmus.control.errors import InvalidInput
+from isthmus.control.http import check_text
 from isthmus.networking.libnetwork.messages import generic_options
 from isthmus.networking.model import Protocol, PublishedPort
 
@@ -149,7 +150,10 @@ def _known(options: Mapping[str, Any], known: frozenset[str], where: str) -> dic
     for key in options:
         if key.startswith(("neutron.", "isthmus.")) and key not in known:
             raise InvalidInput(f"{where} {key} is not known; it may be one of {', '.join(sorted(known))}")
-    return {key: str(value) for key, value in options.items()}
+    given = {key: str(value) for key, value in options.items()}
+    for key, value in given.items():
+        check_text(value, f"{where} {key}")
+    return given
 
 
 def _object(given: Mapping[str, str], prefix: str) -> str | None:
