@@ -156,7 +156,7 @@ class Env(_Plane):
             "--user",
             default="admin",
             metavar="NAME",
-            help="admin (of everything) or demo (a plain member of the project demo) [admin]",
+            help="admin (of everything), demo (a plain member of the project demo) or, with networks, demo2 [admin]",
         )
         return parser
 

@@ -27,7 +27,7 @@ PROGRAMS = {
 }
 
 
-def choose(layout: Layout, wanted: bool | None) -> None:
+def choose(layout: Layout, *, wanted: bool | None) -> None:
     """Start networks, or do without, from now on; None keeps what was chosen last (at first: without)."""
     if wanted is True:
         _mark(layout).touch()

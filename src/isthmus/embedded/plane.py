@@ -120,7 +120,7 @@ def make_ready(layout: Layout, wishes: Wishes) -> Site:
     check_installed()
     processes.end_leftovers(layout.state_dir, LEFTOVERS_LIMIT)
     layout.parts.unlink(missing_ok=True)
-    network.choose(layout, wishes.networks)
+    network.choose(layout, wanted=wishes.networks)
     with_networks = network.is_chosen(layout)
     if with_networks:
         network.check(layout)
