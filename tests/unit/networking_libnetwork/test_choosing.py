@@ -1,5 +1,6 @@
 """Which addresses a network gets."""
 
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import pytest
@@ -15,6 +16,7 @@ from isthmus.networking.libnetwork.choosing import (
     free_block,
     only_subnet,
     overlap,
+    part_of,
     refuse_overlap,
 )
 from isthmus.networking.model import IpNetwork, Network, Subnet, SubnetPool
@@ -125,3 +127,18 @@ def test_an_ipv6_pool_has_no_broadcast() -> None:
     cidr = IPv6Network("fd00::/126")
 
     assert allocation_pools(cidr, None, [ip_address("fd00::1")]) == [{"start": "fd00::2", "end": "fd00::3"}]
+
+
+def test_a_network_of_all_subnets_names_none() -> None:
+    four, six = replace(subnet("10.1.0.0/24"), id="4"), replace(subnet("fd00::/64"), id="6")
+
+    assert part_of([four, six], []) == ()
+    assert part_of([four], [four]) == ()
+
+
+def test_a_network_of_some_subnets_names_the_first_of_each_family() -> None:
+    four, six = replace(subnet("10.1.0.0/24"), id="4"), replace(subnet("fd00::/64"), id="6")
+    twin = replace(subnet("10.2.0.0/24"), id="twin")
+
+    assert part_of([four], [four, six]) == ("4",)
+    assert part_of([four, twin, six], []) == ("4", "6")

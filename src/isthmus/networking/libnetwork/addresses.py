@@ -18,7 +18,7 @@ from isthmus.networking.libnetwork.messages import ReleaseAddress, RequestAddres
 from isthmus.networking.libnetwork.options import EndpointOptions
 from isthmus.networking.libnetwork.pool_ids import parse_pool_id
 from isthmus.networking.libnetwork.pools import Pools
-from isthmus.networking.libnetwork.records import PoolRecord, Records
+from isthmus.networking.libnetwork.records import NetworkRecord, PoolRecord, Records
 from isthmus.networking.model import Attachment, IpAddress, Key, Owner, Port, Wish
 from isthmus.networking.neutron.faults import AddressTaken
 
@@ -128,16 +128,22 @@ class Addresses:
         return held
 
     def _wish(self, pool: PoolRecord, addresses: tuple[IpAddress, ...] = ()) -> Wish:
-        defaults = next((each.endpoint for each in self._records.networks_on(pool.network_id)), EndpointOptions())
+        network = self._network_of(pool)
+        defaults = network.endpoint if network else EndpointOptions()
         return Wish(
             key=new_address_key(),
             network_id=pool.network_id,
             project=pool.project,
-            subnet_ids=(pool.subnet_id,),
+            subnet_ids=_subnets_for(pool, network),
             addresses=addresses,
             security_groups=defaults.security_groups,
             qos_policy=defaults.qos_policy,
         )
+
+    def _network_of(self, pool: PoolRecord) -> NetworkRecord | None:
+        """Return the Docker network of a pool; of several on one Neutron network, the newest that has its subnet."""
+        found = self._records.networks_on(pool.network_id)
+        return next((each for each in found if not each.subnets or pool.subnet_id in each.subnets), None)
 
     def _in_swarm(self, pool: PoolRecord, address: IpAddress | None) -> IpAddress:
         fixed = {"subnet_id": pool.subnet_id, **({"ip_address": str(address)} if address else {})}
@@ -170,6 +176,11 @@ class Addresses:
         for port in neutron.ports(network_id=pool.network_id, fixed_ips=f"ip_address={address}"):
             if names.PORT_OWNER in port.tags:
                 neutron.delete("ports", port.id)
+
+
+def _subnets_for(pool: PoolRecord, network: NetworkRecord | None) -> tuple[str, ...]:
+    """Return from which subnets a port shall have addresses, so that a dual-stack one has both at once."""
+    return network.subnets if network is not None else (pool.subnet_id,)
 
 
 def reserve_or_adopt(agent: Agent, wish: Wish, project: str | None, deadline: float) -> Attachment:

@@ -66,6 +66,15 @@ def only_subnet(network: Network, version: int) -> Subnet:
     raise InvalidInput(f"network {network.name or network.id} has {has}; give --subnet with a CIDR")
 
 
+def part_of(own: Sequence[Subnet], all_subnets: Iterable[Subnet]) -> tuple[str, ...]:
+    """Return the ids of a Docker network's first subnet of each family; none if the network has no others."""
+    firsts: dict[int, str] = {}
+    for each in own:
+        firsts.setdefault(each.cidr.version, each.id)
+    others = {each.id for each in [*own, *all_subnets]} - set(firsts.values())
+    return tuple(firsts.values()) if others else ()
+
+
 def check_gateway(subnet: Subnet, wanted: IpAddress | None) -> None:
     """Return if an existing subnet's gateway is the wanted one; unspecified (0.0.0.0) wants none in particular."""
     if wanted is None or wanted.is_unspecified or wanted == subnet.gateway:

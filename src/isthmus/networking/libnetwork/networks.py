@@ -16,6 +16,7 @@ from isthmus.networking.libnetwork.choosing import (
     check_mtu,
     first_address,
     only_subnet,
+    part_of,
     reserved_addresses,
     subnet_of_cidr,
 )
@@ -61,8 +62,9 @@ class Networks:
                 endpoint=endpoint,
             )
             self._records.keep_network(record)
-            changed = self._subnets(neutron, network, options, request, undo)
-            self._records.keep_network(replace(record, state=Progress.READY))
+            own, changed = self._subnets(neutron, network, options, request, undo)
+            part = part_of(own, network.subnets)
+            self._records.keep_network(replace(record, state=Progress.READY, subnets=part))
             undo.pop_all()
         if changed:
             self._agent.attachments.forget_network(network.id, project)
@@ -106,8 +108,9 @@ class Networks:
 
     def _subnets(
         self, neutron: Neutron, network: Network, options: NetworkOptions, request: CreateNetwork, undo: ExitStack
-    ) -> bool:
-        """Give the network the subnets it lacks; return whether it lacked any."""
+    ) -> tuple[list[Subnet], bool]:
+        """Give the network the subnets it lacks; return all of Docker's, and whether it lacked any."""
+        own: list[Subnet] = []
         changed = False
         for data, pool_option, subnet_option in (
             *((each, options.subnet_pool, options.subnet) for each in request.ipv4),
@@ -115,15 +118,16 @@ class Networks:
         ):
             subnet = _existing(neutron, network, data, subnet_option)
             if subnet is None:
-                made = self._make_subnet(neutron, network, data, pool_option)
-                undo.callback(neutron.delete, "subnets", made.id)
+                subnet = self._make_subnet(neutron, network, data, pool_option)
+                undo.callback(neutron.delete, "subnets", subnet.id)
                 changed = True
-                continue
-            check_gateway(subnet, data.gateway)
-            _tag_with_pool(neutron, subnet)
+            else:
+                check_gateway(subnet, data.gateway)
+                _tag_with_pool(neutron, subnet)
+            own.append(subnet)
         if not request.ipv4 and not request.ipv6 and not network.subnets:
             raise InvalidInput(f"network {network.name or network.id} has no subnet; give --subnet with a CIDR")
-        return changed
+        return own, changed
 
     def _make_subnet(self, neutron: Neutron, network: Network, data: IpamData, pool_option: str | None) -> Subnet:
         cidr = data.pool

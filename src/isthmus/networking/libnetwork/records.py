@@ -19,7 +19,8 @@ from isthmus.networking.libnetwork.options import EndpointOptions
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS networks (
     docker_id TEXT PRIMARY KEY, project TEXT, network_id TEXT NOT NULL, state TEXT NOT NULL, how TEXT NOT NULL,
-    internal INTEGER NOT NULL, own_ipam INTEGER NOT NULL, options TEXT NOT NULL);
+    internal INTEGER NOT NULL, own_ipam INTEGER NOT NULL, options TEXT NOT NULL,
+    subnets TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS pools (
     pool_id TEXT PRIMARY KEY, project TEXT, network_id TEXT NOT NULL, subnet_id TEXT NOT NULL,
     prefix_length INTEGER NOT NULL);
@@ -28,9 +29,10 @@ CREATE TABLE IF NOT EXISTS exposed (
 """
 
 _KEEP_NETWORK = """
-INSERT INTO networks VALUES (:docker_id, :project, :network_id, :state, :how, :internal, :own_ipam, :options)
+INSERT INTO networks VALUES (:docker_id, :project, :network_id, :state, :how, :internal, :own_ipam, :options,
+    :subnets)
 ON CONFLICT (docker_id) DO UPDATE SET project = :project, network_id = :network_id, state = :state, how = :how,
-    internal = :internal, own_ipam = :own_ipam, options = :options
+    internal = :internal, own_ipam = :own_ipam, options = :options, subnets = :subnets
 """
 _FIND_NETWORK = "SELECT * FROM networks WHERE docker_id = ?"
 _LIST_NETWORKS = "SELECT * FROM networks"
@@ -62,7 +64,10 @@ class Progress(StrEnum):
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """A Docker network. `own_ipam`: its addresses are asked of us, so they are also given back to us."""
+    """A Docker network. `own_ipam`: its addresses are asked of us, so they are also given back to us.
+
+    `subnets`: its first of each family, where the Neutron network has others too; empty: a port is of all subnets.
+    """
 
     docker_id: str
     project: str | None
@@ -72,6 +77,7 @@ class NetworkRecord:
     internal: bool = False
     own_ipam: bool = True
     endpoint: EndpointOptions = field(default_factory=EndpointOptions)
+    subnets: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -124,6 +130,7 @@ class Records:
             "internal": record.internal,
             "own_ipam": record.own_ipam,
             "options": json.dumps(asdict(record.endpoint)),
+            "subnets": json.dumps(record.subnets),
         }
         self._run(_KEEP_NETWORK, row)
 
@@ -198,4 +205,5 @@ def _network(row: dict[str, Any]) -> NetworkRecord:
         internal=bool(row["internal"]),
         own_ipam=bool(row["own_ipam"]),
         endpoint=EndpointOptions(None if groups is None else tuple(groups), options["qos_policy"], options["expose"]),
+        subnets=tuple(json.loads(row["subnets"])),
     )
