@@ -14,7 +14,7 @@ from typing import Any
 
 from isthmus.control.errors import IsthmusError, Unavailable
 from isthmus.networking.attaching.contract import Agent
-from isthmus.networking.cni import results
+from isthmus.networking.cni import bandwidth, results
 from isthmus.networking.cni.calls import Call, key_of
 from isthmus.networking.cni.configuration import host_address_of, protocol_of
 from isthmus.networking.cni.named_objects import QOS_POLICIES, SECURITY_GROUPS, NamedObjects, subnet_ids
@@ -77,6 +77,9 @@ class Commands:
             attachment = attachments.plug(call.key, _target(call), deadline)
             if published:
                 self._agent.publishing.publish(call.key, published, deadline)
+            limits = call.configuration.runtime_config.bandwidth
+            if limits and attachment.far_interface:
+                bandwidth.apply(limits, attachment.far_interface, call.netns, call.interface)
             answer = self._result(call, attachment)
             undo.pop_all()
         return answer
@@ -100,12 +103,10 @@ class Commands:
         wrong = list(self._agent.attachments.check(call.key))
         if attachment.port is not None and attachment.network is not None:
             wrong += results.differences(previous, self._facts(call, attachment))
-        published = set(self._agent.publishing.published(call.key))
-        wrong += [
-            f"{each.protocol} port {each.host_port} is not published"
-            for each in _published_ports(call)
-            if not any(_is_same_port(each, other) for other in published)
-        ]
+        limits = call.configuration.runtime_config.bandwidth
+        if limits and attachment.far_interface and not wrong:
+            wrong += bandwidth.missing(limits, attachment.far_interface, call.netns, call.interface)
+        wrong += self._unpublished(call)
         if wrong:
             raise CniError(ErrorCode.NOT_AS_IT_SHOULD_BE, f"{call.key.id}: {'; '.join(wrong)}")
         return None
@@ -166,6 +167,14 @@ class Commands:
 
     def _result(self, call: Call, attachment: Attachment) -> dict[str, Any]:
         return results.render(self._facts(call, attachment), call.version, call.configuration.prev_result)
+
+    def _unpublished(self, call: Call) -> list[str]:
+        published = self._agent.publishing.published(call.key)
+        return [
+            f"{each.protocol} port {each.host_port} is not published"
+            for each in _published_ports(call)
+            if not any(_is_same_port(each, other) for other in published)
+        ]
 
     def _release_quietly(self, key: Key) -> None:
         # The error that led here is the one to tell; what is left is under a state that the repairs finish.

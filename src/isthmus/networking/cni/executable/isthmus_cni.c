@@ -31,7 +31,7 @@
 #define NEWEST_VERSION "1.1.0"
 #define SUPPORTED_VERSIONS "[\"0.3.1\",\"0.4.0\",\"1.0.0\",\"1.1.0\"]"
 
-enum { ERROR_ENVIRONMENT = 4, ERROR_INPUT = 5, ERROR_LATER = 11, ERROR_NOT_AVAILABLE = 50 };
+enum { ERROR_ENVIRONMENT = 4, ERROR_INPUT = 5, ERROR_CONFIGURATION = 7, ERROR_LATER = 11, ERROR_NOT_AVAILABLE = 50 };
 enum { MOST_INPUT = 1 << 20, MOST_ANSWER = 1 << 20, MOST_VARIABLE = 8192 };
 
 /* An agent that is being restarted is waited for this long; its own limits end any call before ours do. */
@@ -157,16 +157,18 @@ static size_t string_end(const struct text *json, size_t at)
 }
 
 /*
- * Copy the string value of a key of the outermost object into `value`, and return whether there is one that fits.
- * A value with escapes is passed over: neither a version nor a path needs them. What is no JSON ends the search early
- * and is complained of by the agent.
+ * Copy the string value of a key of the outermost object into `value`: FOUND. UNFIT is a value that is no string, does
+ * not fit or has escapes, which neither a version nor a path needs. What is no JSON ends the search early and is
+ * complained of by the agent.
  */
-static bool top_level_string(const struct text *json, const char *wanted, char *value, size_t room)
+enum found { ABSENT, FOUND, UNFIT };
+
+static enum found top_level_string(const struct text *json, const char *wanted, char *value, size_t room)
 {
     size_t at = skip_space(json, 0), depth = 0, end;
     bool key_may_come = false;
     if (at >= json->length || json->bytes[at] != '{')
-        return false;
+        return ABSENT;
     for (; at < json->length; at++) {
         char byte = json->bytes[at];
         if (byte == '{' || byte == '[') {
@@ -174,7 +176,7 @@ static bool top_level_string(const struct text *json, const char *wanted, char *
             key_may_come = depth == 1;
         } else if (byte == '}' || byte == ']') {
             if (--depth == 0)
-                return false;
+                return ABSENT;
         } else if (byte == ',') {
             key_may_come = depth == 1;
         } else if (byte == '"') {
@@ -187,21 +189,21 @@ static bool top_level_string(const struct text *json, const char *wanted, char *
                 continue;
             at = skip_space(json, end + 1);
             if (at >= json->length || json->bytes[at] != ':')
-                return false;
+                return ABSENT;
             at = skip_space(json, at + 1);
             if (at >= json->length || json->bytes[at] != '"')
-                return false;
+                return UNFIT;
             end = string_end(json, at);
             size_t length = end - at - 1;
             if (end == json->length || length >= room || memchr(json->bytes + at + 1, '\\', length) ||
                 memchr(json->bytes + at + 1, 0, length))
-                return false;
+                return UNFIT;
             memcpy(value, json->bytes + at + 1, length);
             value[length] = 0;
-            return true;
+            return FOUND;
         }
     }
-    return false;
+    return ABSENT;
 }
 
 static bool read_input(struct text *input)
@@ -413,7 +415,7 @@ int main(void)
     if (!read_input(&input))
         return fail(ERROR_INPUT, "standard input cannot be read", "%s; at most %d bytes are taken", strerror(errno),
                     MOST_INPUT);
-    if (top_level_string(&input, "cniVersion", said, sizeof said))
+    if (top_level_string(&input, "cniVersion", said, sizeof said) == FOUND)
         strcpy(version, said);
     make_ascii(version);
     if (!strcmp(command, "VERSION"))
@@ -424,6 +426,8 @@ int main(void)
             return fail(ERROR_ENVIRONMENT, "a variable is too long", "%s has more than %d bytes", variables[each],
                         MOST_VARIABLE);
     }
-    top_level_string(&input, "agentSocket", path, sizeof path);
+    if (top_level_string(&input, "agentSocket", path, sizeof path) == UNFIT)
+        return fail(ERROR_CONFIGURATION, "agentSocket is no path of a socket",
+                    "give the path of the network agent's socket, of at most %zu bytes", sizeof path - 1);
     return ask_agent(command, path, &input);
 }
