@@ -20,6 +20,7 @@ from isthmus.networking.libnetwork import messages
 from isthmus.networking.libnetwork.addresses import Addresses
 from isthmus.networking.libnetwork.connectivity import Connectivity
 from isthmus.networking.libnetwork.endpoints import Endpoints
+from isthmus.networking.libnetwork.leftovers import start_sweeping
 from isthmus.networking.libnetwork.messages import Answer, Message
 from isthmus.networking.libnetwork.networks import Networks
 from isthmus.networking.libnetwork.pools import LOCAL_SPACE, SWARM_SPACE, Pools
@@ -43,7 +44,9 @@ class Method:
 
 def make_application(agent: Agent) -> Wsgi:
     """Return the WSGI application of the plugin's socket; `conf.state_dir` keeps its records."""
-    return serve(Driver(agent, Records(Path(agent.conf.state_dir) / "libnetwork.sqlite")).methods())
+    driver = Driver(agent, Records(Path(agent.conf.state_dir) / "libnetwork.sqlite"))
+    start_sweeping(agent, driver.networks)
+    return serve(driver.methods())
 
 
 def serve(methods: dict[str, Method]) -> Wsgi:
@@ -62,11 +65,10 @@ class Driver:
     def __init__(self, agent: Agent, records: Records) -> None:
         self._scope = str(agent.conf.network_agent.docker_scope)
         self._pools = Pools(agent, records)
-        self._networks = Networks(agent, records)
+        self.networks = Networks(agent, records)
         self._addresses = Addresses(agent, records, self._pools)
-        self._endpoints = Endpoints(agent, self._networks)
-        self._connectivity = Connectivity(agent, records, self._networks)
-        self._networks.undo_unfinished()
+        self._endpoints = Endpoints(agent, self.networks)
+        self._connectivity = Connectivity(agent, records, self.networks)
 
     def methods(self) -> dict[str, Method]:
         """Return every method by its name."""
@@ -77,7 +79,7 @@ class Driver:
         }
 
     def _network_driver(self) -> dict[str, Method]:
-        endpoints, networks, nothing = self._endpoints, self._networks, Method(messages.Empty, lambda _: None)
+        endpoints, networks, nothing = self._endpoints, self.networks, Method(messages.Empty, lambda _: None)
         return {
             "GetCapabilities": Method(messages.Empty, lambda _: self._capabilities()),
             "GwAllocCheck": Method(messages.GatewayCheck, self._gateway_check),
@@ -116,11 +118,11 @@ class Driver:
         return {"Scope": self._scope, "ConnectivityScope": "global", "GwAllocChecker": True}
 
     def _gateway_check(self, request: messages.GatewayCheck) -> Answer:
-        missing = self._networks.all_gateways_missing
+        missing = self.networks.all_gateways_missing
         return {"SkipIPv4": missing(request.options, 4), "SkipIPv6": missing(request.options, 6)}
 
     def _allocate(self, request: messages.CreateNetwork) -> Answer:
-        self._networks.create(request, for_swarm=True)
+        self.networks.create(request, for_swarm=True)
         return {"Options": {key: value for key, value in request.options.items() if isinstance(value, str)}}
 
     def _delete_endpoint(self, request: messages.OneEndpoint) -> None:

@@ -72,9 +72,10 @@ class Endpoints:
                 raise AddressTaken(
                     f"endpoint {key.id} has an address that endpoint {wish.key.id} wants; let it go first"
                 )
-        if not keys:
+        first = next((each for each in held if each is not None), None)
+        if first is None:
             return reserve_or_adopt(self._agent, wish, wish.project, deadline)
-        return attachments.hand_over(keys[0], wish, keys[1] if len(keys) > 1 else None, deadline)
+        return attachments.hand_over(keys[0], _as_held(wish, first), keys[1] if len(keys) > 1 else None, deadline)
 
     def join(self, request: Join) -> Answer:
         """Plug the port; Docker moves the interface into the sandbox. Done already: the same answer."""
@@ -104,23 +105,24 @@ class Endpoints:
         if attachment is None:
             return
         deadline = self._deadline()
-        if not self._releases_address(request.network_id):
+        record = self._record(request.network_id)
+        if record is None or not record.own_ipam:
             self._agent.attachments.release(key, deadline)
             return
         # Given back at once, another container could have the address before Docker's ReleaseAddress, which would
         # then take it away from that one.
         self._agent.attachments.unplug(key, deadline)
-        wish = replace(attachment.wish, key=new_address_key(), label=None)
+        wish = replace(attachment.wish, key=new_address_key(), label=None, subnet_ids=record.subnets)
         try:
             self._agent.attachments.hand_over(key, wish, None, deadline)
         except NotFound:
             log.info("endpoint %s was released meanwhile", request.endpoint_id)
 
-    def _releases_address(self, docker_id: str) -> bool:
+    def _record(self, docker_id: str) -> NetworkRecord | None:
         try:
-            return self._networks.find(docker_id).own_ipam
+            return self._networks.find(docker_id)
         except NotFound:
-            return False
+            return None
 
     def info(self, request: OneEndpoint) -> Answer:
         """Return what `docker network inspect` shows; from memory, as Docker asks at each start of a container."""
@@ -151,12 +153,25 @@ def _port(attachment: Attachment) -> Port:
 
 
 def _subnets(attachment: Attachment) -> tuple[Subnet, ...]:
-    """Return the subnets that the port has addresses of and Docker was told of, IPv4 first."""
-    known = {each.id: each for each in attachment.network.subnets} if attachment.network else {}
-    told = set(attachment.wish.addresses)
-    fixed = [each for each in _port(attachment).fixed_ips if not told or each.address in told]
-    found = [known[each.subnet_id] for each in fixed if each.subnet_id in known]
+    """Return the subnets that the port has addresses of and Docker knows, IPv4 first."""
+    known = attachment.network.subnets if attachment.network else ()
+    told = attachment.wish.subnet_ids
+    fixed = {each.subnet_id for each in _port(attachment).fixed_ips}
+    found = [each for each in known if each.id in fixed and (not told or each.id in told)]
     return tuple(sorted(found, key=lambda each: each.cidr.version))
+
+
+def _as_held(wish: Wish, held: Attachment) -> Wish:
+    """Return the wish of an endpoint whose addresses were given out before.
+
+    It demands no address that the port has by chance, so that the port can be warm again afterwards; `subnet_ids` are
+    those that Docker knows addresses of.
+    """
+    fixed = {each.address: each.subnet_id for each in _port(held).fixed_ips}
+    if not set(wish.addresses) <= fixed.keys():
+        return wish
+    told = tuple(fixed[each] for each in wish.addresses)
+    return replace(wish, addresses=held.wish.addresses, subnet_ids=told)
 
 
 def _supplied(port: Port, attachment: Attachment, given: Interface) -> Answer:

@@ -24,10 +24,12 @@ from isthmus.networking.libnetwork.messages import CreateNetwork, IpamData
 from isthmus.networking.libnetwork.options import EndpointOptions, NetworkOptions, network_options
 from isthmus.networking.libnetwork.projects import canonical, find_in_projects
 from isthmus.networking.libnetwork.records import How, NetworkRecord, Progress, Records
-from isthmus.networking.model import Network, Subnet, SubnetPool
+from isthmus.networking.model import Key, Network, Owner, Subnet, SubnetPool
 from isthmus.networking.neutron.client import Neutron
 
 log = logging.getLogger(__name__)
+
+AUXILIARY_PREFIX = "auxiliary/"
 
 _OTHER_IPAM = frozenset({"LocalDefault", "GlobalDefault", "null"})
 
@@ -49,6 +51,7 @@ class Networks:
         endpoint = resolve_options(neutron, options.endpoint)
         docker_id = request.network_id
         with self._lock, ExitStack() as undo:
+            self._records.begin_network(docker_id, project)
             undo.callback(self._records.forget_network, docker_id)
             network, how = self._find_or_make(neutron, options, docker_id, undo, for_swarm=for_swarm)
             record = NetworkRecord(
@@ -63,6 +66,7 @@ class Networks:
             )
             self._records.keep_network(record)
             own, changed = self._subnets(neutron, network, options, request, undo)
+            self._keep_auxiliary(record, request)
             part = part_of(own, network.subnets)
             self._records.keep_network(replace(record, state=Progress.READY, subnets=part))
             undo.pop_all()
@@ -129,6 +133,18 @@ class Networks:
             raise InvalidInput(f"network {network.name or network.id} has no subnet; give --subnet with a CIDR")
         return own, changed
 
+    def _keep_auxiliary(self, record: NetworkRecord, request: CreateNetwork) -> None:
+        """Keep the ports that hold `--aux-address` addresses of an existing subnet as long as Docker's network."""
+        for data in [*request.ipv4, *request.ipv6]:
+            for address in data.aux_addresses.values():
+                if address is None:
+                    continue
+                attachments = self._agent.attachments
+                held = attachments.find_by_address(Owner.LIBNETWORK, record.network_id, address)
+                if held is not None:
+                    key = Key(Owner.LIBNETWORK, f"{AUXILIARY_PREFIX}{record.docker_id}/{address}")
+                    attachments.hand_over(held.wish.key, replace(held.wish, key=key))
+
     def _make_subnet(self, neutron: Neutron, network: Network, data: IpamData, pool_option: str | None) -> Subnet:
         cidr = data.pool
         if cidr is None:
@@ -172,6 +188,7 @@ class Networks:
 
     def _delete(self, docker_id: str, *, also_swarm: bool) -> None:
         with self._lock:
+            self._agent.attachments.keep_only(Owner.LIBNETWORK, f"{AUXILIARY_PREFIX}{docker_id}/", ())
             project, found = self._look(docker_id)
             record = self._records.network(docker_id)
             for network in found:
@@ -187,7 +204,7 @@ class Networks:
 
     def _look(self, docker_id: str) -> tuple[str | None, tuple[Network, ...]]:
         record = self._records.network(docker_id)
-        if record is not None:
+        if record is not None and record.network_id:
             return record.project, self._agent.neutron(record.project).networks(id=record.network_id)
         return self._tagged(docker_id)
 
@@ -225,12 +242,16 @@ class Networks:
         self._records.keep_network(record)
         return record
 
-    def undo_unfinished(self) -> None:
+    def unfinished(self) -> list[str]:
+        """Return Docker's ids of the networks that are being made."""
+        return [each.docker_id for each in self._records.networks() if each.state is Progress.MAKING]
+
+    def undo_unfinished(self, docker_id: str) -> None:
         """Take back what a killed agent began: Docker was told that making the network failed."""
-        for record in self._records.networks():
-            if record.state is Progress.MAKING:
-                log.warning("undoing network %s of Docker's, whose making a crash cut off", record.docker_id)
-                self.delete(record.docker_id)
+        with self._lock:
+            record = self._records.network(docker_id)
+            if record is not None and record.state is Progress.MAKING:
+                self.delete(docker_id)
 
     def all_gateways_missing(self, request_options: dict[str, Any], version: int) -> bool:
         """Return whether an existing network is named that has no gateway in a family: the engine need ask for none."""

@@ -134,6 +134,10 @@ class Records:
         }
         self._run(_KEEP_NETWORK, row)
 
+    def begin_network(self, docker_id: str, project: str | None) -> None:
+        """Write down that a network is about to be made: after a crash it is found by its tags, and undone."""
+        self.keep_network(NetworkRecord(docker_id, project, "", Progress.MAKING, How.MADE))
+
     def network(self, docker_id: str) -> NetworkRecord | None:
         """Return the record of Docker's network."""
         return next((_network(row) for row in self._rows(_FIND_NETWORK, docker_id)), None)
