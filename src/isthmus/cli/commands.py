@@ -54,6 +54,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("conductor", f"{SERVICES}:Conductor", "Run a conductor until it is told to stop"),
     LazyCommand("worker", f"{SERVICES}:Worker", "Run a worker until it is told to stop"),
     LazyCommand("share-manager", f"{SERVICES}:ShareManager", "Run a share manager until it is told to stop"),
+    LazyCommand("cni install", "isthmus.cli.cni:CniInstall", "Install the CNI plug-in, and a network if one is named"),
     LazyCommand("db upgrade", f"{SERVICES}:DatabaseUpgrade", "Bring the database's schema up to date"),
     LazyCommand("provider list", f"{CLOUDS}:ProviderList", "List the kinds of clouds and what each can do"),
     LazyCommand("provider schema show", f"{CLOUDS}:ProviderSchemaShow", "Print the JSON schemas of a provider"),

@@ -25,7 +25,8 @@ from isthmus.networking.cni.protocol import (
 )
 from isthmus.networking.model import IpAddress, Key, Owner
 
-_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]{0,127}")
+NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.\-]{0,127}")
+"""What a network or a container may be called."""
 _VERSION = re.compile(r"\d{1,9}\.\d{1,9}\.\d{1,9}")
 _INTERFACE = re.compile(r"[^\s/:\x00-\x1f\x7f]{1,15}")
 _SHOWN = 80
@@ -126,7 +127,7 @@ def _command(environment: Mapping[str, str]) -> Command:
 
 def _check_variables(variables: Mapping[str, str]) -> None:
     container, interface, netns = (variables.get(f"CNI_{each}", "") for each in ("CONTAINERID", "IFNAME", "NETNS"))
-    if container and not _NAME.fullmatch(container):
+    if container and not NAME.fullmatch(container):
         raise _environment(
             f"CNI_CONTAINERID: {container[:_SHOWN]!r} must be 1 to 128 letters, digits, '_', '.' or '-', "
             "of which the first is a letter or a digit"
@@ -147,7 +148,7 @@ def _document(stdin: str) -> dict[str, Any]:
     name = document.get("name")
     if not name:
         raise CniError(ErrorCode.INVALID_CONFIGURATION, "missing network name: give the configuration a `name`")
-    if not isinstance(name, str) or not _NAME.fullmatch(name):
+    if not isinstance(name, str) or not NAME.fullmatch(name):
         shown = str(name)[:_SHOWN]
         details = f"name {shown!r} must be letters, digits, '_', '.' or '-', of which the first is a letter or a digit"
         raise CniError(ErrorCode.INVALID_CONFIGURATION, details)
