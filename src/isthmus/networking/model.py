@@ -218,6 +218,45 @@ class Attachment:
     problem: str | None = None
 
 
+@dataclass(frozen=True)
+class Row:
+    """An attachment with what only the agent needs: the full name of its project, its binder, whether Neutron has its
+    label, and, for a port that somebody else made, what it was like before: {Neutron's key: value}.
+    """
+
+    attachment: Attachment
+    project: str
+    binder: str
+    labelled: bool = False
+    borrowed: Mapping[str, str] | None = None
+
+    @property
+    def key(self) -> Key:
+        """The attachment's key."""
+        return self.attachment.wish.key
+
+
+class Fate(StrEnum):
+    """What becomes of a spare port."""
+
+    WARM = "warm"
+    DOOMED = "doomed"
+
+
+@dataclass(frozen=True)
+class SparePort:
+    """A spare port. `pool` says which wishes it is right for; `borrowed` is as in an attachment's row."""
+
+    port: Port
+    fate: Fate
+    pool: str
+    project: str
+    binder: str
+    borrowed: Mapping[str, str] | None = None
+    labelled: bool = False
+    prepared: bool = False
+
+
 class Protocol(StrEnum):
     """What is carried on a published port."""
 
@@ -234,3 +273,8 @@ class PublishedPort:
     container_port: int
     host_port: int
     host_address: IpAddress | None = None
+
+
+def addresses_of(port: Port | None) -> frozenset[IpAddress]:
+    """Return the addresses of a port."""
+    return frozenset(fixed.address for fixed in port.fixed_ips) if port else frozenset()

@@ -55,6 +55,19 @@ class Plugged:
     near_interface: str
 
 
+@dataclass(frozen=True)
+class PluggedPort:
+    """What a binder has on this host for a port: `in_use` if its near end is in another namespace, or is a tap.
+
+    `port_id` may be known in part only (its first 11 characters) where the kernel keeps no more. `connected` is
+    whether the port is carried: on its bridge, in OVSDB.
+    """
+
+    port_id: str
+    in_use: bool
+    connected: bool
+
+
 class Nesting(StrEnum):
     """What Neutron must be told about a port whose host is itself a virtual machine on a port (the parent)."""
 
@@ -97,8 +110,16 @@ class Binder(ABC):
         """Return what is wrong with a plugged interface, a sentence each: link, address, route, MTU, connection."""
 
     @abstractmethod
-    def plugged_ports(self) -> Mapping[str, str]:
-        """Return the port of every interface or connection of this binder on this host: {far interface: port's id}.
+    def mend(self, port: Port, target: Target, configuration: InterfaceConfiguration) -> bool:
+        """Connect a plugged interface again whose host's end lost its connection; False if the interface is gone.
 
-        A port's id may be known in part only (its first 11 characters) where the kernel keeps no more.
+        The near end is left as it is: a container may be using it.
         """
+
+    @abstractmethod
+    def plugged_ports(self) -> Mapping[str, PluggedPort]:
+        """Return {far interface: port} of every interface or connection of this binder on this host."""
+
+    def is_alive(self) -> bool:
+        """Return whether what carries the ports answers now."""
+        return True

@@ -3,9 +3,21 @@
 import json
 import sqlite3
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from isthmus.networking.model import Attachment, IpAddress, Key, Network, Owner, Port, State, Target, Wish
+from isthmus.networking.model import (
+    Attachment,
+    IpAddress,
+    Key,
+    Network,
+    Owner,
+    Port,
+    Row,
+    State,
+    Target,
+    Wish,
+    addresses_of,
+)
 from isthmus.networking.store.database import Database
 from isthmus.networking.store.records import read, to_network, to_port, to_target, to_wish, write
 
@@ -34,24 +46,6 @@ RENAME = """UPDATE attachments SET owner = :new_owner, id = :new_id, wish = :wis
     WHERE owner = :owner AND id = :id AND state = 'reserved'"""
 PROBLEM = "UPDATE attachments SET problem = :problem WHERE owner = :owner AND id = :id"
 DELETE = "DELETE FROM attachments WHERE owner = :owner AND id = :id"
-
-
-@dataclass(frozen=True)
-class Row:
-    """An attachment with what only the agent needs: the full name of its project, its binder, whether Neutron has its
-    label, and, for a port that somebody else made, what it was like before: {Neutron's key: value}.
-    """
-
-    attachment: Attachment
-    project: str
-    binder: str
-    labelled: bool = False
-    borrowed: Mapping[str, str] | None = None
-
-    @property
-    def key(self) -> Key:
-        """The attachment's key."""
-        return self.attachment.wish.key
 
 
 class AttachmentStore:
@@ -184,8 +178,3 @@ def to_row(found: sqlite3.Row) -> Row:
     )
     borrowed = json.loads(found["borrowed"]) if found["borrowed"] else None
     return Row(attachment, found["project"], found["binder"], bool(found["labelled"]), borrowed)
-
-
-def addresses_of(port: Port | None) -> frozenset[IpAddress]:
-    """Return the addresses of a port."""
-    return frozenset(fixed.address for fixed in port.fixed_ips) if port else frozenset()

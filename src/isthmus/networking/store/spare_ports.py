@@ -5,35 +5,24 @@ A port moves between this table and that of attachments in one transaction, so i
 
 import json
 import sqlite3
-from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
-from isthmus.networking.model import Attachment, IpAddress, Key, Network, Port, State, Wish
-from isthmus.networking.store.attachments import DELETE, Row, addresses_of, insert
+from isthmus.networking.model import (
+    Attachment,
+    Fate,
+    IpAddress,
+    Key,
+    Network,
+    Port,
+    Row,
+    SparePort,
+    State,
+    Wish,
+    addresses_of,
+)
+from isthmus.networking.store.attachments import DELETE, insert
 from isthmus.networking.store.database import Database
 from isthmus.networking.store.records import read, to_port, write
-
-
-class Fate(StrEnum):
-    """What becomes of a spare port."""
-
-    WARM = "warm"
-    DOOMED = "doomed"
-
-
-@dataclass(frozen=True)
-class SparePort:
-    """A spare port. `pool` says which wishes it is right for; `borrowed` is as in an attachment's row."""
-
-    port: Port
-    fate: Fate
-    pool: str
-    project: str
-    binder: str
-    borrowed: Mapping[str, str] | None = None
-    labelled: bool = False
-    prepared: bool = False
 
 
 @dataclass(frozen=True)
@@ -56,6 +45,7 @@ LIST = """SELECT * FROM spare_ports WHERE (:fate IS NULL OR fate = :fate)
 TAKE = "DELETE FROM spare_ports WHERE port_id = :port_id AND fate = 'warm'"
 DOOM = "UPDATE spare_ports SET fate = 'doomed' WHERE port_id = :port_id"
 PREPARED = "UPDATE spare_ports SET prepared = 1 WHERE port_id = :port_id AND fate = 'warm'"
+UNPREPARED = "UPDATE spare_ports SET prepared = 0 WHERE port_id = :port_id AND fate = 'warm'"
 CLEANED = "UPDATE spare_ports SET labelled = 0, port = :port WHERE port_id = :port_id"
 GONE = "DELETE FROM spare_ports WHERE port_id = :port_id"
 COUNT = "SELECT pool, count(*) FROM spare_ports WHERE fate = 'warm' GROUP BY pool"
@@ -114,6 +104,10 @@ class SparePortStore:
     def prepared(self, port_id: str) -> bool:
         """Write down that a warm port's interface is ready; False if it was taken meanwhile."""
         return self._run(PREPARED, port_id=port_id)
+
+    def unprepared(self, port_id: str) -> bool:
+        """Have a warm port's interface made again."""
+        return self._run(UNPREPARED, port_id=port_id)
 
     def cleaned(self, port: Port) -> bool:
         """Write down that Neutron no longer has the label of the port's last user."""
