@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import subprocess
 from pathlib import Path
 from types import TracebackType
@@ -53,18 +54,11 @@ class Engine:
 
     def kill(self) -> None:
         """Kill the daemon without warning; its containers go on."""
-        self.host.run("kill", "-KILL", str(self.inner_pid()))
-        self._ended()
+        self._end(signal.SIGKILL)
 
     def stop(self) -> None:
         """End the daemon."""
-        if self._process is not None and self._process.poll() is None:
-            self.host.run("kill", str(self.inner_pid()), check=False)
-        self._ended()
-
-    def inner_pid(self) -> int:
-        """Return the daemon's process id in the host's namespace."""
-        return int(self.host.run("pgrep", "-o", "-f", f"^{' '.join(self.daemon())[:200]}").split()[0])
+        self._end(signal.SIGTERM)
 
     def daemon(self) -> list[str]:
         """Return the command line of the daemon."""
@@ -74,10 +68,13 @@ class Engine:
         """Return a command that succeeds once the daemon answers."""
         raise NotImplementedError
 
-    def _ended(self) -> None:
-        if self._process is not None:
-            self._process.wait(60)
-            self._process = None
+    def _end(self, how: signal.Signals) -> None:
+        if self._process is None:
+            return
+        if program := self.host.program_of(self._process):
+            program.send_signal(how)
+        self._process.wait(60)
+        self._process = None
 
 
 class Docker(Engine):

@@ -98,6 +98,14 @@ class NetworkHost:
                 **options,
             )
 
+    @staticmethod
+    def program_of(spawned: subprocess.Popen[bytes]) -> psutil.Process | None:
+        """Return the program itself of what `spawn` gave (nsenter, which waits for it); None if it has ended."""
+        with contextlib.suppress(psutil.Error):
+            for child in psutil.Process(spawned.pid).children():
+                return child
+        return None
+
     def processes(self) -> list[psutil.Process]:
         """Return all processes in here, the first one too."""
         mine = os.stat(f"/proc/{self.pid}/ns/pid").st_ino

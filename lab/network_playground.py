@@ -25,6 +25,7 @@ from isthmus.embedded.keystone import REGION
 from lab.control_plane import ControlPlane
 from lab.network_engines import Containerd, Docker, remove_cgroups
 from lab.network_host import NetworkHost
+from lab.network_second_host import SecondHost, Switch
 
 
 class NetworkPlayground:
@@ -75,6 +76,19 @@ class NetworkPlayground:
     def containerd(self) -> Containerd:
         """Return containerd on the host, started when first asked for."""
         return self._containerd
+
+    @cached_property
+    def _second(self) -> SecondHost:
+        return self._undo.enter_context(SecondHost(self.plane, self.host, self.directory / "second"))
+
+    def second_host(self) -> SecondHost:
+        """Return the second host, made when first asked for; the first's switch starts again for it."""
+        return self._second
+
+    @cached_property
+    def switch(self) -> Switch:
+        """The first host's Open vSwitch."""
+        return Switch(self.host, self.state_dir / "run" / "ovs" / "ovsdb.sock")
 
     def session(self, user: str) -> Session:
         """Return a Keystone session of `admin`, `demo` or `demo2`, in the project of that name."""
