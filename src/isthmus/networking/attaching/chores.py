@@ -16,7 +16,6 @@ from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.attaching.reserving import drop_spare
 from isthmus.networking.binding.contract import Nesting
 from isthmus.networking.model import Fate, Key, Owner, Row, SparePort, Wish
-from isthmus.networking.neutron.faults import NoAddressLeft, QuotaReached
 from isthmus.networking.planning.wishes import WARM_NAME, host_tag, label_of, port_body
 from isthmus.networking.store.spare_ports import Pool
 
@@ -24,8 +23,8 @@ log = logging.getLogger(__name__)
 
 Item = TypeVar("Item")
 
-_PAUSE_WHEN_FULL = 60.0
-"""Seconds before a pool is filled again whose network or quota had nothing left."""
+_PAUSE, _PAUSE_WHEN_REFUSED = 15.0, 60.0
+"""Seconds before a pool is filled again for which Neutron was silent, or had no address or quota left."""
 
 
 class Chores:
@@ -119,8 +118,9 @@ class Chores:
             body["tags"] = [host_tag(self._parts.host), trying]
             try:
                 made = self._parts.neutron(pool.project).create_ports(body, count)
-            except (NoAddressLeft, QuotaReached):
-                self._paused[pool.pool] = self._clock() + _PAUSE_WHEN_FULL
+            except IsthmusError as error:
+                # One that Neutron was too slow to answer may be done yet: many of these would bury it.
+                self._paused[pool.pool] = self._clock() + (_PAUSE if error.retryable else _PAUSE_WHEN_REFUSED)
                 raise
             for port in made:
                 self._parts.spares.put(SparePort(port, Fate.WARM, pool.pool, pool.project, binder))

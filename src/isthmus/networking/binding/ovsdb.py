@@ -1,15 +1,19 @@
 """Open vSwitch's database: which interface is plugged for which port. One connection, made when first needed."""
 
+import sys
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from ovsdbapp.backend.ovs_idl import connection, idlutils
-from ovsdbapp.schema.open_vswitch.impl_idl import OvsdbIdl
+# ovs.poller imports eventlet wherever it is installed, which costs the agent memory and a warning, for nothing.
+sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
 
-from isthmus.networking.binding.contract import BindingUnavailable
+from ovsdbapp.backend.ovs_idl import connection, idlutils  # noqa: E402
+from ovsdbapp.schema.open_vswitch.impl_idl import OvsdbIdl  # noqa: E402
+
+from isthmus.networking.binding.contract import BindingUnavailable  # noqa: E402
 
 # Not an interface's statistics, which change every five seconds.
 _COLUMNS = {
