@@ -24,6 +24,8 @@ PRIVATE = (
 )
 """Places of which each host has its own, empty: engines' sockets and state, named network namespaces, leases."""
 
+UPLINK_ADDRESS = "192.0.2.1"  # of the block for documentation (RFC 5737), so it meets no test's
+
 
 def mount_private_places() -> None:
     """Put an empty file system over each private place, and bring up loopback."""
@@ -34,6 +36,11 @@ def mount_private_places() -> None:
     # So that `ip netns add` finds its directory ready: it then leaves the propagation of mounts alone.
     subprocess.run(["mount", "--make-shared", "/run/netns"], check=True)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    # Like a machine that is on some network: the C library resolves no address of IPv4, not even 127.0.0.1, for
+    # programs that ask for usable ones (NFS-Ganesha does), while loopback is all there is.
+    subprocess.run(["ip", "link", "add", "uplink0", "type", "bridge"], check=True)
+    subprocess.run(["ip", "address", "add", f"{UPLINK_ADDRESS}/24", "dev", "uplink0"], check=True)
+    subprocess.run(["ip", "link", "set", "uplink0", "up"], check=True)
 
 
 def reap() -> None:

@@ -58,7 +58,7 @@ def configure(site: Site) -> None:
     """Write all configuration, and clear what dead programs left in the directory of sockets."""
     for leftover in site.layout.network_sockets.iterdir():
         leftover.unlink()
-    for name in (*ovsdb.PART_NAMES, open_vswitch.PART):
+    for name in (*ovsdb.PART_NAMES, open_vswitch.PART, network_agent.PART):
         (site.layout.of("network") / name).mkdir(mode=0o700, exist_ok=True)
     open_vswitch.remember(site.layout)
     neutron.configure(site)
@@ -95,7 +95,7 @@ def parts(site: Site) -> tuple[Part, ...]:
 
 
 def release(layout: Layout) -> None:
-    """Remove what a killed switch left in the kernel."""
+    """Remove what the switch, by now ended, left in this network namespace."""
     open_vswitch.release(layout)
 
 

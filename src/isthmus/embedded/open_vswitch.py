@@ -1,10 +1,11 @@
 """Open vSwitch: the switch of this machine, private to one control plane, in the caller's network namespace.
 
-The kernel's datapath is used where the kernel has the module; else the userspace one, in the process itself, whose
-interfaces vanish with it. Its segmentation offload is turned on there: without it, what a container sends with an
+The kernel's datapath is used where the kernel has the module; else the userspace one, in the process itself, which
+makes them of taps. Its segmentation offload is turned on there: without it, what a container sends with an
 unfinished checksum, as every veth does, is dropped.
 """
 
+import json
 import os
 import socket
 import subprocess
@@ -45,11 +46,32 @@ def check_free(layout: Layout) -> None:
 
 
 def release(layout: Layout) -> None:
-    """Remove the kernel's datapath that our switch left behind. Userspace, or none there: returns."""
+    """Remove the interfaces that our switch left in this network namespace. Not ours, or none there: returns.
+
+    Neither datapath's vanish with the process: the kernel's is the kernel's, and the userspace one makes its taps
+    persistent, so that a restart of the switch does not take a bridge's addresses away. Nothing of ours may run.
+    """
     mark = _mark(layout)
-    if mark.exists() and mark.read_text() == _here() and "ovs-system" in psutil.net_if_stats():
+    if not mark.exists() or mark.read_text() != _here():
+        return
+    present = psutil.net_if_stats()
+    if "ovs-system" in present:
         subprocess.run(["/usr/bin/ovs-dpctl", "del-dp", "system@ovs-system"], check=False, capture_output=True)
-    mark.unlink(missing_ok=True)
+    for name in {"ovs-netdev", *_internal_interfaces(layout)} & present.keys():
+        subprocess.run(["ip", "tuntap", "del", "mode", "tap", "dev", name], check=False, capture_output=True)
+    mark.unlink()
+
+
+def _internal_interfaces(layout: Layout) -> list[str]:
+    """Return the names of the switch's own interfaces, from its database's file: its server has ended."""
+    select = {"op": "select", "table": "Interface", "where": [["type", "==", "internal"]], "columns": ["name"]}
+    file = ovsdb.file(layout, ovsdb.SWITCH)
+    said = subprocess.run(
+        ["/usr/bin/ovsdb-tool", "query", str(file), json.dumps(["Open_vSwitch", select])],
+        capture_output=True,
+        check=False,
+    )
+    return [row["name"] for row in json.loads(said.stdout)[0]["rows"]] if said.returncode == 0 else []
 
 
 def remember(layout: Layout) -> None:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from isthmus.embedded.layout import Layout
 from isthmus.embedded.ovsdb_wire import ask, ovsdb_answers
 from isthmus.embedded.part import Part, Preparation, Site
 
@@ -38,6 +39,11 @@ def quiet_log() -> tuple[str, ...]:
     return ("-vconsole:info", "-vsyslog:off", "-vfile:off")
 
 
+def file(layout: Layout, name: str) -> Path:
+    """Return the file of a database."""
+    return layout.of("network") / f"{name}.db"
+
+
 def socket(site: Site, name: str) -> Path:
     """Return the socket of a database."""
     return site.layout.network_sockets / f"{name}.sock"
@@ -59,12 +65,12 @@ def parts(site: Site) -> tuple[Part, ...]:
 
 
 def _part(site: Site, name: str, schema: Path) -> Part:
-    file = site.layout.of("network") / f"{name}.db"
+    kept = file(site.layout, name)
     return Part(
         name=name,
         command=(
             "/usr/sbin/ovsdb-server",
-            str(file),
+            str(kept),
             f"--remote=punix:{socket(site, name)}",
             f"--unixctl={control(site, name)}",
             *quiet_log(),
@@ -73,7 +79,7 @@ def _part(site: Site, name: str, schema: Path) -> Part:
         check=ovsdb_answers(socket(site, name)),
         address=str(socket(site, name)),
         preparation=Preparation(
-            command=(sys.executable, "-m", "isthmus.embedded.ovsdb_install", str(file), str(schema)),
+            command=(sys.executable, "-m", "isthmus.embedded.ovsdb_install", str(kept), str(schema)),
             stamp=site.layout.stamp(f"network/{name}"),
             stamp_text=_version(schema),
         ),

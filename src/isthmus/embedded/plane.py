@@ -171,9 +171,20 @@ def run(layout: Layout, wishes: Wishes, only: tuple[str, ...], announce: Announc
     lock = take_lock(layout)
     try:
         site = make_ready(layout, wishes)
-        Supervisor(layout, choose_parts(site, only), announce).run()
+        supervise(site, only, announce)
     finally:
         lock.release()
+
+
+def supervise(site: Site, only: tuple[str, ...], announce: Announce) -> None:
+    """Keep the parts alive until a signal ends it, then end them and take away what they leave in the kernel.
+
+    The switch's interfaces are in this process's network namespace, where whoever says `isthmus down` need not be.
+    """
+    try:
+        Supervisor(site.layout, choose_parts(site, only), announce).run()
+    finally:
+        network.release(site.layout)
 
 
 def start_detached(layout: Layout, wishes: Wishes, only: tuple[str, ...], announce: Announce) -> None:
