@@ -30,6 +30,15 @@ _BINDING_RULES = (
     "get_port:binding:vif_details",
 )
 
+# Neutron's own rule, and the last line: a port of `compute:…`, as a container's is, is else for Nova alone to delete.
+_DELETE_RULE = (
+    "(rule:admin_only) or (rule:service_api) or "
+    "(service_roles:service and (role:member and (rule:network_owner or project_id:%(project_id)s))) or "
+    "(not rule:compute_device and not rule:baremetal_device and not rule:manila_device and "
+    "(role:member and (rule:network_owner or project_id:%(project_id)s))) or "
+    f"(role:{BINDING_ROLE} and project_id:%(project_id)s)"
+)
+
 
 def configure(site: Site) -> None:
     """Write neutron.conf, its policy and its pipeline."""
@@ -71,7 +80,7 @@ def _version() -> str:
 def _policy() -> str:
     """Return the rules that widen Neutron's own: JSON is YAML."""
     who = f"(rule:admin_only) or (rule:service_api) or role:{BINDING_ROLE}"
-    return json.dumps(dict.fromkeys(_BINDING_RULES, who), indent=2) + "\n"
+    return json.dumps(dict.fromkeys(_BINDING_RULES, who) | {"delete_port": _DELETE_RULE}, indent=2) + "\n"
 
 
 def _configuration(site: Site) -> str:
