@@ -82,7 +82,7 @@ class Docker(Engine):
 
     With `options` as `("--live-restore",)` (the default) its containers outlive it; swarm mode refuses that.
 
-    Its exec-root is /run/docker, which each host has for itself: the plug-ins' directory is there too.
+    Its exec-root and its second socket are in /run, which each host has for itself, as is the plug-ins' directory.
     """
 
     name = "docker"
@@ -96,7 +96,16 @@ class Docker(Engine):
         data = self.directory
         return [
             *("/usr/sbin/dockerd", "--data-root", f"{data}/docker", "--exec-root", "/run/docker"),
-            *("-H", f"unix://{self.socket}", "--pidfile", f"{data}/docker.pid", "--cgroup-parent", self.cgroup),
+            *(
+                "-H",
+                f"unix://{self.socket}",
+                "-H",
+                "unix:///run/docker.sock",
+                "--pidfile",
+                f"{data}/docker.pid",
+                "--cgroup-parent",
+                self.cgroup,
+            ),
             *self.options,
         ]
 

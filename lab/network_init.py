@@ -13,16 +13,10 @@ import signal
 import subprocess
 import sys
 
-PRIVATE = (
-    "/run/docker",
-    "/run/netns",
-    "/run/containerd",
-    "/run/containers",
-    "/run/libpod",
-    "/run/runc",
-    "/var/lib/cni",
-)
+PRIVATE = ("/run", "/var/lib/cni")
 """Places of which each host has its own, empty: engines' sockets and state, named network namespaces, leases."""
+
+IN_RUN = ("docker/plugins", "netns", "lock")
 
 UPLINK_ADDRESS = "192.0.2.1"  # of the block for documentation (RFC 5737), so it meets no test's
 
@@ -32,9 +26,8 @@ def mount_private_places() -> None:
     for place in PRIVATE:
         os.makedirs(place, exist_ok=True)
         subprocess.run(["mount", "-t", "tmpfs", "-o", "mode=755", "isthmus-lab", place], check=True)
-    os.mkdir("/run/docker/plugins", mode=0o755)
-    # So that `ip netns add` finds its directory ready: it then leaves the propagation of mounts alone.
-    subprocess.run(["mount", "--make-shared", "/run/netns"], check=True)
+    for name in IN_RUN:
+        os.makedirs(f"/run/{name}", mode=0o755)
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     # Like a machine that is on some network: the C library resolves no address of IPv4, not even 127.0.0.1, for
     # programs that ask for usable ones (NFS-Ganesha does), while loopback is all there is.
