@@ -9,7 +9,9 @@ of OVSDB without a record is leaked, a record without a port is lost.
 
 import json
 import sqlite3
+import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -86,6 +88,19 @@ def look(host: NetworkHost, state_dir: Path, neutron: Any) -> Truth:
         rows=tuple(each for each in ids if each),
         states=tuple(state for _, state in attachments),
     )
+
+
+def until_quiet(ask: Callable[[], Truth], limit: float = 60) -> None:
+    """Wait until nothing is attached and all agree; AssertionError tells what is left."""
+    deadline = time.monotonic() + limit
+    while True:
+        truth = ask()
+        left = [*(f"port {port} is attached" for port in truth.attached), *truth.disagreements()]
+        if not left:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError("; ".join(left))
+        time.sleep(0.3)
 
 
 def ovsdb(host: NetworkHost, state_dir: Path, *words: str) -> str:

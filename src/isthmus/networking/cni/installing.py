@@ -35,7 +35,8 @@ def install_executable(directory: Path) -> Path:
 def install_network(directory: Path, name: str, socket: Path, keys: Mapping[str, Any], *, order: int = 10) -> Path:
     """Write a network's configuration; return its path.
 
-    `keys` are further ones of the plug-in. `InvalidInput` for a wrong name; `Conflict` if the file exists and is not the same.
+    `keys` are further ones of the plug-in. `InvalidInput` for a wrong name; `Conflict` if there is a file that says
+    something else.
     """
     if not NAME.fullmatch(name):
         raise InvalidInput(f"{name!r} is no name of a network; use letters, digits, '_', '.' and '-'")
