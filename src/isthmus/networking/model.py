@@ -189,7 +189,8 @@ class TargetKind(StrEnum):
 class Target:
     """The near end: `interface` is the name it has (TAP) or shall have; `netns` is a path as /run/netns/x (NETNS).
 
-    For ENGINE `interface` is empty: the binder names it. `default_route` False leaves the gateways out (NETNS,
+    For ENGINE `interface` is empty: the binder names it; `netns` is the sandbox that the engine will take it to, if it
+    said so, which publishing a port on the host needs. `default_route` False leaves the gateways out (NETNS,
     INTERFACE), for all but the first interface of a sandbox.
     """
 

@@ -11,6 +11,7 @@ from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.attaching.plugging import plug_row, unplug_row
 from isthmus.networking.attaching.reserving import Reservations, check_groups, drop_spare
+from isthmus.networking.binding.contract import Nesting
 from isthmus.networking.model import (
     Attachment,
     Fate,
@@ -175,7 +176,8 @@ class HostAttachments(Attachments):
         """Have ports of a network made ready in the background."""
         name = self._parts.projects.name_of(project)
         wish = Wish(Key(Owner.HOST, ""), network_id)
-        pool = pool_of(wish, name, self._parts.binders.get().name)
+        binder = self._parts.binders.get()
+        pool = pool_of(wish, name, binder.name) if binder.nesting is Nesting.NONE else None
         if pool is not None and self._parts.limits.warm_ports:
             self._parts.spares.use_pool(Pool(pool, name, network_id, time.time()))
             self._parts.nudge.set()

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 from isthmus.control.errors import Conflict, IsthmusError
+from isthmus.networking.attaching.nesting import join_parent
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.binding.contract import Plugged
 from isthmus.networking.model import Attachment, Row, State, Target
@@ -52,7 +53,10 @@ def _plug(parts: Parts, found: Attachment, binder: str, target: Target, deadline
         raise Conflict(f"{found.wish.key.id} has no port yet; try again")
     wanted = interface_configuration(found.port, found.network, default_route=target.default_route)
     with parts.binding(binder, found.port.id, deadline) as plugger:
-        return plugger.plug(found.port, target, wanted, deadline)
+        port = join_parent(parts, plugger, found.port)
+        if port != found.port:
+            parts.attachments.note_port(port)
+        return plugger.plug(port, target, wanted, deadline)
 
 
 def _withdraw(parts: Parts, row: Row, target: Target, deadline: float) -> None:

@@ -92,7 +92,8 @@ class Repairs:
                 log.warning("%s", error.message)
                 interfaces[binder.name] = None
         held = {key for key in parts.locks.held() if isinstance(key, Key)}
-        return Observed(ports, interfaces, held, before | parts.in_flight.tags())
+        blind = {binder.name for binder in parts.binders.in_use() if not binder.sees_containers}
+        return Observed(ports, interfaces, held, before | parts.in_flight.tags(), blind)
 
     def _ports_of(self, project: str) -> Mapping[str, Port]:
         neutron = self._parts.neutron(project)

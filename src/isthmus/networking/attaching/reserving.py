@@ -5,6 +5,7 @@ import sqlite3
 from dataclasses import replace
 
 from isthmus.control.errors import Conflict, IsthmusError, NotFound
+from isthmus.networking.attaching.nesting import leave_parent
 from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts, check_time
 from isthmus.networking.binding.contract import Nesting
@@ -38,7 +39,8 @@ class Reservations:
         network = self._networks.get(wish.network_id, project)
         wish = replace(wish, network_id=network.id)
         binder = parts.binders.get(wish.binder).name
-        pool = pool_of(wish, project, binder)
+        nested = parts.binders.get(binder).nesting is not Nesting.NONE
+        pool = None if nested else pool_of(wish, project, binder)
         if pool is not None and parts.limits.warm_ports:
             parts.spares.use_pool(Pool(pool, project, network.id, now))
             taken = self._take_warm(pool, wish, network)
@@ -167,6 +169,7 @@ def drop_spare(parts: Parts, spare: SparePort) -> None:
             binder.unplug(spare.port.id, None, deadline)
     except IsthmusError as error:
         log.warning("the interface of port %s stays for now: %s", spare.port.id, error.message)
+    leave_parent(parts, parts.binders.get(spare.binder), spare.port)
     if spare.borrowed is None:
         neutron.delete("ports", spare.port.id)
     else:

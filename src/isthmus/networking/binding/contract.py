@@ -85,6 +85,8 @@ class Binder(ABC):
 
     name: ClassVar[str]
     nesting: ClassVar[Nesting] = Nesting.NONE
+    sees_containers: ClassVar[bool] = True
+    """Whether `plugged_ports` shows what is in a container too: it does where a far end stays with the host."""
 
     @abstractmethod
     def prepare(self, port: Port, network: Network) -> None:

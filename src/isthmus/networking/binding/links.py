@@ -29,6 +29,8 @@ def explained(what: str) -> Iterator[None]:
         reason = f"the kernel refused to {what}: {errno.errorcode.get(error.code, error.code)}"
         if error.code == errno.EEXIST:
             raise InterfaceExists(f"{reason}; remove what has the name or the address") from error
+        if error.code == errno.EOPNOTSUPP:
+            raise BindingFailed(f"{reason}; load the kernel's module for it (8021q, macvlan, veth, bridge)") from error
         if error.code in _AGAIN:
             raise BindingUnavailable(f"{reason}; try again") from error
         raise BindingFailed(f"{reason}; see the kernel's log (dmesg)") from error

@@ -117,6 +117,13 @@ class OvsDatabase:
         except Exception:  # noqa: BLE001 - ovs raises bare Exception
             return False
 
+    def close(self) -> None:
+        """Close the connection and end its thread."""
+        with self._lock:
+            if self._api is not None:
+                self._api.ovsdb_connection.stop(self._timeout)
+                self._api = None
+
     def _connect(self) -> OvsdbIdl:
         with self._lock:
             if self._api is None:
@@ -128,7 +135,9 @@ class OvsDatabase:
         for table, columns in _COLUMNS.items():
             schema.register_columns(table, list(columns))
         idl = connection.OvsdbIdl(self._address, schema)
-        return OvsdbIdl(connection.Connection(idl=idl, timeout=self._timeout))
+        # ovsdbapp keeps the first connection with the class, even one that failed: a class for each connection.
+        api: type[OvsdbIdl] = type("OvsdbIdl", (OvsdbIdl,), {})
+        return api(connection.Connection(idl=idl, timeout=self._timeout))
 
     def _try(self, what: str, act: Callable[[], Any]) -> Any:
         try:

@@ -54,13 +54,14 @@ class Observed:
     """What is there. `ports` are Neutron's by project, None where Neutron was silent; each with its port's id.
 
     `interfaces` are by binder, None where the binder was silent. `settling` are keys in motion and tags of creations
-    under way: left alone.
+    under way: left alone. `blind` are the binders that do not see into containers.
     """
 
     ports: Mapping[str, Mapping[str, Port] | None]
     interfaces: Mapping[str, Sequence[Interface] | None]
     settling_keys: Collection[Key] = ()
     settling_tags: Collection[str] = ()
+    blind: Collection[str] = ()
 
 
 def plan_repairs(rows: Sequence[Row], spares: Sequence[SparePort], observed: Observed) -> tuple[Repair, ...]:
@@ -103,7 +104,7 @@ def _of_attachment(row: Row, observed: Observed) -> list[Repair]:
 def _is_broken(row: Row, observed: Observed) -> bool:
     interfaces = observed.interfaces.get(row.binder)
     port = row.attachment.port
-    if interfaces is None or port is None:
+    if interfaces is None or port is None or row.binder in observed.blind:
         return False
     mine = [each for each in interfaces if port.id.startswith(each.port_id)]
     target = row.attachment.target
@@ -143,7 +144,7 @@ def _strays(known: Collection[str], observed: Observed) -> list[Repair]:
 
 
 def _orphans(known: Collection[str], observed: Observed) -> list[Repair]:
-    if any(interfaces is None for interfaces in observed.interfaces.values()):
+    if any(interfaces is None for interfaces in observed.interfaces.values()) or observed.blind:
         return []  # a port might be in use
     used = {each.port_id for interfaces in observed.interfaces.values() for each in interfaces or () if each.in_use}
     return [
