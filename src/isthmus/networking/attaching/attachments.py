@@ -188,6 +188,8 @@ class HostAttachments(Attachments):
         self._parts.spares.forget_pools(network_id)
         until = self._parts.deadline(deadline)
         with self._parts.locks.hold(("spares", network_id), until):
+            # Also those that were being made a moment ago.
+            self._parts.spares.forget_pools(network_id)
             for spare in self._parts.spares.list_all(Fate.DOOMED, network_id):
                 drop_spare(self._parts, spare)
         # Warm ports of other hosts' agents would keep the network from being deleted.

@@ -104,7 +104,11 @@ class Chores:
     def _fill_one(self, have: Mapping[str, int], pool: Pool) -> None:
         count = self._parts.limits.warm_ports - have.get(pool.pool, 0)
         _, network_id, binder, subnets, groups = pool.pool.rsplit("/", 4)
-        network = self._networks.get(network_id, pool.project)
+        try:
+            network = self._networks.get(network_id, pool.project)
+        except NotFound:
+            self._parts.spares.forget_pool(pool.pool)
+            raise
         wish = Wish(
             Key(Owner.HOST, ""),
             network_id,
@@ -115,6 +119,8 @@ class Chores:
         body = port_body(wish, network, None if nested else self._parts.host)
         body |= {"name": WARM_NAME, "device_owner": "compute:kuryr"}
         with self._spares_of(network_id), self._parts.in_flight.creating() as trying:
+            if all(each.pool != pool.pool for each in self._parts.spares.pools()):
+                return  # The network was forgotten meanwhile.
             body["tags"] = [host_tag(self._parts.host), trying]
             try:
                 made = self._parts.neutron(pool.project).create_ports(body, count)

@@ -96,7 +96,10 @@ class Reservations:
         try:
             return neutron.create_port(**body)
         except (AddressTaken, NoAddressLeft):
-            if not self._give_up_spares(row, network):
+            # Warm ports that are being made may hold what is left of the network.
+            with self._parts.locks.hold(("spares", network.id), self._parts.deadline(None)):
+                given_up = self._give_up_spares(row, network)
+            if not given_up and wish.addresses:
                 raise
             return neutron.create_port(**body)
 
