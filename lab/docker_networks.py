@@ -26,8 +26,9 @@ _LIMIT = 60.0
 
 @dataclass(frozen=True)
 class Traces:
-    """What there is of containers on a host: ids of ports that are somebody's, names of interfaces."""
+    """What there is of containers: ids of ports that are somebody's, names of interfaces, ids of networks and such."""
 
+    objects: frozenset[str]
     ports: frozenset[str]
     bound: frozenset[str]
     links: frozenset[str]
@@ -133,13 +134,16 @@ class DockerNetworks:
 
     def traces(self) -> Traces:
         """Return what there is now, but for warm ports and what is prepared for them."""
-        ports = list(self.cloud.network.ports())
+        network = self.cloud.network
+        kinds = (network.networks, network.subnet_pools, network.security_groups, network.ips)
+        objects = {each.id for kind in kinds for each in kind()}
+        ports = list(network.ports())
         warm = {each.id for each in ports if each.name == "isthmus-warm" and not each.device_id}
         others = {each.id for each in ports if each.device_owner != "network:distributed"}
         bound = self.ovs_ports()
         links = {each["ifname"] for each in json.loads(self.host.run("ip", "-j", "link"))}
         used = {name for port in warm for name in links if port[:11] in name}
-        return Traces(frozenset(others - warm), frozenset(bound - warm), frozenset(links - used))
+        return Traces(frozenset(objects), frozenset(others - warm), frozenset(bound - warm), frozenset(links - used))
 
     def ovs_ports(self) -> set[str]:
         """Return the ids of the ports that Open vSwitch has an interface for."""

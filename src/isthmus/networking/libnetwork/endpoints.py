@@ -73,6 +73,11 @@ class Endpoints:
                     f"endpoint {key.id} has an address that endpoint {wish.key.id} wants; let it go first"
                 )
         first = next((each for each in held if each is not None), None)
+        if first is not None and wish.mac and wish.mac != _port(first).mac:
+            # Neutron lets a project's members choose a port's MAC address, and not change it.
+            for key in keys:
+                attachments.release(key, deadline)
+            first = None
         if first is None:
             return reserve_or_adopt(self._agent, wish, wish.project, deadline)
         return attachments.hand_over(keys[0], _as_held(wish, first), keys[1] if len(keys) > 1 else None, deadline)

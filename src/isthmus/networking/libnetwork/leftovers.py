@@ -15,6 +15,7 @@ from isthmus.networking.configuration import sockets_of
 from isthmus.networking.libnetwork.addresses import PREFIX
 from isthmus.networking.libnetwork.engine import Engine, missing_too_long
 from isthmus.networking.libnetwork.networks import AUXILIARY_PREFIX, Networks
+from isthmus.networking.libnetwork.records import Progress
 from isthmus.networking.model import Key, Owner
 
 log = logging.getLogger(__name__)
@@ -33,15 +34,17 @@ class Leftovers:
         self._networks = networks
         self._engine = engine
         self._clock = clock
-        self._unfinished = networks.unfinished()
+        self._unfinished = networks.being(Progress.MAKING)
         self._missing: dict[str, float] = {}
 
     def sweep(self) -> None:
         """Undo what a killed agent began, and release what Docker does not know."""
         for docker_id in list(self._unfinished):
             log.warning("undoing network %s of Docker's, whose making a crash cut off", docker_id)
-            self._networks.undo_unfinished(docker_id)
+            self._networks.finish(docker_id)
             self._unfinished.remove(docker_id)
+        for docker_id in self._networks.being(Progress.DELETING):
+            self._networks.finish(docker_id)
         if self._engine is None:
             return
         held = [each.wish.key.id for each in self._agent.attachments.list_all(Owner.LIBNETWORK)]

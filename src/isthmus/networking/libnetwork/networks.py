@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import ip_network
@@ -22,6 +23,7 @@ from isthmus.networking.libnetwork.choosing import (
 )
 from isthmus.networking.libnetwork.messages import CreateNetwork, IpamData
 from isthmus.networking.libnetwork.options import EndpointOptions, NetworkOptions, network_options
+from isthmus.networking.libnetwork.pools import delete_own_pool, is_own
 from isthmus.networking.libnetwork.projects import canonical, find_in_projects
 from isthmus.networking.libnetwork.records import How, NetworkRecord, Progress, Records
 from isthmus.networking.model import Key, Network, Owner, Subnet, SubnetPool
@@ -191,16 +193,32 @@ class Networks:
             self._agent.attachments.keep_only(Owner.LIBNETWORK, f"{AUXILIARY_PREFIX}{docker_id}/", ())
             project, found = self._look(docker_id)
             record = self._records.network(docker_id)
+            if record is None and found:
+                record = NetworkRecord(docker_id, project, found[0].id, Progress.READY, how_of(found[0], docker_id))
+            if record is not None and (record.how is not How.SWARM or also_swarm):
+                # Docker forgets the network whatever we answer: what fails now is tried again.
+                self._records.keep_network(replace(record, state=Progress.DELETING))
             for network in found:
                 neutron = self._agent.neutron(project)
                 how = record.how if record and record.how is How.ADOPTED else how_of(network, docker_id)
                 if how is How.ADOPTED:
                     self._let_be(neutron, network, docker_id)
                 elif how is How.MADE or also_swarm:
-                    self._agent.attachments.forget_network(network.id, project)
-                    neutron.delete("networks", network.id)
+                    self._delete_network(neutron, network.id, project)
+                    _delete_pools(neutron, network.subnets)
                 self._records.forget_pools_of(network.id)
             self._records.forget_network(docker_id)
+
+    def _delete_network(self, neutron: Neutron, network_id: str, project: str | None) -> None:
+        for again in (True, True, False):
+            self._agent.attachments.forget_network(network_id, project)
+            try:
+                neutron.delete("networks", network_id)
+                break
+            except Conflict:
+                # Warm ports may have been on their way.
+                if not again:
+                    raise
 
     def _look(self, docker_id: str) -> tuple[str | None, tuple[Network, ...]]:
         record = self._records.network(docker_id)
@@ -221,6 +239,7 @@ class Networks:
                 # The warm ports hold addresses of it.
                 self._agent.attachments.forget_network(network.id, self._project_of(docker_id))
                 neutron.delete("subnets", subnet.id)
+                _delete_pools(neutron, (subnet,))
             except Conflict:
                 log.info("subnet %s of network %s is still used, and kept", subnet.id, network.id)
 
@@ -233,6 +252,8 @@ class Networks:
         record = self._records.network(docker_id)
         if record is not None and record.state is Progress.READY:
             return record
+        if record is not None and record.state is Progress.DELETING:
+            raise NotFound(f"Docker's network {docker_id} is being deleted; make another")
         project, found = self._tagged(docker_id)
         if not found:
             raise NotFound(
@@ -242,16 +263,16 @@ class Networks:
         self._records.keep_network(record)
         return record
 
-    def unfinished(self) -> list[str]:
-        """Return Docker's ids of the networks that are being made."""
-        return [each.docker_id for each in self._records.networks() if each.state is Progress.MAKING]
+    def being(self, state: Progress) -> list[str]:
+        """Return Docker's ids of the networks that are being made, or deleted."""
+        return [each.docker_id for each in self._records.networks() if each.state is state]
 
-    def undo_unfinished(self, docker_id: str) -> None:
-        """Take back what a killed agent began: Docker was told that making the network failed."""
+    def finish(self, docker_id: str) -> None:
+        """Delete a network whose making a crash cut off (Docker was told it failed), or whose deletion failed."""
         with self._lock:
             record = self._records.network(docker_id)
-            if record is not None and record.state is Progress.MAKING:
-                self.delete(docker_id)
+            if record is not None and record.state is not Progress.READY:
+                self._delete(docker_id, also_swarm=record.how is How.SWARM and record.state is Progress.DELETING)
 
     def all_gateways_missing(self, request_options: dict[str, Any], version: int) -> bool:
         """Return whether an existing network is named that has no gateway in a family: the engine need ask for none."""
@@ -303,6 +324,13 @@ def _pool_of(neutron: Neutron, cidr: object, option: str | None) -> SubnetPool |
     if option is not None:
         return neutron.subnet_pools(id=neutron.find("subnetpools", option)["id"])[0]
     return next(iter(neutron.subnet_pools(name=f"{names.POOL_PREFIX}{cidr}")), None)
+
+
+def _delete_pools(neutron: Neutron, subnets: Sequence[Subnet]) -> None:
+    """Delete the pools that were made for subnets which are gone."""
+    for pool_id in sorted({each.pool_id for each in subnets if each.pool_id}):
+        for pool in filter(is_own, neutron.subnet_pools(id=pool_id)):
+            delete_own_pool(neutron, pool)
 
 
 def _tag_with_pool(neutron: Neutron, subnet: Subnet) -> None:

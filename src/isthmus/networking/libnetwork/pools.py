@@ -138,21 +138,10 @@ class Pools:
             return
         for neutron in self._clients(named):
             for pool in neutron.subnet_pools(id=named.id):
-                if pool.name.startswith(names.POOL_PREFIX) and names.EXISTING_POOL not in pool.tags:
-                    self._delete(neutron, pool)
+                if is_own(pool):
+                    delete_own_pool(neutron, pool)
                 elif names.EXISTING_POOL in pool.tags and not neutron.subnets(subnetpool_id=pool.id):
                     neutron.remove_tag("subnetpools", pool.id, names.EXISTING_POOL)
-
-    def _delete(self, neutron: Neutron, pool: SubnetPool) -> None:
-        # A subnet that exists carries the pool's id as a tag while a Docker network uses it through this pool.
-        for subnet in neutron.subnets(tags=pool.id):
-            if subnet.pool_id != pool.id:
-                neutron.remove_tag("subnets", subnet.id, pool.id)
-        try:
-            neutron.delete("subnetpools", pool.id)
-        except Conflict:
-            # Another Docker network has a subnet of it, which is right: the last one's release deletes it.
-            log.info("subnet pool %s (%s) is still used, and kept", pool.name, pool.id)
 
     def find(self, pool_id: str) -> PoolRecord | None:
         """Return the subnet of a pool, from this host's records or Neutron; None before its network is made."""
@@ -189,6 +178,26 @@ class Pools:
         if named.project is not None:
             return [self._agent.neutron(named.project)]
         return [neutron for _, neutron in each_project(self._agent)]
+
+
+def is_own(pool: SubnetPool) -> bool:
+    """Return whether a pool was made for Docker's, by us or Kuryr."""
+    return pool.name.startswith(names.POOL_PREFIX) and names.EXISTING_POOL not in pool.tags
+
+
+def delete_own_pool(neutron: Neutron, pool: SubnetPool) -> None:
+    """Delete a pool made for Docker's, unless subnets are cut from it. Docker releases a pool before its network."""
+    if neutron.subnets(subnetpool_id=pool.id):
+        log.info("subnet pool %s (%s) goes with its last network", pool.name, pool.id)
+        return
+    # A subnet that exists carries the pool's id as a tag while a Docker network uses it through this pool.
+    for subnet in neutron.subnets(tags=pool.id):
+        neutron.remove_tag("subnets", subnet.id, pool.id)
+    try:
+        neutron.delete("subnetpools", pool.id)
+    except (Conflict, InvalidInput):
+        # A network was made of it meanwhile. Neutron says 400 here.
+        log.info("subnet pool %s (%s) is in use again", pool.name, pool.id)
 
 
 def _subnet_of(neutron: Neutron, subnet_pool: str, cidr: IpNetwork) -> Subnet | None:

@@ -56,10 +56,11 @@ class How(StrEnum):
 
 
 class Progress(StrEnum):
-    """Whether a network's making was ended: MAKING after a crash is undone."""
+    """Whether a network's making was ended: MAKING after a crash is undone, DELETING tried until it succeeds."""
 
     MAKING = "making"
     READY = "ready"
+    DELETING = "deleting"
 
 
 @dataclass(frozen=True)
