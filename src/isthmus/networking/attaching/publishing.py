@@ -1,22 +1,26 @@
-"""Published ports by a floating IP of the configured external network.
+"""Published ports: by a floating IP of the configured external network, else on this host (`attaching.forwarding`).
 
 One floating IP for each attachment, found again by its description. A port published under its own number needs no
 more than that; one under another number is a port forwarding, where Neutron offers these.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from ipaddress import ip_address
 
 from oslo_config.cfg import ConfigOpts
 
-from isthmus.control.errors import NotFound, NotSupported
+from isthmus.control.errors import IsthmusError, NotFound, NotSupported
 from isthmus.networking.attaching.contract import Publishing
+from isthmus.networking.attaching.forwarding import Forwards, Inside, inside_of
 from isthmus.networking.attaching.parts import Parts
-from isthmus.networking.model import Key, Port, PublishedPort, Row
+from isthmus.networking.model import Key, Port, PublishedPort, Row, State
 from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.parsing import Json
 from isthmus.networking.store.publications import Publication
+
+log = logging.getLogger(__name__)
 
 
 class HostPublishing(Publishing):
@@ -25,6 +29,7 @@ class HostPublishing(Publishing):
     def __init__(self, parts: Parts, conf: ConfigOpts) -> None:
         self._parts = parts
         self._external: str | None = conf.network_agent.external_network
+        self._forwards = Forwards()
 
     def publish(self, key: Key, ports: Sequence[PublishedPort], deadline: float | None = None) -> None:
         """Make the attachment's published ports exactly these."""
@@ -34,14 +39,33 @@ class HostPublishing(Publishing):
         row = self._parts.attachments.find(key)
         if row is None or row.attachment.port is None:
             raise NotFound(f"nothing is attached under {key.id}; attach it before its ports are published")
-        if not self._external:
-            raise NotSupported(
-                "this agent has no external network to publish ports by; set [network_agent] external_network"
-            )
         with self._parts.locks.hold(("publish", key), self._parts.deadline(deadline)):
-            self._publish(row, row.attachment.port, ports, self._external)
+            if self._external:
+                self._publish_by_floating_ip(row, row.attachment.port, ports, self._external)
+            else:
+                self._forwards.replace(key, ports, _inside_of(row))
+                self._parts.publications.replace(key, [Publication(key, each) for each in ports])
 
-    def _publish(self, row: Row, port: Port, ports: Sequence[PublishedPort], external: str) -> None:
+    def restore(self) -> None:
+        """Forward again what should be forwarded and is not: after a start, or once a container is back."""
+        wanted: dict[Key, list[PublishedPort]] = {}
+        for each in self._parts.publications.list_all():
+            if not each.far:
+                wanted.setdefault(each.key, []).append(each.port)
+        for key, ports in wanted.items():
+            row = self._parts.attachments.find(key)
+            if row is None:
+                self.revoke(key)
+                continue
+            if self._forwards.has(key) or row.attachment.state is not State.PLUGGED:
+                continue
+            try:
+                self._forwards.replace(key, ports, _inside_of(row))
+                log.info("the published ports of %s are forwarded again", key.id)
+            except IsthmusError as error:
+                log.warning("the published ports of %s are not forwarded: %s", key.id, error.message)
+
+    def _publish_by_floating_ip(self, row: Row, port: Port, ports: Sequence[PublishedPort], external: str) -> None:
         neutron = self._parts.neutron(row.project)
         forwarded = any(each.host_port != each.container_port for each in ports)
         if forwarded and not neutron.has_extension("floating-ip-port-forwarding"):
@@ -98,14 +122,20 @@ class HostPublishing(Publishing):
             return
         row = self._parts.attachments.find(key)
         with self._parts.locks.hold(("publish", key), self._parts.deadline(None)):
-            neutron = self._parts.neutron(row.project if row else self._parts.projects.names[0])
+            self._forwards.replace(key, (), None)
             for floating_id in {each.far for each in found if each.far}:
-                neutron.delete("floatingips", floating_id)
+                project = row.project if row else self._parts.projects.names[0]
+                self._parts.neutron(project).delete("floatingips", floating_id)
             self._parts.publications.replace(key, ())
 
     def published(self, key: Key) -> tuple[PublishedPort, ...]:
         """Return what is published, with the address it is reached by."""
         return tuple(each.port for each in self._parts.publications.list_all(key))
+
+
+def _inside_of(row: Row) -> Inside:
+    target, port = row.attachment.target, row.attachment.port
+    return inside_of(target.netns if target else None, [fixed.address for fixed in port.fixed_ips] if port else [])
 
 
 def _description(host: str, key: Key) -> str:

@@ -5,6 +5,7 @@ A namespace belongs to a thread: each visit has one of its own, which ends with 
 
 import ctypes
 import os
+import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,14 +36,27 @@ def open_namespace(path: str) -> Iterator[int]:
 
 def inside(descriptor: int, path: str, work: Callable[[IPRoute], Answer]) -> Answer:
     """Return what `work` returns for a netlink socket of the namespace. `path` is for messages."""
+
+    def speak() -> Answer:
+        with IPRoute() as netlink:
+            return work(netlink)
+
+    return _visit(descriptor, path, speak)
+
+
+def socket_inside(descriptor: int, path: str, family: int, kind: int) -> socket.socket:
+    """Return a socket that belongs to the namespace, for use anywhere."""
+    return _visit(descriptor, path, lambda: socket.socket(family, kind))
+
+
+def _visit(descriptor: int, path: str, act: Callable[[], Answer]) -> Answer:
     answers: list[Answer] = []
     failures: list[BaseException] = []
 
     def visit() -> None:
         try:
             _enter(descriptor, path)
-            with IPRoute() as netlink:
-                answers.append(work(netlink))
+            answers.append(act())
         except BaseException as error:  # noqa: BLE001 - raised again in the thread that asked
             failures.append(error)
 

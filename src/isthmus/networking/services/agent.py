@@ -63,7 +63,12 @@ def assemble(conf: ConfigOpts) -> Running:
     attachments = HostAttachments(parts, networks, publishing)
     agent = Agent(conf, parts.host, attachments, publishing, projects.neutron)
     repairs = Repairs(parts)
-    background = Background(parts, Chores(parts, networks).do_round, repairs.do_round, options.repair_interval)
+
+    def repair() -> None:
+        publishing.restore()
+        repairs.do_round()
+
+    background = Background(parts, Chores(parts, networks).do_round, repair, options.repair_interval)
     return Running(agent, parts, background, _application(agent, Health(parts, repairs)))
 
 
