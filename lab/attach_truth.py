@@ -90,7 +90,7 @@ def look(host: NetworkHost, state_dir: Path, neutron: Any) -> Truth:
     )
 
 
-def until_quiet(ask: Callable[[], Truth], limit: float = 60) -> None:
+def until_quiet(ask: Callable[[], Truth], limit: float = 180) -> None:
     """Wait until nothing is attached and all agree; AssertionError tells what is left."""
     deadline = time.monotonic() + limit
     while True:
