@@ -9,6 +9,7 @@ interface, no row in OVSDB, no record. The report is build/attach-chaos-report.j
 """
 
 import argparse
+import itertools
 import json
 import random
 import sys
@@ -50,6 +51,7 @@ class Report:
 
     seed: int
     cycles: int
+    taken: int = 0
     done: int = 0
     seconds: float = 0
     kills: list[Kill] = field(default_factory=list)
@@ -70,8 +72,11 @@ class Report:
         path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
-def run(cycles: int, seed: int, path: Path = REPORT) -> Report:
-    """Start a playground, do `cycles` cycles under kills and return the report, which is also at `path`."""
+def run(cycles: int, seed: int, path: Path = REPORT, *, least_kills: int = 0) -> Report:
+    """Start a playground, do `cycles` cycles under kills and return the report, which is also at `path`.
+
+    With `least_kills` the workers go on until so many kills were done; the report then has as many cycles as they did.
+    """
     report = Report(seed, cycles)
     with NetworkPlayground(only=("network-agent",)) as playground:
         neutron = playground.cloud("admin").network
@@ -82,7 +87,7 @@ def run(cycles: int, seed: int, path: Path = REPORT) -> Report:
         calls = CniCalls(playground.host, agent_socket(playground.state_dir), "chaos")
         begun = time.monotonic()
         with _survivors(playground, calls, report):
-            _work(playground, calls, random.Random(seed), report)
+            _work(playground, calls, random.Random(seed), report, least_kills)
         report.seconds = round(time.monotonic() - begun, 1)
         report.left = _left(playground, neutron)
         report.write(path)
@@ -119,13 +124,16 @@ def _survivors(playground: NetworkPlayground, calls: CniCalls, report: Report) -
             calls.delete(name, netns)
 
 
-def _work(playground: NetworkPlayground, calls: CniCalls, lot: random.Random, report: Report) -> None:
-    left = iter(range(report.cycles))
+def _work(playground: NetworkPlayground, calls: CniCalls, lot: random.Random, report: Report, least_kills: int) -> None:
+    taken = itertools.count(1)
     guard = threading.Lock()
 
     def take() -> bool:
         with guard:
-            return next(left, None) is not None
+            if len(report.kills) >= least_kills and report.taken >= report.cycles:
+                return False
+            report.taken = next(taken)
+            return True
 
     works = [
         AttachWork(f"w{number}", playground.host, calls, take, lot.randrange(1 << 30)) for number in range(WORKERS)
@@ -145,7 +153,7 @@ def _work(playground: NetworkPlayground, calls: CniCalls, lot: random.Random, re
     finally:
         for work in works:
             work.join(600)
-    report.done = sum(work.done for work in works)
+    report.cycles, report.done = report.taken, sum(work.done for work in works)
     report.answers = dict(sorted(sum((work.answers for work in works), Counter()).items()))
     report.unexpected = [line for work in works for line in work.unexpected]
 
