@@ -9,6 +9,7 @@ What was made is removed at the end, and what is then left anywhere is told by `
 """
 
 import contextlib
+import functools
 import json
 import subprocess
 from collections.abc import Iterator
@@ -182,8 +183,14 @@ class DockerNetworks:
 def docker_networks(playground: NetworkPlayground) -> Iterator[DockerNetworks]:
     """Give Docker of the playground's host; what is made by it is removed at the end."""
     ovsdb = f"unix:{playground.state_dir}/run/ovs/ovsdb.sock"
-    networks = DockerNetworks(playground.host, playground.docker(), playground.cloud("admin"), ovsdb)
+    networks = DockerNetworks(playground.host, playground.docker(), _administrator(playground), ovsdb)
     try:
         yield networks
     finally:
         networks.clean()
+
+
+@functools.cache
+def _administrator(playground: NetworkPlayground) -> Any:
+    """Return the administrator's connection: making one takes a process and a token."""
+    return playground.cloud("admin")

@@ -1,18 +1,42 @@
 """Real Docker on a real Neutron, OVN and Open vSwitch."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from lab.docker_networks import DockerNetworks, docker_networks
 from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
 
+_SETTLED = 90.0
 
-@pytest.fixture
-def networks(network_playground: NetworkPlayground) -> Iterator[DockerNetworks]:
-    """Give Docker's networks of one test, after which nothing of it is left in Neutron, OVSDB and the kernel."""
-    with docker_networks(network_playground) as found:
+
+@contextmanager
+def tidy(playground: NetworkPlayground) -> Iterator[DockerNetworks]:
+    """Give Docker's networks, of which nothing is left in Neutron, OVSDB and the kernel afterwards."""
+    with docker_networks(playground) as found:
         before = found.traces()
         yield found
         found.clean()
-        wait_for("nothing is left", lambda: found.traces() == before, 90)
+        try:
+            wait_for("nothing is left", lambda: found.traces() == before, _SETTLED)
+        except TimeoutError:
+            # Says what.
+            assert found.traces() == before
+
+
+@pytest.fixture
+def networks(network_playground: NetworkPlayground) -> Iterator[DockerNetworks]:
+    """Give Docker's networks of one test."""
+    with tidy(network_playground) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def blue(network_playground: NetworkPlayground) -> Iterator[DockerNetworks]:
+    """Give a module's dual-stack network `blue` with containers c1 and c2; others are removed by their tests."""
+    with tidy(network_playground) as found:
+        found.make("blue", "10.30.0.0/24", "fd00:30::/64")
+        found.start("c1", "blue")
+        found.start("c2", "blue")
+        yield found

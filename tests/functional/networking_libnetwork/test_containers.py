@@ -1,186 +1,74 @@
 """Containers on Neutron ports, by Docker's own command."""
 
-import pytest
 from lab.docker_networks import DockerNetworks
 from lab.network_host import wait_for
 
 
-def test_a_container_is_on_a_neutron_port(networks: DockerNetworks) -> None:
-    networks.make("blue", "10.30.0.0/24")
-    networks.start("c1", "blue")
-    networks.start("c2", "blue")
+def test_a_container_is_on_a_neutron_port(blue: DockerNetworks) -> None:
+    endpoint = blue.endpoint("c1", "blue")
+    port, network = blue.port("c1", "blue"), blue.neutron_network("blue")
 
-    endpoint = networks.endpoint("c1", "blue")
-    port, network = networks.port("c1", "blue"), networks.neutron_network("blue")
     assert port.name == f"{endpoint['EndpointID']}-port"
     assert port.device_owner == "compute:kuryr"
-    assert [fixed["ip_address"] for fixed in port.fixed_ips] == [endpoint["IPAddress"]]
-    link = networks.link("c1")
+    assert network.name == f"kuryr-net-{blue.docker.inspect('network', 'blue')['Id'][:8]}"
+    link = blue.link("c1")
     assert (link["mtu"], link["address"]) == (network.mtu, port.mac_address)
-    assert network.name == f"kuryr-net-{networks.docker.inspect('network', 'blue')['Id'][:8]}"
-    assert "default via 10.30.0.1" in networks.execute("c1", "ip", "route")
-    networks.wait_ping("c1", networks.address("c2", "blue"))
-    wait_for("the port is active", lambda: networks.port("c1", "blue").status == "ACTIVE")
+    assert "default via 10.30.0.1" in blue.execute("c1", "ip", "route")
+    wait_for("the port is active", lambda: blue.port("c1", "blue").status == "ACTIVE")
 
 
-def test_a_container_is_connected_and_disconnected(networks: DockerNetworks) -> None:
-    networks.make("blue", "10.31.0.0/24")
-    networks.make("green", "10.32.0.0/24")
-    networks.start("c1", "blue")
-    networks.start("c2", "green")
+def test_containers_reach_one_another_over_both_families(blue: DockerNetworks) -> None:
+    four, six = blue.address("c2", "blue"), blue.endpoint("c2", "blue")["GlobalIPv6Address"]
 
-    networks.docker.run("network", "connect", "green", "c1")
-    networks.wait_ping("c1", networks.address("c2", "green"))
-    networks.docker.run("network", "disconnect", "green", "c1")
-
-    assert not networks.pings("c1", networks.address("c2", "green"), 1)
-    assert networks.docker.tell("exec", "c1", "ip", "link", "show", "eth1").returncode != 0
+    assert {fixed["ip_address"] for fixed in blue.port("c2", "blue").fixed_ips} == {four, six}
+    blue.wait_ping("c1", four)
+    wait_for("ping over IPv6", lambda: blue.docker.tell("exec", "c1", "ping", "-6", "-c1", six).returncode == 0)
 
 
-def test_an_address_and_a_mac_can_be_chosen(networks: DockerNetworks) -> None:
-    networks.make("blue", "10.33.0.0/24")
+def test_docker_knows_the_port(blue: DockerNetworks) -> None:
+    body = {"NetworkID": blue.docker.inspect("network", "blue")["Id"]}
+    body["EndpointID"] = blue.endpoint("c1", "blue")["EndpointID"]
 
-    networks.start("c1", "blue", "--ip", "10.33.0.77", "--mac-address", "02:42:00:aa:bb:cc")
+    status, answer = blue.call("NetworkDriver.EndpointOperInfo", body)
 
-    port = networks.port("c1", "blue")
-    assert [fixed["ip_address"] for fixed in port.fixed_ips] == ["10.33.0.77"]
-    assert networks.link("c1")["address"] == port.mac_address == "02:42:00:aa:bb:cc"
+    assert status == 200
+    assert answer["Value"]["status"] == "ACTIVE"
+    assert answer["Value"]["isthmus.port"] == blue.port("c1", "blue").id
 
 
-def test_an_existing_port_is_taken_and_given_back(networks: DockerNetworks) -> None:
-    networks.make("blue", "10.34.0.0/24")
-    network = networks.neutron_network("blue")
-    made = networks.cloud.network.create_port(
-        network_id=network.id, name="mine", fixed_ips=[{"ip_address": "10.34.0.50"}], project_id=network.project_id
+def test_a_container_is_connected_and_disconnected(blue: DockerNetworks) -> None:
+    blue.start("c3", "none")
+    blue.docker.run("network", "disconnect", "none", "c3")
+
+    blue.docker.run("network", "connect", "blue", "c3")
+    blue.wait_ping("c3", blue.address("c2", "blue"))
+    blue.docker.run("network", "disconnect", "blue", "c3")
+
+    assert not blue.pings("c3", blue.address("c2", "blue"), 1)
+    blue.remove("c3")
+
+
+def test_an_address_and_a_mac_can_be_chosen(blue: DockerNetworks) -> None:
+    blue.start("c3", "blue", "--ip", "10.30.0.77", "--mac-address", "02:42:00:aa:bb:cc")
+
+    port = blue.port("c3", "blue")
+    assert "10.30.0.77" in [fixed["ip_address"] for fixed in port.fixed_ips]
+    assert blue.link("c3")["address"] == port.mac_address == "02:42:00:aa:bb:cc"
+    blue.wait_ping("c3", blue.address("c2", "blue"))
+    blue.remove("c3")
+
+
+def test_an_existing_port_is_taken_and_given_back(blue: DockerNetworks) -> None:
+    network = blue.neutron_network("blue")
+    fixed = [{"ip_address": "10.30.0.50"}, {"ip_address": "fd00:30::50"}]
+    made = blue.cloud.network.create_port(
+        network_id=network.id, name="mine", fixed_ips=fixed, project_id=network.project_id
     )
 
-    networks.start("c1", "blue", "--ip", "10.34.0.50")
+    blue.start("c3", "blue", "--ip", "10.30.0.50", "--ip6", "fd00:30::50")
 
-    assert networks.link("c1")["address"] == made.mac_address
-    networks.remove("c1")
-    wait_for("the port is its owner's", lambda: networks.cloud.network.get_port(made.id).device_id == "")
-    assert networks.cloud.network.get_port(made.id).name == "mine"
-    networks.cloud.network.delete_port(made.id)
-
-
-def test_dual_stack(networks: DockerNetworks) -> None:
-    networks.make("blue", "10.35.0.0/24", "fd00:35::/64")
-    networks.start("c1", "blue")
-    networks.start("c2", "blue")
-
-    six = networks.endpoint("c2", "blue")["GlobalIPv6Address"]
-    port = networks.port("c2", "blue")
-    assert {fixed["ip_address"] for fixed in port.fixed_ips} == {networks.address("c2", "blue"), six}
-    networks.wait_ping("c1", networks.address("c2", "blue"))
-    wait_for("ping over IPv6", lambda: networks.docker.tell("exec", "c1", "ping", "-6", "-c1", six).returncode == 0)
-
-
-def test_two_tenants_share_an_engine_and_addresses_and_no_packet_crosses(networks: DockerNetworks) -> None:
-    networks.make("blue", "10.36.0.0/24", project="demo")
-    networks.make("green", "10.36.0.0/24", project="demo2")
-    networks.start("b1", "blue")
-    networks.start("b2", "blue", "--ip", "10.36.0.99")
-    networks.start("g1", "green")
-    networks.start("g2", "green", "--ip", "10.36.0.99")
-
-    assert networks.neutron_network("blue").project_id != networks.neutron_network("green").project_id
-    networks.wait_ping("b1", "10.36.0.99")
-    networks.wait_ping("g1", "10.36.0.99")
-    quiet = networks.link("g2")["received"]
-    assert networks.pings("b1", "10.36.0.99", 5)
-    networks.execute("b1", "busybox", "arping", "-c", "3", "-I", "eth0", "10.36.0.99")
-    assert networks.link("g2")["received"] == quiet
-    loud = networks.link("b2")["received"]
-    assert networks.pings("b1", "10.36.0.99", 5)
-    assert networks.link("b2")["received"] >= loud + 5
-
-
-def test_an_existing_network_is_used_and_left(networks: DockerNetworks) -> None:
-    project = networks.cloud.identity.find_project("demo").id
-    made = networks.cloud.network.create_network(name="tenant", project_id=project, mtu=1300)
-    networks.cloud.network.create_subnet(
-        network_id=made.id, project_id=project, ip_version=4, cidr="10.37.0.0/24", gateway_ip="10.37.0.254",
-        host_routes=[{"destination": "192.0.2.0/24", "nexthop": "10.37.0.253"}],
-    )  # fmt: skip
-
-    networks.make("blue", options=("neutron.net.name=tenant",), ipam=("neutron.net.name=tenant",))
-    networks.start("c1", "blue")
-
-    assert networks.port("c1", "blue").network_id == made.id
-    assert networks.link("c1")["mtu"] == 1300
-    routes = networks.execute("c1", "ip", "route")
-    assert "default via 10.37.0.254" in routes
-    assert "192.0.2.0/24 via 10.37.0.253" in routes
-    networks.remove("c1")
-    networks.remove_network("blue")
-    left = networks.cloud.network.get_network(made.id)
-    assert left.tags == []
-    for port in networks.cloud.network.ports(network_id=made.id):
-        networks.cloud.network.delete_port(port.id)
-    networks.cloud.network.delete_network(made.id)
-
-
-def test_a_network_without_a_subnet_gets_one_of_its_own(networks: DockerNetworks) -> None:
-    networks.make("blue")
-    networks.make("green")
-    networks.start("c1", "blue")
-
-    pools = {networks.docker.inspect("network", name)["IPAM"]["Config"][0]["Subnet"] for name in ("blue", "green")}
-    assert len(pools) == 2
-    assert networks.address("c1", "blue")
-
-
-def test_a_range_and_reserved_addresses_are_kept_to(networks: DockerNetworks) -> None:
-    words = ("--ip-range", "10.38.0.8/29", "--aux-address", "printer=10.38.0.9", "--gateway", "10.38.0.8")
-    networks.make("blue", "10.38.0.0/24", words=words)
-    for name in ("c1", "c2", "c3"):
-        networks.start(name, "blue")
-
-    found = {networks.address(name, "blue") for name in ("c1", "c2", "c3")}
-    assert len(found) == 3
-    assert found <= {f"10.38.0.{last}" for last in range(10, 16)}
-
-
-def test_dockers_own_addresses_can_be_used(networks: DockerNetworks) -> None:
-    networks.docker.run("network", "create", "-d", networks.driver, "--subnet", "10.39.0.0/24", "blue")
-    networks.networks.append("blue")
-    networks.start("c1", "blue")
-    networks.start("c2", "blue")
-
-    networks.wait_ping("c1", networks.address("c2", "blue"))
-    assert networks.port("c2", "blue").fixed_ips[0]["ip_address"] == networks.address("c2", "blue")
-
-
-@pytest.mark.parametrize("way", ["network", "endpoint"])
-def test_a_security_group_opens_and_closes(networks: DockerNetworks, way: str) -> None:
-    project = networks.cloud.identity.find_project("demo").id
-    group = networks.cloud.network.create_security_group(name="closed", project_id=project)
-    option = f"isthmus.security_groups={group.id}"
-    networks.make("blue", "10.40.0.0/24", options=(option,) if way == "network" else ())
-    networks.start("c1", "blue")
-    if way == "network":
-        networks.start("c2", "blue")
-    else:
-        networks.start("c2", "none")
-        networks.docker.run("network", "disconnect", "none", "c2")
-        networks.docker.run("network", "connect", "--driver-opt", option, "blue", "c2")
-
-    address = networks.address("c2", "blue")
-    assert networks.port("c2", "blue").security_group_ids == [group.id]
-    assert not networks.pings("c1", address, 2)
-    networks.cloud.network.create_security_group_rule(
-        security_group_id=group.id, direction="ingress", protocol="icmp", ethertype="IPv4", project_id=project
-    )
-    networks.wait_ping("c1", address)
-    for name in ("c1", "c2"):
-        networks.remove(name)
-    networks.remove_network("blue")
-    wait_for("the group is free", lambda: _deleted(networks, group.id))
-
-
-def _deleted(networks: DockerNetworks, group: str) -> bool:
-    used = [each for each in networks.cloud.network.ports() if group in each.security_group_ids]
-    if used:
-        return False
-    networks.cloud.network.delete_security_group(group)
-    return True
+    assert blue.link("c3")["address"] == made.mac_address
+    blue.remove("c3")
+    wait_for("the port is its owner's", lambda: blue.cloud.network.get_port(made.id).device_id == "")
+    assert blue.cloud.network.get_port(made.id).name == "mine"
+    blue.cloud.network.delete_port(made.id)

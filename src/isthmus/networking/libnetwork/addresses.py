@@ -101,6 +101,11 @@ class Addresses:
         if address is None:
             self._agent.attachments.release(attachment.wish.key)
             raise Conflict(f"Neutron gave a port without an address of subnet {pool.subnet_id}; try again")
+        self._note_companions(attachment, address)
+        return address
+
+    def _note_companions(self, attachment: Attachment, address: IpAddress) -> None:
+        fixed = attachment.port.fixed_ips if attachment.port else ()
         with self._lock:
             # One request has one companion of a subnet: those of an endpoint that took no second address are stale.
             for other in fixed:
@@ -108,7 +113,6 @@ class Addresses:
                     for stale in [each for each in self._companions if each[0] == other.subnet_id]:
                         del self._companions[stale]
                     self._companions[other.subnet_id, other.address] = attachment.wish.key
-        return address
 
     def reserve(self, pool: PoolRecord, address: IpAddress, deadline: float) -> Attachment:
         """Reserve a certain address, taking an existing port that nothing uses; `AddressTaken`."""
@@ -116,7 +120,9 @@ class Addresses:
         if held is not None:
             return self._held(held, pool, address)
         wish = self._wish(pool, (address,))
-        return reserve_or_adopt(self._agent, wish, pool.project, deadline)
+        attachment = reserve_or_adopt(self._agent, wish, pool.project, deadline)
+        self._note_companions(attachment, address)
+        return attachment
 
     def _held(self, held: Attachment, pool: PoolRecord, address: IpAddress) -> Attachment:
         with self._lock:
