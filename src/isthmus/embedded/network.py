@@ -95,8 +95,10 @@ def parts(site: Site) -> tuple[Part, ...]:
 
 
 def release(layout: Layout) -> None:
-    """Remove what the switch, by now ended, left in this network namespace."""
-    open_vswitch.release(layout)
+    """Remove what the switch and the agent, by now ended, left in this network namespace. Another's: returns."""
+    if open_vswitch.is_ours(layout):
+        network_agent.release()
+        open_vswitch.release(layout)
 
 
 def _mark(layout: Layout) -> Path:

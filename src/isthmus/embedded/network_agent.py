@@ -5,8 +5,11 @@ alone, is made and kept as a secret in Barbican that only Isthmus's own account 
 """
 
 import json
+import subprocess
 import sys
 from pathlib import Path
+
+import psutil
 
 from isthmus.control.readiness import READY_FILE
 from isthmus.embedded import neutron, ovn, ovsdb
@@ -15,6 +18,9 @@ from isthmus.embedded.part import Part, Preparation, Site, program
 from isthmus.embedded.readiness import file_exists
 
 PART = "network-agent"
+FAR, NEAR, MARK = "tap", "t_c", "isthmus:"
+"""How `isthmus.networking.binding` names the ends of a pair, and marks the far one; a test holds the two together."""
+
 USER = "network-agent"
 PROJECTS = ("demo", "demo2")
 ROLES = ("member", neutron.BINDING_ROLE)
@@ -23,6 +29,19 @@ ROLES = ("member", neutron.BINDING_ROLE)
 def configuration_file(layout: Layout) -> Path:
     """Return the file with the agent's options, which is read after isthmus.conf."""
     return layout.of("network") / "agent.conf"
+
+
+def release() -> None:
+    """Remove the interfaces that the agent held ready in this network namespace and gave to nobody. None: returns.
+
+    A pair of which the near end is still here, under its first name, is such a one; what a container or a guest has
+    stays with it, and is on its network again after the next start.
+    """
+    said = subprocess.run(["ip", "-json", "link"], capture_output=True, text=True, check=False)
+    ours = {link["ifname"] for link in json.loads(said.stdout or "[]") if link.get("ifalias", "").startswith(MARK)}
+    for name in psutil.net_if_stats():
+        if name.startswith(NEAR) and FAR + name.removeprefix(NEAR) in ours:
+            subprocess.run(["ip", "link", "del", name], check=False, capture_output=True)
 
 
 def part(site: Site) -> Part:

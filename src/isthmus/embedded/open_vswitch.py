@@ -36,7 +36,8 @@ def datapath() -> str:
 
 def check_free(layout: Layout) -> None:
     """Raise Conflict if another Open vSwitch works in this network namespace. Nothing of ours may run."""
-    release(layout)
+    if is_ours(layout):
+        release(layout)
     present = [name for name in _DATAPATH_INTERFACES if name in psutil.net_if_stats()]
     if present:
         raise Conflict(
@@ -45,21 +46,24 @@ def check_free(layout: Layout) -> None:
         )
 
 
+def is_ours(layout: Layout) -> bool:
+    """Say whether this control plane's switch, dead or alive, is in this network namespace."""
+    mark = _mark(layout)
+    return mark.exists() and mark.read_text() == _here()
+
+
 def release(layout: Layout) -> None:
-    """Remove the interfaces that our switch left in this network namespace. Not ours, or none there: returns.
+    """Remove the interfaces that our switch left in this network namespace. None there: returns.
 
     Neither datapath's vanish with the process: the kernel's is the kernel's, and the userspace one makes its taps
     persistent, so that a restart of the switch does not take a bridge's addresses away. Nothing of ours may run.
     """
-    mark = _mark(layout)
-    if not mark.exists() or mark.read_text() != _here():
-        return
     present = psutil.net_if_stats()
     if "ovs-system" in present:
         subprocess.run(["/usr/bin/ovs-dpctl", "del-dp", "system@ovs-system"], check=False, capture_output=True)
     for name in {"ovs-netdev", *_internal_interfaces(layout)} & present.keys():
         subprocess.run(["ip", "tuntap", "del", "mode", "tap", "dev", name], check=False, capture_output=True)
-    mark.unlink()
+    _mark(layout).unlink()
 
 
 def _internal_interfaces(layout: Layout) -> list[str]:

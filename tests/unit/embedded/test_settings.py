@@ -11,11 +11,13 @@ import pytest
 from lab.control_plane import free_ports
 
 from isthmus.control.errors import Conflict, InvalidInput, NotFound
-from isthmus.embedded import access, credentials, keystone, network, plane, ports, processes
+from isthmus.embedded import access, credentials, keystone, network, network_agent, plane, ports, processes
 from isthmus.embedded.credentials import Credentials
 from isthmus.embedded.layout import DEFAULT_STATE_DIR, Layout, make_directories, open_layout, write_private
 from isthmus.embedded.part import Site
 from isthmus.embedded.ports import Ports
+from isthmus.networking.binding import links
+from isthmus.networking.binding.veth import far_name, near_name
 
 
 @pytest.fixture
@@ -138,6 +140,12 @@ def test_a_taken_port_of_a_part_that_is_not_started_is_no_trouble() -> None:
         ports.check_free(wanted, unused=("neutron",))
         with pytest.raises(Conflict, match=r"\(for neutron\) is taken .*--neutron-port"):
             ports.check_free(wanted)
+
+
+def test_interfaces_are_named_alike_by_those_who_make_and_those_who_clear_them() -> None:
+    assert near_name("12345678901").removeprefix(network_agent.NEAR) == "12345678901"
+    assert far_name("12345678901").removeprefix(network_agent.FAR) == "12345678901"
+    assert links.MARK == network_agent.MARK
 
 
 def test_only_brings_what_the_named_parts_need(site: Site) -> None:
