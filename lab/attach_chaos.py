@@ -32,7 +32,10 @@ REPORT = Path("build/attach-chaos-report.json")
 PARTS = ("network-agent", "vswitchd", "ovsdb", "neutron", "ovn-controller")
 WORKERS = 3
 EMPTY_SECONDS = 240
-PAUSE_SECONDS = (0.5, 4.0)
+CYCLES_BETWEEN = (1, 12)
+"""So many cycles end between two kills; each kill then hits others that are in the middle."""
+PROGRESS_SECONDS = 60
+PAUSE_SECONDS = (0.0, 1.0)
 WARM_SECONDS = 15
 
 
@@ -142,6 +145,7 @@ def _work(playground: NetworkPlayground, calls: CniCalls, lot: random.Random, re
         work.start()
     try:
         while any(work.is_alive() for work in works):
+            _wait_for_progress(works, lot.randint(*CYCLES_BETWEEN))
             time.sleep(lot.uniform(*PAUSE_SECONDS))
             part = PARTS[len(report.kills) % len(PARTS)]
             playground.plane.kill(part)
@@ -156,6 +160,16 @@ def _work(playground: NetworkPlayground, calls: CniCalls, lot: random.Random, re
     report.cycles, report.done = report.taken, sum(work.done for work in works)
     report.answers = dict(sorted(sum((work.answers for work in works), Counter()).items()))
     report.unexpected = [line for work in works for line in work.unexpected]
+
+
+def _wait_for_progress(works: list[AttachWork], cycles: int) -> None:
+    """Return once so many more cycles have ended, or all, or when it takes too long: a kill may be just what is due."""
+    wanted = sum(work.done for work in works) + cycles
+    deadline = time.monotonic() + PROGRESS_SECONDS
+    while time.monotonic() < deadline and any(work.is_alive() for work in works):
+        if sum(work.done for work in works) >= wanted:
+            return
+        time.sleep(0.05)
 
 
 def _left(playground: NetworkPlayground, neutron: Any) -> list[str]:

@@ -129,3 +129,29 @@ def test_one_rule_opens_and_closes_all_of_them_alike(members: tuple[Member, ...]
     for one, other in pairs:
         wait_for(f"{one.name} is shut out of {other.name}", lambda one=one, other=other: not one.pings(other))
         assert not one.talks_to(other)
+
+
+@pytest.fixture
+def neighbour(network_playground: NetworkPlayground, network: Any, group: Any) -> Iterator[Member]:
+    """Return a container of the second host, put on the same network by that host's own agent."""
+    second = network_playground.second_host()
+    second.start_agent()
+    socket = second.directory / "agent" / "network-agent.sock"
+    calls = CniCalls(second.host, socket, network.name, securityGroups=[group.id])
+    with calls.namespace("far") as netns:
+        result = calls.add("far", netns)
+        address = _address(result["ips"][0]["address"])
+        yield namespace_member(second.host, "container of the second host", "far", address, second.directory / "log")
+        calls.delete("far", netns)
+
+
+def test_one_network_spans_two_hosts(members: tuple[Member, ...], neighbour: Member, group: Any, demo: Any) -> None:
+    container = members[0]
+    assert not container.pings(neighbour)
+    for protocol in ("icmp", "tcp"):
+        demo.create_security_group_rule(
+            security_group_id=group.id, direction="ingress", ethertype="IPv4", protocol=protocol
+        )
+    for one, other in ((container, neighbour), (neighbour, container)):
+        wait_for(f"{one.name} pings {other.name}", lambda one=one, other=other: one.pings(other), 120)
+        wait_for(f"{one.name} talks to {other.name}", lambda one=one, other=other: one.talks_to(other), 120)
