@@ -95,7 +95,7 @@ class Docker(Engine):
         """Return the command line of dockerd."""
         data = self.directory
         return [
-            *("/usr/sbin/dockerd", "--data-root", f"{data}/docker", "--exec-root", "/run/docker"),
+            *("/usr/sbin/dockerd", "--data-root", f"{data}/docker", "--exec-root", "/var/run/docker"),
             *(
                 "-H",
                 f"unix://{self.socket}",
