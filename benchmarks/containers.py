@@ -1,8 +1,8 @@
 """Containers on Neutron beside Docker's bridge and kuryr-libnetwork itself: `python -m benchmarks.containers`.
 
 One Docker, one Neutron, one OVN; the drivers take turns in every round, and medians count. Ratios are steadier than
-times on a busy machine. A call of Neutron is a connection to it, as it closes each after its answer; what is asked while
-nothing happens is measured and subtracted. That a container starts without any call is shown with Neutron stopped.
+times on a busy machine. A call of Neutron is a connection to it, as it closes each after its answer; what is asked
+while nothing happens is measured and subtracted. With Neutron stopped a container shows that it needs no call.
 Writes build/bench/containers.json.
 """
 

@@ -12,6 +12,7 @@ from lab.network_playground import NetworkPlayground
 
 LOCK = Path("packaging/kuryr-peer.lock")
 URL = "http://127.0.0.1:23750"
+PROJECT = "demo"
 _START_SECONDS = 120
 
 
@@ -28,6 +29,10 @@ def kuryr(playground: NetworkPlayground) -> Iterator[int]:
     directory = playground.directory / "kuryr"
     directory.mkdir(exist_ok=True)
     login = playground.plane.environment("admin")
+    # In the agent's first project, whose networks the agent can then adopt; Kuryr binds ports as an administrator.
+    identity = playground.cloud("admin").identity
+    user, role = identity.find_user(login["OS_USERNAME"]), identity.find_role("admin")
+    identity.assign_project_role_to_user(identity.find_project(PROJECT), user, role)
     configuration = directory / "kuryr.conf"
     configuration.touch(0o600)
     configuration.write_text(f"""\
@@ -40,7 +45,7 @@ auth_type = password
 auth_url = {login["OS_AUTH_URL"]}
 username = {login["OS_USERNAME"]}
 password = {login["OS_PASSWORD"]}
-project_name = {login["OS_PROJECT_NAME"]}
+project_name = {PROJECT}
 user_domain_name = Default
 project_domain_name = Default
 region_name = RegionOne

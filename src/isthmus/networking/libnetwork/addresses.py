@@ -43,6 +43,8 @@ class Addresses:
         self._records = records
         self._pools = pools
         self._companions: dict[tuple[str, IpAddress], Key] = {}
+        self._released: set[tuple[str, IpAddress]] = set()
+        """Second addresses of ports that were released by their first."""
         self._lock = threading.Lock()
 
     def request(self, request: RequestAddress) -> str:
@@ -169,15 +171,23 @@ class Addresses:
         if pool is None or address is None:
             return
         if parse_pool_id(request.pool_id).swarm:
-            self._release_in_swarm(pool, address)
+            self._delete_reserved(pool, address)
             return
         held = self._agent.attachments.find_by_address(Owner.LIBNETWORK, pool.network_id, address)
         if held is not None and is_address_key(held.wish.key):
             self._agent.attachments.release(held.wish.key)
+            others = held.port.fixed_ips if held.port else ()
+            with self._lock:
+                self._released.update((each.subnet_id, each.address) for each in others if each.address != address)
         with self._lock:
             self._companions.pop((pool.subnet_id, address), None)
+            went_before = (pool.subnet_id, address) in self._released
+            self._released.discard((pool.subnet_id, address))
+        if held is None and not went_before:
+            # An address that Kuryr gave out before the agent took its place.
+            self._delete_reserved(pool, address)
 
-    def _release_in_swarm(self, pool: PoolRecord, address: IpAddress) -> None:
+    def _delete_reserved(self, pool: PoolRecord, address: IpAddress) -> None:
         neutron = self._agent.neutron(pool.project)
         for port in neutron.ports(network_id=pool.network_id, fixed_ips=f"ip_address={address}"):
             if names.PORT_OWNER in port.tags:
