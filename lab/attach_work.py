@@ -18,6 +18,9 @@ LATER = 11
 GIVE_UP_SECONDS = 300
 """For one cycle: longer than any part takes to come back."""
 
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 10.0
+"""Between two tries; runtimes wait ever longer too."""
+
 
 class AttachWork(threading.Thread):
     """Cycles until `take` has no more. `answers` counts what came of all calls, `unexpected` tells the odd ones."""
@@ -44,10 +47,12 @@ class AttachWork(threading.Thread):
 
     def _cycle(self) -> None:
         deadline = time.monotonic() + GIVE_UP_SECONDS
+        pause = FIRST_PAUSE_SECONDS
         while not self._attached_once(deadline):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"nothing could be attached within {GIVE_UP_SECONDS} s")
-            time.sleep(0.2)
+            time.sleep(pause)
+            pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
 
     def _attached_once(self, deadline: float) -> bool:
         """Attach one container and detach it again; return whether it was attached."""
