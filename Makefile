@@ -59,9 +59,10 @@ chaos: setup ## Kill every process at seeded moments of migrations, share operat
 	@$(PYTHON) -m lab.attach_chaos
 
 .PHONY: bench
-bench: bench-shares ## Compare the disk engine with nbdcopy and qemu-img, shares with Manila, and time the control plane
+bench: bench-shares ## Compare disks with nbdcopy and qemu-img, shares with Manila, containers with Kuryr; time the control plane
 	$(PYTHON) -m benchmarks.disk_copy
 	$(PYTHON) -m benchmarks.up
+	$(PYTHON) -m benchmarks.containers
 
 .PHONY: lock
 lock: setup ## Resolve pyproject.toml into requirements.lock again
