@@ -13,8 +13,8 @@ import functools
 import json
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import astuple, dataclass, field
+from typing import Any, Self
 
 from lab import network_image
 from lab.network_engines import Docker
@@ -33,6 +33,11 @@ class Traces:
     ports: frozenset[str]
     bound: frozenset[str]
     links: frozenset[str]
+
+    def beyond(self, before: Self) -> frozenset[str]:
+        """Return what there was not before."""
+        pairs = zip(astuple(self), astuple(before), strict=True)
+        return frozenset(each for now, then in pairs for each in now - then)
 
 
 @dataclass
