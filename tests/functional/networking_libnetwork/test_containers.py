@@ -1,5 +1,6 @@
 """Containers on Neutron ports, by Docker's own command."""
 
+from lab import network_image
 from lab.docker_networks import DockerNetworks
 from lab.network_host import wait_for
 
@@ -72,3 +73,19 @@ def test_an_existing_port_is_taken_and_given_back(blue: DockerNetworks) -> None:
     wait_for("the port is its owner's", lambda: blue.cloud.network.get_port(made.id).device_id == "")
     assert blue.cloud.network.get_port(made.id).name == "mine"
     blue.cloud.network.delete_port(made.id)
+
+
+def test_a_published_port_is_reached_on_the_host_and_freed(blue: DockerNetworks) -> None:
+    blue.start("web", "blue", "-p", "127.0.0.1:18080:80")
+    blue.docker.run("exec", "-d", "web", "busybox", "httpd", "-f", "-p", "80", "-h", "/etc")
+    blue.execute("web", "sh", "-c", "echo hello > /etc/page")
+    fetch = ("curl", "-sf", "-m", "5", "http://127.0.0.1:18080/page")
+
+    wait_for("the page is served", lambda: blue.host.succeeds(*fetch))
+    assert blue.host.run(*fetch).strip() == "hello"
+    taken = blue.docker.tell(
+        *("run", "--rm", "--network", "blue", "-p", "127.0.0.1:18080:80", network_image.NAME, "true")
+    )
+    assert "18080" in taken.stderr
+    blue.remove("web")
+    assert not blue.host.succeeds(*fetch)

@@ -84,12 +84,13 @@ def test_a_bad_value_is_refused(given: dict[str, str]) -> None:
 def test_published_ports_are_read() -> None:
     ports = [
         {"Proto": 6, "IP": "", "Port": 80, "HostIP": "0.0.0.0", "HostPort": 8080, "HostPortEnd": 8080},
-        {"Proto": 17, "IP": "", "Port": 53, "HostIP": "127.0.0.1", "HostPort": 0, "HostPortEnd": 0},
+        {"Proto": 17, "IP": "", "Port": 53, "HostIP": "127.0.0.1", "HostPort": 5300, "HostPortEnd": 5309},
+        {"Proto": 6, "IP": "", "Port": 81, "HostIP": "", "HostPort": 0, "HostPortEnd": 0},
     ]
 
     assert published_ports({"com.docker.network.portmap": ports}) == (
         PublishedPort(Protocol.TCP, 80, 8080),
-        PublishedPort(Protocol.UDP, 53, 0, ip_address("127.0.0.1")),
+        PublishedPort(Protocol.UDP, 53, 5300, ip_address("127.0.0.1")),
     )
 
 

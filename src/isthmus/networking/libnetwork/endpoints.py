@@ -86,7 +86,8 @@ class Endpoints:
         """Plug the port; Docker moves the interface into the sandbox. Done already: the same answer."""
         record = self._networks.find(request.network_id)
         key = endpoint_key(request.endpoint_id)
-        attachment = self._agent.attachments.plug(key, Target(TargetKind.ENGINE), self._deadline())
+        target = Target(TargetKind.ENGINE, netns=request.sandbox_key or None)
+        attachment = self._agent.attachments.plug(key, target, self._deadline())
         if attachment.near_interface is None:
             raise Conflict(f"endpoint {request.endpoint_id} was taken away while it joined; start the container again")
         answer: Answer = {

@@ -115,15 +115,20 @@ def endpoint_options(options: Mapping[str, Any]) -> EndpointOptions:
 
 
 def published_ports(options: Mapping[str, Any]) -> tuple[PublishedPort, ...]:
-    """Return what `-p` asks for (`host_port` 0: any that is free). A range's first free port is not looked for here."""
+    """Return what `-p` asks for, of a range the first port.
+
+    Without a port of the host (`-P`) nothing is published: Docker shows no port that another driver chose.
+    """
     found = []
     for each in _entries(options, "com.docker.network.portmap"):
-        host = str(each.get("HostIP") or "")
+        host, host_port = str(each.get("HostIP") or ""), _port(each.get("HostPort") or 0)
+        if not host_port:
+            continue
         found.append(
             PublishedPort(
                 protocol=_protocol(each.get("Proto")),
                 container_port=_port(each.get("Port")),
-                host_port=_port(each.get("HostPort") or 0),
+                host_port=host_port,
                 host_address=None if host in {"", "0.0.0.0", "::"} else ip_address(host),  # noqa: S104 - means any
             )
         )
