@@ -121,17 +121,12 @@ def published_ports(options: Mapping[str, Any]) -> tuple[PublishedPort, ...]:
     """
     found = []
     for each in _entries(options, "com.docker.network.portmap"):
+        protocol, container_port = _protocol(each.get("Proto")), _port(each.get("Port"))
         host, host_port = str(each.get("HostIP") or ""), _port(each.get("HostPort") or 0)
-        if not host_port:
-            continue
-        found.append(
-            PublishedPort(
-                protocol=_protocol(each.get("Proto")),
-                container_port=_port(each.get("Port")),
-                host_port=host_port,
-                host_address=None if host in {"", "0.0.0.0", "::"} else ip_address(host),  # noqa: S104 - means any
-            )
-        )
+        if host_port:
+            # Any address is said in several ways.
+            address = None if host in {"", "0.0.0.0", "::"} else ip_address(host)  # noqa: S104
+            found.append(PublishedPort(protocol, container_port, host_port, address))
     return tuple(found)
 
 
