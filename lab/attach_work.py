@@ -11,10 +11,9 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
-from lab.cri_calls import CniCalls, CniRefused
+from lab.cri_calls import LATER, CniCalls, CniRefused
 from lab.network_host import NetworkHost
 
-LATER = 11
 GIVE_UP_SECONDS = 300
 """For one cycle: longer than any part takes to come back."""
 

@@ -11,6 +11,7 @@ import contextlib
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from lab.network_host import NetworkHost
 
 EXECUTABLE = Path(sys.executable).with_name("isthmus-cni")
 CALL_SECONDS = 330
+LATER = 11
 Json = dict[str, Any]
 
 
@@ -38,10 +40,23 @@ def agent_socket(state_dir: Path) -> Path:
 
 
 class CniCalls:
-    """Calls for one network of CNI, by default the Neutron network of the same name."""
+    """Calls for one network of CNI, by default the Neutron network of the same name.
 
-    def __init__(self, host: NetworkHost, socket: Path, name: str, *, version: str = "1.1.0", **keys: Any) -> None:
+    For `patience` seconds an ADD that ends in "try again later" is followed by DEL and tried again, as runtimes do.
+    """
+
+    def __init__(
+        self,
+        host: NetworkHost,
+        socket: Path,
+        name: str,
+        *,
+        version: str = "1.1.0",
+        patience: float = 0,
+        **keys: Any,
+    ) -> None:
         self._host = host
+        self._patience = patience
         self.configuration: Json = {
             "cniVersion": version,
             "name": name,
@@ -61,7 +76,15 @@ class CniCalls:
 
     def add(self, container: str, netns: str, interface: str = "eth0", *, args: str = "", **keys: Any) -> Json:
         """Attach; return the result. `args` is CNI_ARGS, `keys` are added to the configuration."""
-        return self.call("ADD", container, netns, interface, args=args, **keys) or {}
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return self.call("ADD", container, netns, interface, args=args, **keys) or {}
+            except CniRefused as error:
+                if error.number != LATER or time.monotonic() > deadline:
+                    raise
+            self.delete(container, netns, interface)
+            time.sleep(1)
 
     def delete(self, container: str, netns: str = "", interface: str = "eth0", **keys: Any) -> None:
         """Detach."""

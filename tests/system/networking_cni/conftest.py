@@ -12,6 +12,9 @@ from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
 from openstack.exceptions import ConflictException
 
+PATIENCE_SECONDS = 180
+"""How long an ADD is tried again that is told to come later: the machine may be slow."""
+
 MakeNetwork = Callable[..., Any]
 
 
@@ -66,13 +69,16 @@ def _delete(neutron: Any, network_id: str) -> None:
 def network(administrator: Any, demo: Any) -> Iterator[Any]:
     """Return the network of most tests, with one subnet, 10.61.0.0/24."""
     with _networks(administrator, demo) as make:
-        yield make()
+        # Addresses that tests demand are outside the pool: a warm port may have any in it.
+        yield make(allocation_pools=[{"start": "10.61.0.100", "end": "10.61.0.250"}])
 
 
 @pytest.fixture
 def calls(network_playground: NetworkPlayground, network: Any) -> Iterator[CniCalls]:
     """Return a caller for the network; what it attached is released at the end."""
-    caller = CniCalls(network_playground.host, agent_socket(network_playground.state_dir), network.name)
+    caller = CniCalls(
+        network_playground.host, agent_socket(network_playground.state_dir), network.name, patience=PATIENCE_SECONDS
+    )
     yield caller
     caller.collect_garbage([])
 

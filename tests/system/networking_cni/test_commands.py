@@ -107,11 +107,11 @@ def test_an_interface_that_exists_is_left_alone(
     network_playground: NetworkPlayground, calls: CniCalls, truth: TruthNow
 ) -> None:
     with calls.namespace("c1") as netns:
-        in_namespace(network_playground, "c1", "link", "add", "eth0", "type", "dummy")
+        in_namespace(network_playground, "c1", "link", "add", "eth0", "type", "veth", "peer", "name", "other")
 
         refused(100, lambda: calls.add("c1", netns))
 
-        assert "dummy" in in_namespace(network_playground, "c1", "-details", "link", "show", "eth0")
+        assert "eth0@other" in in_namespace(network_playground, "c1", "link", "show", "eth0")
         until_quiet(truth)
 
 
@@ -188,7 +188,15 @@ def test_check_tells_that_the_switch_lost_the_port(network_playground: NetworkPl
             "iface-id",
         )
 
-        refused(103, lambda: calls.check("c1", netns, result))
+        def is_told() -> bool:
+            try:
+                calls.check("c1", netns, result)
+            except CniRefused as error:
+                return error.number == 103
+            return False
+
+        # The agent hears of a change in OVSDB a moment later.
+        wait_for("the loss is told", is_told)
         calls.delete("c1", netns)
 
 

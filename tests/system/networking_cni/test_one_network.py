@@ -64,7 +64,9 @@ def _gone(demo: Any, group_id: str) -> bool:
 def members(network_playground: NetworkPlayground, network: Any, group: Any) -> Iterator[tuple[Member, ...]]:
     """Return a container, a virtual machine and a bare-metal namespace, each put on the network by the agent."""
     host, log = network_playground.host, network_playground.directory / "members.log"
-    calls = CniCalls(host, agent_socket(network_playground.state_dir), network.name, securityGroups=[group.id])
+    calls = CniCalls(
+        host, agent_socket(network_playground.state_dir), network.name, patience=180, securityGroups=[group.id]
+    )
     port = (ISTHMUS, "port")
     socket = ("--socket", str(agent_socket(network_playground.state_dir)))
     with contextlib.ExitStack() as undo:
@@ -137,7 +139,7 @@ def neighbour(network_playground: NetworkPlayground, network: Any, group: Any) -
     second = network_playground.second_host()
     second.start_agent()
     socket = second.directory / "agent" / "network-agent.sock"
-    calls = CniCalls(second.host, socket, network.name, securityGroups=[group.id])
+    calls = CniCalls(second.host, socket, network.name, patience=180, securityGroups=[group.id])
     with calls.namespace("far") as netns:
         result = calls.add("far", netns)
         address = _address(result["ips"][0]["address"])
