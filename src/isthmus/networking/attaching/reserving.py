@@ -96,11 +96,9 @@ class Reservations:
         try:
             return neutron.create_port(**body)
         except (AddressTaken, NoAddressLeft):
-            # Warm ports that are being made may hold what is left of the network.
+            # Ports that are being made, or given up, may hold it for a moment longer.
             with self._parts.locks.hold(("spares", network.id), self._parts.deadline(None)):
-                given_up = self._give_up_spares(row, network)
-            if not given_up and wish.addresses:
-                raise
+                self._give_up_spares(row, network)
             return neutron.create_port(**body)
 
     def _give_up_spares(self, row: Row, network: Network) -> bool:
