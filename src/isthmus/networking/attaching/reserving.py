@@ -101,16 +101,13 @@ class Reservations:
                 self._give_up_spares(row, network)
             return neutron.create_port(**body)
 
-    def _give_up_spares(self, row: Row, network: Network) -> bool:
-        """Delete this host's idle ports that hold what the wish wants; return whether there were any."""
+    def _give_up_spares(self, row: Row, network: Network) -> None:
+        """Delete this host's idle ports that hold what the wish wants."""
         wanted = set(row.attachment.wish.addresses)
-        given_up = False
         for spare in self._parts.spares.list_all(network_id=network.id):
             if spare.borrowed is None and (not wanted or wanted & addresses_of(spare.port)):
                 self._parts.spares.doom(spare.port.id)
                 drop_spare(self._parts, spare)
-                given_up = True
-        return given_up
 
     def _borrow(self, row: Row) -> Port:
         wish = row.attachment.wish
