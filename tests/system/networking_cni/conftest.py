@@ -73,6 +73,22 @@ def network(administrator: Any, demo: Any) -> Iterator[Any]:
         yield make(allocation_pools=[{"start": "10.61.0.100", "end": "10.61.0.250"}])
 
 
+@pytest.fixture(scope="module")
+def group(demo: Any) -> Iterator[Any]:
+    """Return a security group that lets nothing in. Warm ports have it until their network is deleted."""
+    made = demo.create_security_group(name=f"group-{uuid.uuid4().hex[:8]}")
+    yield made
+    demo.delete_security_group(made.id)
+
+
+@pytest.fixture(scope="module")
+def guarded_network(administrator: Any, demo: Any, group: Any) -> Iterator[Any]:
+    """Return a network for ports of `group`, deleted before the group is."""
+    del group
+    with _networks(administrator, demo) as make:
+        yield make("10.61.0.0/24")
+
+
 @pytest.fixture
 def calls(network_playground: NetworkPlayground, network: Any) -> Iterator[CniCalls]:
     """Return a caller for the network; what it attached is released at the end."""

@@ -6,12 +6,12 @@ Each reaches each other by ICMP and TCP, and one rule of a security group opens 
 import contextlib
 import json
 import sys
-import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from lab.cri_calls import CniCalls, agent_socket
 from lab.network_guest import NetworkGuest
@@ -37,35 +37,25 @@ class Member:
         return self.succeeds(f"busybox nc -w 5 {other.address} {TCP_PORT} </dev/null | head -c 2 | grep ok")
 
 
-def namespace_member(host: NetworkHost, name: str, netns: str, address: str, log: Path) -> Member:
+@contextlib.contextmanager
+def namespace_member(host: NetworkHost, name: str, netns: str, address: str, log: Path) -> Iterator[Member]:
     inside = ("ip", "netns", "exec", netns, "busybox", "sh", "-c")
-    serve = f"while :; do echo ok | busybox nc -l -p {TCP_PORT}; done"
-    host.spawn(*inside, serve, log=log)
-    return Member(name, address, lambda command: host.succeeds(*inside, command))
-
-
-@pytest.fixture(scope="module")
-def group(demo: Any) -> Iterator[Any]:
-    """Return a security group that lets nothing in."""
-    made = demo.create_security_group(name=f"group-{uuid.uuid4().hex[:8]}")
-    yield made
-    wait_for("the group is deleted", lambda: _gone(demo, made.id))
-
-
-def _gone(demo: Any, group_id: str) -> bool:
+    server = host.spawn(*inside, f"while :; do echo ok | busybox nc -l -p {TCP_PORT}; done", log=log)
     try:
-        demo.delete_security_group(group_id)
-    except Exception:  # noqa: BLE001 - in use until the agent's ports are gone
-        return False
-    return True
+        yield Member(name, address, lambda command: host.succeeds(*inside, command))
+    finally:
+        for process in psutil.Process(server.pid).children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        server.wait(60)
 
 
 @pytest.fixture(scope="module")
-def members(network_playground: NetworkPlayground, network: Any, group: Any) -> Iterator[tuple[Member, ...]]:
+def members(network_playground: NetworkPlayground, guarded_network: Any, group: Any) -> Iterator[tuple[Member, ...]]:
     """Return a container, a virtual machine and a bare-metal namespace, each put on the network by the agent."""
     host, log = network_playground.host, network_playground.directory / "members.log"
     calls = CniCalls(
-        host, agent_socket(network_playground.state_dir), network.name, patience=180, securityGroups=[group.id]
+        host, agent_socket(network_playground.state_dir), guarded_network.name, patience=180, securityGroups=[group.id]
     )
     port = (ISTHMUS, "port")
     socket = ("--socket", str(agent_socket(network_playground.state_dir)))
@@ -73,19 +63,21 @@ def members(network_playground: NetworkPlayground, network: Any, group: Any) -> 
         netns = undo.enter_context(calls.namespace("box"))
         result = calls.add("box", netns)
         undo.callback(calls.delete, "box", netns)
-        container = namespace_member(host, "container", "box", _address(result["ips"][0]["address"]), log)
+        address = _address(result["ips"][0]["address"])
+        container = undo.enter_context(namespace_member(host, "container", "box", address, log))
 
         host.run("ip", "netns", "add", "metal")
         undo.callback(host.run, "ip", "netns", "del", "metal")
         place = ("--netns", "metal", "--interface", "eth0")
-        host.run(*port, "attach", network.id, *place, "--security-group", group.id, *socket)
+        host.run(*port, "attach", guarded_network.id, *place, "--security-group", group.id, *socket)
         undo.callback(host.run, *port, "detach", *place, *socket)
-        metal = namespace_member(host, "bare metal", "metal", _address_in(host, "metal"), log)
+        address = _address_in(host, "metal")
+        metal = undo.enter_context(namespace_member(host, "bare metal", "metal", address, log))
 
         host.run("ip", "tuntap", "add", "vmtap", "mode", "tap")
         undo.callback(host.run, "ip", "link", "del", "vmtap")
         shown = host.run(
-            *port, "attach", network.id, "--tap", "vmtap", "--security-group", group.id, "-f", "json", *socket
+            *port, "attach", guarded_network.id, "--tap", "vmtap", "--security-group", group.id, "-f", "json", *socket
         )
         undo.callback(host.run, *port, "detach", "--tap", "vmtap", *socket)
         mac = json.loads(shown)["port"]["mac"]
@@ -134,16 +126,19 @@ def test_one_rule_opens_and_closes_all_of_them_alike(members: tuple[Member, ...]
 
 
 @pytest.fixture
-def neighbour(network_playground: NetworkPlayground, network: Any, group: Any) -> Iterator[Member]:
+def neighbour(network_playground: NetworkPlayground, guarded_network: Any, group: Any) -> Iterator[Member]:
     """Return a container of the second host, put on the same network by that host's own agent."""
     second = network_playground.second_host()
     second.start_agent()
     socket = second.directory / "agent" / "network-agent.sock"
-    calls = CniCalls(second.host, socket, network.name, patience=180, securityGroups=[group.id])
+    calls = CniCalls(second.host, socket, guarded_network.name, patience=180, securityGroups=[group.id])
     with calls.namespace("far") as netns:
         result = calls.add("far", netns)
         address = _address(result["ips"][0]["address"])
-        yield namespace_member(second.host, "container of the second host", "far", address, second.directory / "log")
+        with namespace_member(
+            second.host, "container of the second host", "far", address, second.directory / "far.log"
+        ) as member:
+            yield member
         calls.delete("far", netns)
 
 
