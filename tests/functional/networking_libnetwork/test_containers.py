@@ -38,25 +38,25 @@ def test_docker_knows_the_port(blue: DockerNetworks) -> None:
 
 
 def test_a_container_is_connected_and_disconnected(blue: DockerNetworks) -> None:
-    blue.start("c3", "none")
-    blue.docker.run("network", "disconnect", "none", "c3")
+    blue.start("extra4", "none")
+    blue.docker.run("network", "disconnect", "none", "extra4")
 
-    blue.docker.run("network", "connect", "blue", "c3")
-    blue.wait_ping("c3", blue.address("c2", "blue"))
-    blue.docker.run("network", "disconnect", "blue", "c3")
+    blue.docker.run("network", "connect", "blue", "extra4")
+    blue.wait_ping("extra4", blue.address("c2", "blue"))
+    blue.docker.run("network", "disconnect", "blue", "extra4")
 
-    assert not blue.pings("c3", blue.address("c2", "blue"), 1)
-    blue.remove("c3")
+    assert not blue.pings("extra4", blue.address("c2", "blue"), 1)
+    blue.remove("extra4")
 
 
 def test_an_address_and_a_mac_can_be_chosen(blue: DockerNetworks) -> None:
-    blue.start("c3", "blue", "--ip", "10.30.0.77", "--mac-address", "02:42:00:aa:bb:cc")
+    blue.start("extra5", "blue", "--ip", "10.30.0.77", "--mac-address", "02:42:00:aa:bb:cc")
 
-    port = blue.port("c3", "blue")
+    port = blue.port("extra5", "blue")
     assert "10.30.0.77" in [fixed["ip_address"] for fixed in port.fixed_ips]
-    assert blue.link("c3")["address"] == port.mac_address == "02:42:00:aa:bb:cc"
-    blue.wait_ping("c3", blue.address("c2", "blue"))
-    blue.remove("c3")
+    assert blue.link("extra5")["address"] == port.mac_address == "02:42:00:aa:bb:cc"
+    blue.wait_ping("extra5", blue.address("c2", "blue"))
+    blue.remove("extra5")
 
 
 def test_an_existing_port_is_taken_and_given_back(blue: DockerNetworks) -> None:
@@ -66,10 +66,10 @@ def test_an_existing_port_is_taken_and_given_back(blue: DockerNetworks) -> None:
         network_id=network.id, name="mine", fixed_ips=fixed, project_id=network.project_id
     )
 
-    blue.start("c3", "blue", "--ip", "10.30.0.50", "--ip6", "fd00:30::50")
+    blue.start("extra6", "blue", "--ip", "10.30.0.50", "--ip6", "fd00:30::50")
 
-    assert blue.link("c3")["address"] == made.mac_address
-    blue.remove("c3")
+    assert blue.link("extra6")["address"] == made.mac_address
+    blue.remove("extra6")
     wait_for("the port is its owner's", lambda: blue.cloud.network.get_port(made.id).device_id == "")
     assert blue.cloud.network.get_port(made.id).name == "mine"
     blue.cloud.network.delete_port(made.id)
