@@ -71,11 +71,13 @@ class SecondHost:
         self._plane = plane
         self._first = first
         self.directory = directory
+        self._programs: list[subprocess.Popen[bytes]] = []
 
     def __enter__(self) -> Self:
         self.directory.mkdir(exist_ok=True)
         with ExitStack() as undo:
             self.host = NetworkHost()
+            undo.callback(self._collect)
             undo.callback(self.host.close)
             self.switch = Switch(self.host, self.directory / "ovsdb.sock")
             self._lay_cable()
@@ -94,7 +96,13 @@ class SecondHost:
 
     def spawn(self, name: str, *command: str, environment: Mapping[str, str] | None = None) -> subprocess.Popen[bytes]:
         """Start a program of this host."""
-        return self.host.spawn(*command, log=self.directory / f"{name}.log", env=environment)
+        self._programs.append(self.host.spawn(*command, log=self.directory / f"{name}.log", env=environment))
+        return self._programs[-1]
+
+    def _collect(self) -> None:
+        """Wait for all programs, which have ended with their host."""
+        for program in self._programs:
+            program.wait(START_SECONDS)
 
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Start the network agent of this host, with the first's credentials; return when it is ready."""
