@@ -54,14 +54,16 @@ bench-shares: setup-peer ## Compare the shares service with Manila, its services
 	$(PYTHON) -m benchmarks.shares
 
 .PHONY: chaos
-chaos: setup ## Kill every process at seeded moments of migrations and of share operations
+chaos: setup ## Kill every process at seeded moments of migrations, share operations and attaching
 	@$(PYTHON) -m lab.chaos
 	@$(PYTHON) -m lab.share_chaos
+	@$(PYTHON) -m lab.attach_chaos
 
 .PHONY: bench
-bench: bench-shares ## Compare the disk engine with nbdcopy and qemu-img, shares with Manila, and time the control plane
+bench: bench-shares ## Compare disks with nbdcopy and qemu-img, shares with Manila, containers with Kuryr; time the control plane
 	$(PYTHON) -m benchmarks.disk_copy
 	$(PYTHON) -m benchmarks.up
+	$(PYTHON) -m benchmarks.containers
 
 .PHONY: lock
 lock: setup ## Resolve pyproject.toml into requirements.lock again

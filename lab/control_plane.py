@@ -23,6 +23,7 @@ from typing import Self
 import psutil
 
 from isthmus.embedded.ports import Ports
+from lab.network_host import NetworkHost
 
 ISTHMUS = str(Path(sys.executable).parent / "isthmus")
 START_SECONDS = 240
@@ -39,16 +40,22 @@ class ControlPlane:
 
     `only` names the parts to start (with those they need); all by default. `ports` are the state directory's last
     ones if they are free, else newly found; changing them between a stop and a start is fine. `options` are further
-    ones of `isthmus up`.
+    ones of `isthmus up`. With `host` it runs in that host's namespaces; `pid`, `supervisor` and `kill` translate.
     """
 
     def __init__(
-        self, state_dir: Path | None = None, *, only: tuple[str, ...] = (), options: tuple[str, ...] = ()
+        self,
+        state_dir: Path | None = None,
+        *,
+        only: tuple[str, ...] = (),
+        options: tuple[str, ...] = (),
+        host: NetworkHost | None = None,
     ) -> None:
         self._is_ours = state_dir is None
         self.state_dir = Path(tempfile.mkdtemp(prefix="isthmus-")) if state_dir is None else state_dir
         self.only = only
         self.options = options
+        self._host = host
         self.ports = last_ports(self.state_dir) or free_ports()
         self._guard: subprocess.Popen[bytes] | None = None
 
@@ -110,8 +117,9 @@ class ControlPlane:
 
     def run(self, command: str, *options: str, limit: float = 60) -> str:
         """Run one of the control plane's commands and return its output; RuntimeError shows what it said."""
+        words = [ISTHMUS, command, "--state-dir", str(self.state_dir), *options]
         done = subprocess.run(
-            [ISTHMUS, command, "--state-dir", str(self.state_dir), *options],
+            self._host.command(*words) if self._host else words,
             capture_output=True,
             text=True,
             timeout=limit,
@@ -146,12 +154,12 @@ class ControlPlane:
         """Return the process id of a part, straight from what the supervisor publishes; LookupError if it has none."""
         for row in json.loads((self.state_dir / "run" / "parts.json").read_text())["parts"]:
             if row["name"] == part and row["pid"]:
-                return int(row["pid"])
+                return self._outer(row["pid"])
         raise LookupError(f"{part} has no process now")
 
     def supervisor(self) -> int:
         """Return the process id of the supervisor."""
-        return int(json.loads((self.state_dir / "run" / "parts.json").read_text())["supervisor"])
+        return self._outer(json.loads((self.state_dir / "run" / "parts.json").read_text())["supervisor"])
 
     def kill(self, part: str) -> int:
         """Kill a part without warning (SIGKILL) and return the process id it had, once it is dead."""
@@ -184,7 +192,7 @@ class ControlPlane:
                 row["name"]: f"{row['state']} {row['message']}"
                 for row in rows
                 # The supervisor looks 20 times a second: until then a dead part still stands as running.
-                if row["state"] != "running" or not _runs(row["pid"])
+                if row["state"] != "running" or not self._runs(row["pid"])
             }
             if not late:
                 return
@@ -192,11 +200,26 @@ class ControlPlane:
                 raise TimeoutError(f"not ready after {limit} s: {late}")
             time.sleep(0.1)
 
+    def _outer(self, pid: int) -> int:
+        return self._host.outer_pid(pid) if self._host else pid
+
+    def _runs(self, pid: int) -> bool:
+        try:
+            return psutil.Process(self._outer(pid)).status() != psutil.STATUS_ZOMBIE
+        except (psutil.NoSuchProcess, LookupError):
+            return False
+
     def _start_guard(self) -> subprocess.Popen[bytes]:
         """Start the process that ends the control plane when this one is gone: its pipe then closes."""
         return subprocess.Popen(
-            [sys.executable, __file__, str(self.state_dir), *(["--remove"] if self._is_ours else [])],
+            [
+                *(sys.executable, "-m", "lab.control_plane", str(self.state_dir)),
+                *(["--remove"] if self._is_ours else []),
+                # A host's end is the end of all in it; and its process ids mean other processes out here.
+                *(["--keep-running"] if self._host else []),
+            ],
             stdin=subprocess.PIPE,
+            cwd=Path(__file__).parents[1],
             start_new_session=True,
         )
 
@@ -237,19 +260,13 @@ def _is_free(port: int) -> bool:
     return True
 
 
-def _runs(pid: int) -> bool:
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _guard(state_dir: str, remove: bool) -> None:
+def _guard(state_dir: str, *, remove: bool, stop: bool) -> None:
     sys.stdin.buffer.read()
-    subprocess.run([ISTHMUS, "down", "--state-dir", state_dir], check=False, capture_output=True)
+    if stop:
+        subprocess.run([ISTHMUS, "down", "--state-dir", state_dir], check=False, capture_output=True)
     if remove:
         shutil.rmtree(state_dir, ignore_errors=True)
 
 
 if __name__ == "__main__":
-    _guard(sys.argv[1], "--remove" in sys.argv[2:])
+    _guard(sys.argv[1], remove="--remove" in sys.argv[2:], stop="--keep-running" not in sys.argv[2:])

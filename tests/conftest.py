@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from lab.control_plane import ControlPlane
+from lab.network_playground import NetworkPlayground
 
 
 @pytest.fixture(scope="session")
@@ -24,3 +25,14 @@ def backing_services() -> Iterator[ControlPlane]:
 def environment_of(control_plane: ControlPlane) -> Callable[[str], dict[str, str]]:
     """Return a function from a user's name (`admin` or `demo`) to an environment with that user's OS_* variables."""
     return control_plane.environment
+
+
+@pytest.fixture(scope="session")
+def network_playground() -> Iterator[NetworkPlayground]:
+    """Return the run's host with Neutron, OVN, the network agent and, when first asked for, engines.
+
+    Shared by all tests of networking: each makes networks of its own and removes what it attached. Tests that kill
+    parts wait until all run again.
+    """
+    with NetworkPlayground(only=("network-agent",)) as playground:
+        yield playground

@@ -45,6 +45,7 @@ SCHEDULES = "isthmus.cli.schedules"
 POOLS = "isthmus.cli.pools"
 REGIONS = "isthmus.cli.regions"
 SHARES = "isthmus.cli.shares"
+PORTS = "isthmus.cli.ports"
 SHARE_SNAPSHOTS = "isthmus.cli.share_snapshots"
 
 COMMANDS: tuple[LazyCommand, ...] = (
@@ -57,6 +58,20 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("conductor", f"{SERVICES}:Conductor", "Run a conductor until it is told to stop"),
     LazyCommand("worker", f"{SERVICES}:Worker", "Run a worker until it is told to stop"),
     LazyCommand("share-manager", f"{SERVICES}:ShareManager", "Run a share manager until it is told to stop"),
+    LazyCommand("cni install", "isthmus.cli.cni:CniInstall", "Install the CNI plug-in, and a network if one is named"),
+    LazyCommand("network-agent", f"{SERVICES}:NetworkAgent", "Run this host's network agent until it is told to stop"),
+    LazyCommand(
+        "port attach",
+        f"{PORTS}:PortAttach",
+        "Attach a tap, a namespace or an interface of this host to a port or a network",
+    ),
+    LazyCommand(
+        "port detach",
+        f"{PORTS}:PortDetach",
+        "Detach what is attached at a place; the port goes with it, unless it was there before",
+    ),
+    LazyCommand("port list", f"{PORTS}:PortList", "List all that is attached on this host"),
+    LazyCommand("port show", f"{PORTS}:PortShow", "Show what is attached at a place, and what is wrong with it"),
     LazyCommand("db upgrade", f"{SERVICES}:DatabaseUpgrade", "Bring the database's schema up to date"),
     LazyCommand("provider list", f"{CLOUDS}:ProviderList", "List the kinds of clouds and what each can do"),
     LazyCommand("provider schema show", f"{CLOUDS}:ProviderSchemaShow", "Print the JSON schemas of a provider"),

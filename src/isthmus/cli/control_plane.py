@@ -57,6 +57,16 @@ class Up(_Plane):
             metavar="FILE",
             help="[shares] and a section for each share back end, for this and later starts",
         )
+        features = parser.add_mutually_exclusive_group()
+        features.add_argument(
+            "--with",
+            dest="networks",
+            choices=("network",),
+            help="also start Neutron, OVN, Open vSwitch and the network agent, now and at later starts",
+        )
+        features.add_argument(
+            "--without", dest="no_networks", choices=("network",), help="start without them again; their state is kept"
+        )
         parser.add_argument(
             "--only",
             metavar="PART,…",
@@ -69,15 +79,19 @@ class Up(_Plane):
     def take_action(self, parsed_args: argparse.Namespace) -> None:
         """Run until interrupted or, detached, return when all parts are ready."""
         layout = open_layout(parsed_args.state_dir)
-        wanted = {name: getattr(parsed_args, f"{name}_port") for name in vars(Ports())}
+        wishes = plane.Wishes(
+            ports={name: getattr(parsed_args, f"{name}_port") for name in vars(Ports())},
+            shares_config=parsed_args.shares_config,
+            networks=True if parsed_args.networks else False if parsed_args.no_networks else None,
+        )
         console = Console(stderr=True, highlight=False)
         progress = _Progress(console)
         if parsed_args.detach:
-            plane.start_detached(layout, wanted, parsed_args.only, progress, parsed_args.shares_config)
+            plane.start_detached(layout, wishes, parsed_args.only, progress)
             console.print(f"All parts are ready. {_next_step(layout)}", soft_wrap=True)
             return
         progress.when_ready = f"All parts are ready; press Ctrl-C to stop. {_next_step(layout)}"
-        plane.run(layout, wanted, parsed_args.only, progress, parsed_args.shares_config)
+        plane.run(layout, wishes, parsed_args.only, progress)
 
 
 class Down(_Plane):
@@ -112,8 +126,8 @@ class Logs(_Plane):
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""
         parser = super().get_parser(prog_name)
-        parser.add_argument("part", choices=(*plane.PART_NAMES, "supervisor"), metavar="PART",
-                            help=f"one of {', '.join(plane.PART_NAMES)}, or supervisor")  # fmt: skip
+        parser.add_argument("part", choices=(*plane.EVERY_PART_NAME, "supervisor"), metavar="PART",
+                            help=f"one of {', '.join(plane.EVERY_PART_NAME)}, or supervisor")  # fmt: skip
         parser.add_argument("--lines", type=int, default=100, metavar="N", help="how many of the last lines [100]")
         parser.add_argument("--follow", action="store_true", help="go on with what is written from now on")
         return parser
@@ -142,7 +156,7 @@ class Env(_Plane):
             "--user",
             default="admin",
             metavar="NAME",
-            help="admin (of everything) or demo (a plain member of the project demo) [admin]",
+            help="admin (of everything), demo (a plain member of the project demo) or, with networks, demo2 [admin]",
         )
         return parser
 
@@ -200,7 +214,7 @@ def _line(report: Report) -> str:
         State.RESTARTING: report.message,
         State.FAILED: report.message,
     }.get(report.state, "")
-    return f"{report.name:<10} {report.state.value:<10} {detail}".rstrip()
+    return f"{report.name:<14} {report.state.value:<10} {detail}".rstrip()
 
 
 def _next_step(layout: Layout) -> str:

@@ -1,4 +1,4 @@
-"""`isthmus api|conductor|worker|share-manager|db upgrade`: run one service in the foreground until SIGTERM or SIGINT.
+"""`isthmus api|conductor|worker|share-manager|network-agent|db upgrade`: one service in the foreground until SIGTERM.
 
 The imports are inside the commands: a worker must start on a machine that has no database driver.
 """
@@ -95,6 +95,16 @@ class ShareManager(Service):
         from isthmus.shares.services.manager import run  # noqa: PLC0415 - see the module's docstring
 
         run(conf, self._only)
+
+
+class NetworkAgent(Service):
+    """Run this host's network agent until it is told to stop."""
+
+    def serve(self, conf: Any) -> None:
+        """Attach what Docker, container runtimes and `isthmus port` ask for."""
+        from isthmus.networking.services.agent import run  # noqa: PLC0415 - see the module's docstring
+
+        run(conf)
 
 
 class DatabaseUpgrade(Service):

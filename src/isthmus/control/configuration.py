@@ -12,6 +12,7 @@ from keystoneauth1 import loading
 from oslo_config import cfg
 from oslo_log import log
 
+from isthmus.control.network_options import NETWORK_AGENT
 from isthmus.control.share_options import SHARES, SHARES_QUOTA
 
 Options = list[tuple[str | None, list[Any]]]
@@ -107,6 +108,7 @@ _GROUPS: Options = [
     ("worker", _WORKER),
     ("shares", SHARES),
     ("shares_quota", SHARES_QUOTA),
+    ("network_agent", NETWORK_AGENT),
     (SERVICE_CREDENTIALS, _SERVICE_CREDENTIALS),
 ]
 

@@ -5,24 +5,32 @@ import json
 import yaml
 
 from isthmus.control.errors import NotFound
+from isthmus.embedded import network
 from isthmus.embedded.credentials import Credentials
 from isthmus.embedded.keystone import REGION
 from isthmus.embedded.layout import Layout, write_private
 from isthmus.embedded.part import Site
 from isthmus.embedded.ports import Ports
 
-CLOUD_OF_USER = {"admin": "isthmus-admin", "demo": "isthmus"}
-"""The users a person may be, with their entries in clouds.yaml; each is in the project of the same name."""
+_CLOUD_OF_USER = {"admin": "isthmus-admin", "demo": "isthmus"}
+_WITH_NETWORKS = {"demo2": "isthmus-demo2"}
+"""A second tenant, to be apart from the first."""
+
+
+def cloud_of_user(layout: Layout) -> dict[str, str]:
+    """Return the users a person may be, with their entries in clouds.yaml; each is in the project of its name."""
+    return {**_CLOUD_OF_USER, **(_WITH_NETWORKS if network.is_chosen(layout) else {})}
 
 
 def environment(layout: Layout, user: str) -> dict[str, str]:
-    """Return the OS_* variables of `admin` or `demo`.
+    """Return the OS_* variables of one user.
 
     OS_CLIENT_CONFIG_FILE is among them, so that `--os-cloud isthmus-admin` works in the same shell without touching
     ~/.config/openstack. Raises NotFound for another user, or before the first `isthmus up`.
     """
-    if user not in CLOUD_OF_USER:
-        raise NotFound(f"there is no user '{user}' to print variables for: choose one of {', '.join(CLOUD_OF_USER)}")
+    known = cloud_of_user(layout)
+    if user not in known:
+        raise NotFound(f"there is no user '{user}' to print variables for: choose one of {', '.join(known)}")
     if not layout.credentials.exists() or not layout.ports.exists():
         raise NotFound(f"no control plane has been started in {layout.state_dir}: run `isthmus up` first")
     passwords = Credentials(**json.loads(layout.credentials.read_text()))
@@ -56,6 +64,6 @@ def write_clouds(site: Site) -> None:
             "region_name": REGION,
             "identity_api_version": "3",
         }
-        for user, cloud in CLOUD_OF_USER.items()
+        for user, cloud in cloud_of_user(site.layout).items()
     }
     write_private(site.layout.clouds, yaml.safe_dump({"clouds": entries}, sort_keys=False))

@@ -28,13 +28,17 @@ class Credentials:
     keystone_database: str = field(default_factory=_password, repr=False)
     barbican_database: str = field(default_factory=_password, repr=False)
     isthmus_database: str = field(default_factory=_password, repr=False)
+    neutron: str = field(default_factory=_password, repr=False)
+    neutron_database: str = field(default_factory=_password, repr=False)
+    network_agent: str = field(default_factory=_password, repr=False)
+    demo2: str = field(default_factory=_password, repr=False)
     barbican_key: str = field(default_factory=_encryption_key, repr=False)
 
 
 def load_or_make(layout: Layout) -> Credentials:
-    """Return the control plane's credentials, made if this is its first start."""
-    if layout.credentials.exists():
-        return Credentials(**json.loads(layout.credentials.read_text()))
-    made = Credentials()
-    write_private(layout.credentials, json.dumps(asdict(made), indent=2) + "\n")
-    return made
+    """Return the control plane's credentials; those that are missing (all, at its first start) are made and kept."""
+    kept = json.loads(layout.credentials.read_text()) if layout.credentials.exists() else {}
+    whole = Credentials(**kept)
+    if asdict(whole) != kept:
+        write_private(layout.credentials, json.dumps(asdict(whole), indent=2) + "\n")
+    return whole

@@ -10,7 +10,6 @@ from pathlib import Path
 from isthmus.embedded import credentials, plane, ports
 from isthmus.embedded.layout import Layout
 from isthmus.embedded.part import Site
-from isthmus.embedded.supervisor import Supervisor
 from isthmus.embedded.watch import Report
 
 
@@ -20,7 +19,7 @@ def main(state_dir: str, descriptor: int, only: tuple[str, ...]) -> None:
     plane.Lock(descriptor).write_pid()
     layout = Layout(Path(state_dir))
     site = Site(layout, ports.choose(layout), credentials.load_or_make(layout))
-    Supervisor(layout, plane.choose_parts(site, only), _say).run()
+    plane.supervise(site, only, _say)
 
 
 def _say(reports: list[Report]) -> None:

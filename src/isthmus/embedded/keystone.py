@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from isthmus.embedded import uwsgi
@@ -11,6 +13,18 @@ from isthmus.embedded.part import Part, Preparation, Site
 from isthmus.embedded.readiness import http_answers
 
 REGION = "RegionOne"
+
+
+@dataclass(frozen=True)
+class Directory:
+    """Services, roles and users that only some control planes have."""
+
+    services: tuple[Mapping[str, str], ...] = ()
+    roles: tuple[str, ...] = ()
+    users: tuple[Mapping[str, object], ...] = ()
+
+
+NOTHING_ELSE = Directory()
 
 
 def configure(site: Site) -> None:
@@ -37,10 +51,10 @@ key_repository = {own}/credential-keys
 """)  # fmt: skip
 
 
-def part(site: Site) -> Part:
-    """Return Keystone as a part."""
+def part(site: Site, wanted: Directory = NOTHING_ELSE) -> Part:
+    """Return Keystone as a part, with what else it must know."""
     configuration = site.layout.of("keystone") / "keystone.conf"
-    wanted = _directory(site)
+    known = _directory(site, wanted)
     return Part(
         name="keystone",
         command=uwsgi.command(site.ports.keystone, 6, "--module", "keystone.wsgi.api:application"),
@@ -55,13 +69,13 @@ def part(site: Site) -> Part:
             command=(sys.executable, "-m", "isthmus.embedded.keystone_directory", str(configuration)),
             stamp=site.layout.stamp("keystone"),
             # Passwords are left out of the stamp: they never change once made.
-            stamp_text=json.dumps({"keystone": version("keystone"), **wanted}, indent=2),
-            stdin=json.dumps(wanted | {"passwords": _passwords(site)}),
+            stamp_text=json.dumps({"keystone": version("keystone"), **known}, indent=2),
+            stdin=json.dumps(known | {"passwords": _passwords(site)}),
         ),
     )
 
 
-def _directory(site: Site) -> dict[str, object]:
+def _directory(site: Site, wanted: Directory) -> dict[str, object]:
     """Return who and what Keystone must know; `isthmus.embedded.keystone_directory` makes it so."""
     return {
         "region": REGION,
@@ -72,15 +86,26 @@ def _directory(site: Site) -> dict[str, object]:
             # One API under two types: the official one, and the one that older clients look for.
             {"name": "manila", "type": "shared-file-system", "url": f"{site.ports.api_url}/share/v2"},
             {"name": "manilav2", "type": "sharev2", "url": f"{site.ports.api_url}/share/v2"},
+            *wanted.services,
         ],
+        "roles": [*wanted.roles],
         "users": [
-            {"name": "isthmus", "project": "service", "roles": ["service"]},
-            {"name": "barbican", "project": "service", "roles": ["service"]},
-            {"name": "demo", "project": "demo", "roles": ["member"]},
+            {"name": "isthmus", "projects": ["service"], "roles": ["service"]},
+            {"name": "barbican", "projects": ["service"], "roles": ["service"]},
+            {"name": "demo", "projects": ["demo"], "roles": ["member"]},
+            *wanted.users,
         ],
     }
 
 
 def _passwords(site: Site) -> dict[str, str]:
     made = site.credentials
-    return {"admin": made.admin, "isthmus": made.isthmus, "barbican": made.barbican, "demo": made.demo}
+    return {
+        "admin": made.admin,
+        "isthmus": made.isthmus,
+        "barbican": made.barbican,
+        "demo": made.demo,
+        "demo2": made.demo2,
+        "neutron": made.neutron,
+        "network-agent": made.network_agent,
+    }

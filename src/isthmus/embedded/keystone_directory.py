@@ -8,6 +8,7 @@ The JSON on standard input is `keystone._directory`'s, with the passwords that m
 """
 
 import importlib
+import itertools
 import json
 import sys
 import uuid
@@ -24,6 +25,8 @@ def make_directory(configuration: str, wanted: dict[str, Any]) -> None:
     _bootstrap(wanted)
     # Only now: the providers exist once the bootstrapper has loaded Keystone's back ends.
     providers = importlib.import_module("keystone.common.provider_api").ProviderAPIs
+    for role in wanted["roles"]:
+        _ensure_role(providers, role)
     for user in wanted["users"]:
         _ensure_user(providers, user, wanted["passwords"][user["name"]])
     for service in wanted["services"]:
@@ -65,24 +68,31 @@ def _bootstrap(wanted: dict[str, Any]) -> None:
     bootstrapper.bootstrap()
 
 
+def _ensure_role(providers: Any, name: str) -> None:
+    if name not in {role["name"] for role in providers.role_api.list_roles()}:
+        made = uuid.uuid4().hex
+        providers.role_api.create_role(made, {"id": made, "name": name, "options": {}})
+
+
 def _ensure_user(providers: Any, user: dict[str, Any], password: str) -> None:
-    project = _ensure_project(providers, user["project"])
+    """Make the user, a member of its first project by default, with the same roles in all its projects."""
+    projects = [_ensure_project(providers, name) for name in user["projects"]]
     not_found = importlib.import_module("keystone.exception").UserNotFound
     try:
         made = providers.identity_api.get_user_by_name(user["name"], DOMAIN)
     except not_found:
         made = providers.identity_api.create_user(
             {"name": user["name"], "password": password, "enabled": True, "domain_id": DOMAIN,
-             "default_project_id": project["id"]}
+             "default_project_id": projects[0]["id"]}
         )  # fmt: skip
-    for role in providers.role_api.list_roles():
-        if role["name"] in user["roles"]:
-            _keep_existing(
-                providers.assignment_api.add_role_to_user_and_project,
-                user_id=made["id"],
-                project_id=project["id"],
-                role_id=role["id"],
-            )
+    roles = [role for role in providers.role_api.list_roles() if role["name"] in user["roles"]]
+    for project, role in itertools.product(projects, roles):
+        _keep_existing(
+            providers.assignment_api.add_role_to_user_and_project,
+            user_id=made["id"],
+            project_id=project["id"],
+            role_id=role["id"],
+        )
 
 
 def _ensure_project(providers: Any, name: str) -> dict[str, Any]:

@@ -64,6 +64,11 @@ class Layout:
         return self.state_dir / "shares.conf"
 
     @property
+    def network_sockets(self) -> Path:
+        """The sockets of Open vSwitch and OVN: their databases' and those by which they are controlled."""
+        return self.run / "ovs"
+
+    @property
     def clouds(self) -> Path:
         """`clouds.yaml`, for OpenStack's clients."""
         return self.state_dir / "clouds.yaml"
@@ -104,11 +109,11 @@ def make_directories(layout: Layout) -> None:
 
     Raises InvalidInput when that cannot be, or when the directory is somebody else's.
     """
-    own = [layout.of(part) for part in ("mariadb", "keystone", "barbican", "temporal", "isthmus", "shares")]
+    own = [layout.of(part) for part in ("mariadb", "keystone", "barbican", "temporal", "isthmus", "shares", "network")]
     directory = layout.state_dir
     try:
         _check_ours(layout)
-        for directory in (layout.state_dir, layout.run, layout.logs, *own):
+        for directory in (layout.state_dir, layout.run, layout.network_sockets, layout.logs, *own):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
             directory.chmod(0o700)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""MariaDB: one private server for Keystone, Barbican and Isthmus, reached by a unix socket in a 0700 directory.
+"""MariaDB: one private server for all that keep tables, reached by a unix socket in a 0700 directory.
 
 It runs as whoever runs `isthmus up` (root included): the state directory is its owner's alone, so another user
 could not reach the data, and as there is no network listener, only the owner's own processes can talk to it.
@@ -12,7 +12,7 @@ from isthmus.embedded.layout import write_private
 from isthmus.embedded.part import Part, Preparation, Site
 from isthmus.embedded.readiness import mariadb_answers
 
-DATABASES = ("keystone", "barbican", "isthmus")
+DATABASES = ("keystone", "barbican", "isthmus", "neutron")
 
 
 def database_url(site: Site, name: str) -> str:
@@ -60,7 +60,7 @@ def part(site: Site) -> Part:
             "--max-connections=200",
             "--innodb-flush-log-at-trx-commit=1",
             "--innodb-doublewrite=1",
-            # Small: three services of one machine, a few thousand rows.
+            # Small: four services of one machine, a few thousand rows.
             "--innodb-buffer-pool-size=64M",
             "--performance-schema=off",
             "--key-buffer-size=1M",

@@ -5,8 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -18,6 +19,8 @@ from isthmus.embedded import (
     credentials,
     keystone,
     mariadb,
+    network,
+    neutron,
     ports,
     processes,
     services,
@@ -31,7 +34,17 @@ from isthmus.embedded.requirements import check_installed
 from isthmus.embedded.supervisor import Announce, Supervisor, read_reports
 from isthmus.embedded.watch import State, last_lines
 
-PART_NAMES = ("mariadb", "keystone", "barbican", "temporal", "api", "conductor", "worker", *shares.PART_NAMES)
+PART_NAMES: tuple[str, ...] = (
+    "mariadb",
+    "keystone",
+    "barbican",
+    "temporal",
+    "api",
+    "conductor",
+    "worker",
+    *shares.PART_NAMES,
+)
+EVERY_PART_NAME = (*PART_NAMES, *network.PART_NAMES)
 LEFTOVERS_LIMIT = 30.0
 READY_LIMIT = 300.0
 STOP_LIMIT = 180.0
@@ -87,23 +100,37 @@ def supervisor_pid(layout: Layout) -> int | None:
         os.close(descriptor)
 
 
-def make_ready(layout: Layout, wanted: dict[str, int | None], shares_config: Path | None = None) -> Site:
-    """Clear what a killed supervisor left, check what can be and write all configuration. The lock must be held.
+@dataclass(frozen=True)
+class Wishes:
+    """What one start is asked for; None keeps the last start's. `ports` are by name.
 
-    `shares_config` is an operator's file with share back ends; None keeps those of the last start.
+    `shares_config` is an operator's file with share back ends; `networks` says whether this machine has networks.
+    """
+
+    ports: Mapping[str, int | None] = field(default_factory=dict)
+    shares_config: Path | None = None
+    networks: bool | None = None
+
+
+def make_ready(layout: Layout, wishes: Wishes) -> Site:
+    """Clear what a killed supervisor left, check what can be and write all configuration. The lock must be held.
 
     Raises Conflict naming a taken port and its owner, NotSupported naming what is not installed.
     """
     check_installed()
     processes.end_leftovers(layout.state_dir, LEFTOVERS_LIMIT)
     layout.parts.unlink(missing_ok=True)
-    chosen = ports.choose(layout, **wanted)
-    ports.check_free(chosen)
+    network.choose(layout, wanted=wishes.networks)
+    with_networks = network.is_chosen(layout)
+    if with_networks:
+        network.check(layout)
+    chosen = ports.choose(layout, **wishes.ports)
+    ports.check_free(chosen, () if with_networks else (neutron.PART,))
     ports.remember(layout, chosen)
-    shares.choose(layout, shares_config)
+    shares.choose(layout, wishes.shares_config)
     shares.check_installed(layout)
     site = Site(layout, chosen, credentials.load_or_make(layout))
-    for room in (mariadb, keystone, barbican, services, shares):
+    for room in (mariadb, keystone, barbican, services, shares, *([network] if with_networks else [])):
         room.configure(site)
     access.write_clouds(site)
     return site
@@ -113,11 +140,12 @@ def all_parts(site: Site) -> list[Part]:
     """Return all parts, in the order people read them."""
     return [
         mariadb.part(site),
-        keystone.part(site),
+        keystone.part(site, network.directory(site)),
         barbican.part(site),
         temporal.part(site),
         *services.parts(site),
         *shares.parts(site),
+        *(network.parts(site) if network.is_chosen(site.layout) else ()),
     ]
 
 
@@ -137,30 +165,29 @@ def choose_parts(site: Site, only: tuple[str, ...]) -> list[Part]:
     return [part for name, part in by_name.items() if name in chosen]
 
 
-def run(
-    layout: Layout,
-    wanted: dict[str, int | None],
-    only: tuple[str, ...],
-    announce: Announce,
-    shares_config: Path | None = None,
-) -> None:
+def run(layout: Layout, wishes: Wishes, only: tuple[str, ...], announce: Announce) -> None:
     """Run the control plane in this process until a signal ends it."""
     make_directories(layout)
     lock = take_lock(layout)
     try:
-        site = make_ready(layout, wanted, shares_config)
-        Supervisor(layout, choose_parts(site, only), announce).run()
+        site = make_ready(layout, wishes)
+        supervise(site, only, announce)
     finally:
         lock.release()
 
 
-def start_detached(
-    layout: Layout,
-    wanted: dict[str, int | None],
-    only: tuple[str, ...],
-    announce: Announce,
-    shares_config: Path | None = None,
-) -> None:
+def supervise(site: Site, only: tuple[str, ...], announce: Announce) -> None:
+    """Keep the parts alive until a signal ends it, then end them and take away what they leave in the kernel.
+
+    The switch's interfaces are in this process's network namespace, where whoever says `isthmus down` need not be.
+    """
+    try:
+        Supervisor(site.layout, choose_parts(site, only), announce).run()
+    finally:
+        network.release(site.layout)
+
+
+def start_detached(layout: Layout, wishes: Wishes, only: tuple[str, ...], announce: Announce) -> None:
     """Start the control plane in a process of its own and return when every part is ready.
 
     Raises Conflict as `run` does, StepFailed naming the part that does not start.
@@ -168,7 +195,7 @@ def start_detached(
     make_directories(layout)
     lock = take_lock(layout)
     try:
-        choose_parts(make_ready(layout, wanted, shares_config), only)
+        choose_parts(make_ready(layout, wishes), only)
         processes.rotate(layout.log("supervisor"))
         with layout.log("supervisor").open("ab") as log:
             # The lock goes over to the new process, so that nobody can come in between.
@@ -216,6 +243,7 @@ def stop(layout: Layout, announce: Announce) -> bool:
         _end_supervisor(layout, pid, announce)
     ended = processes.end_leftovers(layout.state_dir, LEFTOVERS_LIMIT)
     share_servers.release(layout)
+    network.release(layout)
     return ended > 0 or pid is not None
 
 

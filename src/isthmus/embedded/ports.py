@@ -3,6 +3,7 @@
 import errno
 import json
 import socket
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, replace
 
 import psutil
@@ -23,6 +24,7 @@ class Ports:
     temporal: int = 17233
     nfs: int = 12049
     smb: int = 11445
+    neutron: int = 19696
 
     def __post_init__(self) -> None:
         for name, port in self.by_part().items():
@@ -52,6 +54,11 @@ class Ports:
         return f"http://{LOOPBACK}:{self.barbican}"
 
     @property
+    def neutron_url(self) -> str:
+        """Neutron, without the version: clients add it."""
+        return f"http://{LOOPBACK}:{self.neutron}"
+
+    @property
     def api_url(self) -> str:
         """Isthmus's API, without the version."""
         return f"http://{LOOPBACK}:{self.api}"
@@ -73,15 +80,16 @@ def remember(layout: Layout, ports: Ports) -> None:
     write_private(layout.ports, json.dumps(asdict(ports), indent=2) + "\n")
 
 
-def check_free(ports: Ports) -> None:
-    """Raise Conflict naming each taken port and its owner."""
-    taken = [(part, port) for part, port in ports.by_part().items() if not _is_free(port)]
+def check_free(ports: Ports, unused: Collection[str] = ()) -> None:
+    """Raise Conflict naming each taken port and its owner; `unused` are the names of parts that are not started."""
+    taken = [(part, port) for part, port in ports.by_part().items() if part not in unused and not _is_free(port)]
     if not taken:
         return
     owners = _listeners()
     lines = [f"port {port} (for {part}) is taken by {owners.get(port, 'another process')}" for part, port in taken]
     raise Conflict("; ".join(lines) + ". Stop it, or choose another port with --api-port, --keystone-port, "
-                   "--barbican-port, --temporal-port, --nfs-port or --smb-port. Nothing was started.")  # fmt: skip
+                   "--barbican-port, --temporal-port, --nfs-port, --smb-port or --neutron-port. "
+                   "Nothing was started.")  # fmt: skip
 
 
 def _is_free(port: int) -> bool:

@@ -1,5 +1,6 @@
 """`isthmus up` in the foreground, and the commands where there is nothing yet."""
 
+import re
 import signal
 import subprocess
 import sys
@@ -37,7 +38,7 @@ def test_up_in_the_foreground_tells_each_part_and_ends_all_at_ctrl_c(plane: Cont
         finally:
             up.kill()
     assert f"127.0.0.1:{port} after" in "".join(said)
-    assert "temporal   stopped" in "".join(said)
+    assert re.search(r"^temporal +stopped$", "".join(said), re.MULTILINE)
     assert not processes.marked(plane.state_dir)
 
 

@@ -2,18 +2,22 @@
 
 import json
 import os
+import socket
 import stat
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from lab.control_plane import free_ports
 
-from isthmus.control.errors import InvalidInput, NotFound
-from isthmus.embedded import access, credentials, plane, ports, processes
+from isthmus.control.errors import Conflict, InvalidInput, NotFound
+from isthmus.embedded import access, credentials, keystone, network, network_agent, plane, ports, processes
 from isthmus.embedded.credentials import Credentials
 from isthmus.embedded.layout import DEFAULT_STATE_DIR, Layout, make_directories, open_layout, write_private
 from isthmus.embedded.part import Site
 from isthmus.embedded.ports import Ports
+from isthmus.networking.binding import links
+from isthmus.networking.binding.veth import far_name, near_name
 
 
 @pytest.fixture
@@ -73,16 +77,28 @@ def test_impossible_and_equal_ports_are_refused(wrong: dict[str, int]) -> None:
 def test_credentials_differ_each_time_and_stay_the_same_for_one_state_directory(site: Site) -> None:
     assert credentials.load_or_make(site.layout) == site.credentials
     assert Credentials() != Credentials()
-    assert len(set(json.loads(site.layout.credentials.read_text()).values())) == 8
+    assert len(set(json.loads(site.layout.credentials.read_text()).values())) == 12
+
+
+def test_credentials_that_an_older_version_did_not_know_are_made_once_and_kept(site: Site) -> None:
+    kept = json.loads(site.layout.credentials.read_text())
+    kept.pop("neutron")
+    write_private(site.layout.credentials, json.dumps(kept))
+    once = credentials.load_or_make(site.layout)
+    assert once.admin == site.credentials.admin
+    assert once.neutron != site.credentials.neutron
+    assert credentials.load_or_make(site.layout) == once
 
 
 def test_no_secret_shows_in_a_representation(site: Site) -> None:
+    network.choose(site.layout, wanted=True)
     shown = repr(site) + repr(plane.all_parts(site))
     secrets = json.loads(site.layout.credentials.read_text()).values()
     assert not [secret for secret in secrets if secret in shown]
 
 
 def test_no_secret_is_in_a_command_or_an_environment(site: Site) -> None:
+    network.choose(site.layout, wanted=True)
     secrets = json.loads(site.layout.credentials.read_text()).values()
     for part in plane.all_parts(site):
         seen = " ".join([*part.command, *part.environment.values()])
@@ -94,6 +110,42 @@ def test_no_secret_is_in_a_command_or_an_environment(site: Site) -> None:
 
 def test_the_parts_are_those_the_commands_know(site: Site) -> None:
     assert tuple(part.name for part in plane.all_parts(site)) == plane.PART_NAMES
+
+
+def test_networks_once_chosen_are_started_until_they_are_unchosen(site: Site) -> None:
+    def names() -> tuple[str, ...]:
+        return tuple(part.name for part in plane.all_parts(site))
+
+    network.choose(site.layout, wanted=True)
+    network.choose(site.layout, wanted=None)
+    assert names() == plane.EVERY_PART_NAME
+    network.choose(site.layout, wanted=False)
+    network.choose(site.layout, wanted=None)
+    assert names() == plane.PART_NAMES
+
+
+def test_choosing_networks_prepares_keystone_again(site: Site) -> None:
+    before = keystone.part(site, network.directory(site)).preparation
+    network.choose(site.layout, wanted=True)
+    after = keystone.part(site, network.directory(site)).preparation
+    assert before
+    assert after
+    assert before.stamp_text != after.stamp_text
+
+
+def test_a_taken_port_of_a_part_that_is_not_started_is_no_trouble() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        wanted = replace(Ports(**free_ports()), neutron=taken.getsockname()[1])
+        ports.check_free(wanted, unused=("neutron",))
+        with pytest.raises(Conflict, match=r"\(for neutron\) is taken .*--neutron-port"):
+            ports.check_free(wanted)
+
+
+def test_interfaces_are_named_alike_by_those_who_make_and_those_who_clear_them() -> None:
+    assert near_name("12345678901").removeprefix(network_agent.NEAR) == "12345678901"
+    assert far_name("12345678901").removeprefix(network_agent.FAR) == "12345678901"
+    assert links.MARK == network_agent.MARK
 
 
 def test_only_brings_what_the_named_parts_need(site: Site) -> None:
@@ -117,6 +169,8 @@ def test_env_knows_two_users_and_says_what_to_do_before_the_first_start(site: Si
         access.environment(Layout(tmp_path / "none"), "admin")
     with pytest.raises(NotFound, match="admin, demo"):
         access.environment(site.layout, "root")
+    with pytest.raises(NotFound, match=r"admin, demo$"):
+        access.environment(site.layout, "demo2")
 
 
 def test_parts_do_not_inherit_what_points_at_another_cloud(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""Attachments from reservation to release, warm ports, and the repairs: what both protocols stand on."""

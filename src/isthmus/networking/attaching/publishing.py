@@ -1,0 +1,142 @@
+"""Published ports: by a floating IP of the configured external network, else on this host (`attaching.forwarding`).
+
+One floating IP for each attachment, found again by its description. A port published under its own number needs no
+more than that; one under another number is a port forwarding, where Neutron offers these.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
+from ipaddress import ip_address
+
+from oslo_config.cfg import ConfigOpts
+
+from isthmus.control.errors import IsthmusError, NotFound, NotSupported
+from isthmus.networking.attaching.contract import Publishing
+from isthmus.networking.attaching.forwarding import Forwards, Inside, inside_of
+from isthmus.networking.attaching.parts import Parts
+from isthmus.networking.model import Key, Port, PublishedPort, Row, State
+from isthmus.networking.neutron.client import Neutron
+from isthmus.networking.neutron.parsing import Json
+from isthmus.networking.store.publications import Publication
+
+log = logging.getLogger(__name__)
+
+
+class HostPublishing(Publishing):
+    """The published ports of this host's attachments."""
+
+    def __init__(self, parts: Parts, conf: ConfigOpts) -> None:
+        self._parts = parts
+        self._external: str | None = conf.network_agent.external_network
+        self._forwards = Forwards()
+
+    def publish(self, key: Key, ports: Sequence[PublishedPort], deadline: float | None = None) -> None:
+        """Make the attachment's published ports exactly these."""
+        if not ports:
+            self.revoke(key)
+            return
+        row = self._parts.attachments.find(key)
+        if row is None or row.attachment.port is None:
+            raise NotFound(f"nothing is attached under {key.id}; attach it before its ports are published")
+        with self._parts.locks.hold(("publish", key), self._parts.deadline(deadline)):
+            if self._external:
+                self._publish_by_floating_ip(row, row.attachment.port, ports, self._external)
+            else:
+                self._forwards.replace(key, ports, _inside_of(row))
+                self._parts.publications.replace(key, [Publication(key, each) for each in ports])
+
+    def restore(self) -> None:
+        """Forward again what should be forwarded and is not: after a start, or once a container is back."""
+        wanted: dict[Key, list[PublishedPort]] = {}
+        for each in self._parts.publications.list_all():
+            if not each.far:
+                wanted.setdefault(each.key, []).append(each.port)
+        for key, ports in wanted.items():
+            row = self._parts.attachments.find(key)
+            if row is None:
+                self.revoke(key)
+                continue
+            if self._forwards.has(key) or row.attachment.state is not State.PLUGGED:
+                continue
+            try:
+                self._forwards.replace(key, ports, _inside_of(row))
+                log.info("the published ports of %s are forwarded again", key.id)
+            except IsthmusError as error:
+                log.warning("the published ports of %s are not forwarded: %s", key.id, error.message)
+
+    def _publish_by_floating_ip(self, row: Row, port: Port, ports: Sequence[PublishedPort], external: str) -> None:
+        neutron = self._parts.neutron(row.project)
+        forwarded = any(each.host_port != each.container_port for each in ports)
+        if forwarded and not neutron.has_extension("floating-ip-port-forwarding"):
+            raise NotSupported(
+                "this Neutron cannot publish a port under another number (floating-ip-port-forwarding); "
+                "publish it under its own, as -p 80:80"
+            )
+        floating = self._floating_ip(neutron, row.key, external)
+        address = ip_address(floating["floating_ip_address"])
+        kept = [Publication(row.key, replace(each, host_address=address), floating["id"]) for each in ports]
+        self._parts.publications.replace(row.key, kept)
+        if not forwarded:
+            if floating.get("port_id") != port.id:
+                neutron.update("floatingips", floating["id"], {"port_id": port.id})
+            return
+        self._forward(neutron, floating, port, ports)
+
+    def _floating_ip(self, neutron: Neutron, key: Key, external: str) -> Json:
+        description = _description(self._parts.host, key)
+        found = neutron.list("floatingips", {"description": description})
+        if found:
+            return found[0]
+        network = neutron.find_network(external)
+        return neutron.create(
+            "floatingips",
+            {"floating_network_id": network.id, "description": description},
+            f"create a floating IP of {network.name}",
+        )
+
+    def _forward(self, neutron: Neutron, floating: Json, port: Port, ports: Sequence[PublishedPort]) -> None:
+        kind = f"floatingips/{floating['id']}/port_forwardings"
+        have = {(each["protocol"], each["external_port"]): each for each in neutron.list(kind)}
+        inside = next((str(fixed.address) for fixed in port.fixed_ips if fixed.address.version == 4), None)
+        if inside is None:
+            raise NotSupported(f"port {port.id} has no IPv4 address, and floating IPs lead to none else")
+        for each in ports:
+            if (each.protocol, each.host_port) not in have:
+                neutron.create(
+                    kind,
+                    {
+                        "protocol": each.protocol,
+                        "external_port": each.host_port,
+                        "internal_port": each.container_port,
+                        "internal_port_id": port.id,
+                        "internal_ip_address": inside,
+                    },
+                    f"forward port {each.host_port} of {floating['floating_ip_address']}",
+                )
+
+    def revoke(self, key: Key) -> None:
+        """Take all published ports of a key away."""
+        found = self._parts.publications.list_all(key)
+        if not found:
+            return
+        row = self._parts.attachments.find(key)
+        with self._parts.locks.hold(("publish", key), self._parts.deadline(None)):
+            self._forwards.replace(key, (), None)
+            for floating_id in {each.far for each in found if each.far}:
+                project = row.project if row else self._parts.projects.names[0]
+                self._parts.neutron(project).delete("floatingips", floating_id)
+            self._parts.publications.replace(key, ())
+
+    def published(self, key: Key) -> tuple[PublishedPort, ...]:
+        """Return what is published, with the address it is reached by."""
+        return tuple(each.port for each in self._parts.publications.list_all(key))
+
+
+def _inside_of(row: Row) -> Inside:
+    target, port = row.attachment.target, row.attachment.port
+    return inside_of(target.netns if target else None, [fixed.address for fixed in port.fixed_ips] if port else [])
+
+
+def _description(host: str, key: Key) -> str:
+    return f"isthmus {host} {key.owner} {key.id}"[:255]

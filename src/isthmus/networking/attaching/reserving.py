@@ -1,0 +1,178 @@
+"""A port for a wish: a warm one, one that somebody named, or a new one."""
+
+import logging
+import sqlite3
+from dataclasses import replace
+
+from isthmus.control.errors import Conflict, IsthmusError, NotFound
+from isthmus.networking.attaching.nesting import leave_parent
+from isthmus.networking.attaching.networks import Networks
+from isthmus.networking.attaching.parts import Parts, check_time
+from isthmus.networking.binding.contract import Nesting
+from isthmus.networking.model import Attachment, Fate, Network, Port, Row, SparePort, State, Wish, addresses_of
+from isthmus.networking.neutron.client import Neutron
+from isthmus.networking.neutron.faults import AddressTaken, NoAddressLeft
+from isthmus.networking.planning.wishes import host_tag, label_of, misfit, pool_of, port_body
+from isthmus.networking.store.spare_ports import Pool
+
+log = logging.getLogger(__name__)
+
+
+class Reservations:
+    """Reserves; called with the key's lock held."""
+
+    def __init__(self, parts: Parts, networks: Networks) -> None:
+        self._parts = parts
+        self._networks = networks
+
+    def reserve(self, wish: Wish, deadline: float, now: float) -> Attachment:
+        """Return the key's attachment, made if it is not there. `now` is the wall clock's, for the pool's last use."""
+        parts = self._parts
+        row = parts.attachments.find(wish.key)
+        if row is not None and row.attachment.state is State.RESERVING:
+            # Whoever reserved it is gone; the port, if there is one, is found by its tag.
+            parts.attachments.delete(wish.key)
+            row = None
+        if row is not None:
+            return self._same(row, wish)
+        project = parts.projects.name_of(wish.project)
+        network = self._networks.get(wish.network_id, project)
+        wish = replace(wish, network_id=network.id)
+        binder = parts.binders.get(wish.binder).name
+        nested = parts.binders.get(binder).nesting is not Nesting.NONE
+        pool = None if nested else pool_of(wish, project, binder)
+        if pool is not None and parts.limits.warm_ports:
+            parts.spares.use_pool(Pool(pool, project, network.id, now))
+            taken = self._take_warm(pool, wish, network)
+            if taken is not None:
+                return taken.attachment
+        check_time(deadline, f"create a port for {wish.key.id}")
+        row = Row(Attachment(wish, State.RESERVING), project, binder)
+        if not parts.attachments.insert(row):
+            raise Conflict(f"{wish.key.id} is being attached by somebody else; try again")
+        with parts.in_flight.creating() as trying:
+            try:
+                port = self._borrow(row) if wish.port_id else self._create(row, network, trying)
+            except BaseException:
+                # If Neutron made it after all, the repairs find it by its tag.
+                parts.attachments.delete(wish.key)
+                raise
+            parts.attachments.set_port(wish.key, port, network, labelled=True)
+        parts.nudge.set()
+        return Attachment(wish, State.RESERVED, port, network)
+
+    def _same(self, row: Row, wish: Wish) -> Attachment:
+        found = row.attachment
+        wrong = misfit(replace(wish, network_id=found.wish.network_id), found.port) if found.port else None
+        if wrong:
+            raise Conflict(f"{wish.key.id} is attached already, and its port {wrong}; detach it first")
+        if found.state is State.RELEASING:
+            raise Conflict(f"{wish.key.id} is being detached; try again when that has ended")
+        return found
+
+    def _take_warm(self, pool: str, wish: Wish, network: Network) -> Row | None:
+        spares = self._parts.spares
+        if not wish.addresses:
+            row = spares.take(pool, wish, network)
+        else:
+            row = spares.take_with_address(pool, wish, network, wish.addresses[0])
+        if row is not None:
+            self._parts.nudge.set()
+            wrong = misfit(wish, row.attachment.port) if row.attachment.port else None
+            if wrong:
+                spare = SparePort(row.attachment.port, Fate.DOOMED, pool, row.project, row.binder)  # type: ignore[arg-type]
+                spares.release(wish.key, spare)
+                raise AddressTaken(f"the port with address {wish.addresses[0]} {wrong}; ask for one address only")
+        return row
+
+    def _create(self, row: Row, network: Network, trying: str) -> Port:
+        wish = row.attachment.wish
+        label = label_of(wish)
+        neutron = self._parts.neutron(row.project)
+        check_groups(neutron, wish)
+        body = port_body(wish, network, self._host_for(row.binder))
+        body |= {"name": label.name, "device_id": label.device_id, "device_owner": label.device_owner}
+        body["tags"] = [host_tag(self._parts.host), trying, *label.tags]
+        try:
+            return neutron.create_port(**body)
+        except (AddressTaken, NoAddressLeft):
+            # Ports that are being made, or given up, may hold it for a moment longer.
+            with self._parts.locks.hold(("spares", network.id), self._parts.deadline(None)):
+                self._give_up_spares(row, network)
+            return neutron.create_port(**body)
+
+    def _give_up_spares(self, row: Row, network: Network) -> None:
+        """Delete this host's idle ports that hold what the wish wants."""
+        wanted = set(row.attachment.wish.addresses)
+        for spare in self._parts.spares.list_all(network_id=network.id):
+            if spare.borrowed is None and (not wanted or wanted & addresses_of(spare.port)):
+                self._parts.spares.doom(spare.port.id)
+                drop_spare(self._parts, spare)
+
+    def _borrow(self, row: Row) -> Port:
+        wish = row.attachment.wish
+        neutron = self._parts.neutron(row.project)
+        port = neutron.port(str(wish.port_id))
+        self._return_first(port)
+        wrong = misfit(wish, port)
+        if wrong:
+            raise Conflict(f"port {port.id} {wrong}; correct the request, or choose another port")
+        if port.device_owner.startswith("network:") or (port.device_id and port.device_id != label_of(wish).device_id):
+            raise Conflict(
+                f"port {port.id} is in use by {port.device_id or port.device_owner} ({port.device_owner}); "
+                "detach it there, or choose another port"
+            )
+        before = {"device_id": port.device_id, "device_owner": port.device_owner, "binding:host_id": port.host}
+        try:
+            self._parts.attachments.borrow(wish.key, port.id, before)
+        except sqlite3.IntegrityError:
+            raise Conflict(f"port {port.id} is attached on this host already; detach it there first") from None
+        label = label_of(wish)
+        changes = {"device_id": label.device_id, "device_owner": label.device_owner}
+        host = self._host_for(row.binder)
+        if host is not None:
+            changes["binding:host_id"] = host
+        return neutron.update_port(port.id, changes, port.revision)
+
+    def _return_first(self, port: Port) -> None:
+        """Finish giving a port back, if that is still to be done: what it was like is about to be written down."""
+        for spare in self._parts.spares.list_all(Fate.DOOMED, port.network_id):
+            if spare.port.id == port.id:
+                drop_spare(self._parts, spare)
+
+    def _host_for(self, binder: str) -> str | None:
+        return self._parts.host if self._parts.binders.get(binder).nesting is Nesting.NONE else None
+
+
+def check_groups(neutron: Neutron, wish: Wish) -> None:
+    """Raise `NotFound` for a security group or QoS policy that the project does not see."""
+    for kind, wanted in (
+        ("security-groups", list(wish.security_groups or ())),
+        ("qos/policies", [wish.qos_policy] if wish.qos_policy else []),
+    ):
+        if not wanted:
+            continue
+        unknown = set(wanted) - {each["id"] for each in neutron.list(kind, {"id": wanted})}
+        if unknown:
+            what = "security group" if kind == "security-groups" else "QoS policy"
+            raise NotFound(f"the project sees no {what} {', '.join(sorted(unknown))}; check the id and the project")
+
+
+def drop_spare(parts: Parts, spare: SparePort) -> None:
+    """Give a doomed port back to whoever it was borrowed from, or delete it, and forget it. Gone: success."""
+    neutron = parts.neutron(spare.project)
+    deadline = parts.deadline(None)
+    try:
+        with parts.binding(spare.binder, spare.port.id, deadline) as binder:
+            binder.unplug(spare.port.id, None, deadline)
+    except IsthmusError as error:
+        log.warning("the interface of port %s stays for now: %s", spare.port.id, error.message)
+    leave_parent(parts, parts.binders.get(spare.binder), spare.port)
+    if spare.borrowed is None:
+        neutron.delete("ports", spare.port.id)
+    else:
+        try:
+            neutron.update_port(spare.port.id, dict(spare.borrowed))
+        except NotFound:
+            log.info("port %s was deleted by its owner", spare.port.id)
+    parts.spares.gone(spare.port.id)

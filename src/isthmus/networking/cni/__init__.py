@@ -1,0 +1,1 @@
+"""The Container Network Interface: what the small executable asks of the agent."""

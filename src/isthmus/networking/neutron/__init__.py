@@ -1,0 +1,1 @@
+"""Every call to Neutron, typed: networks, subnets, pools, ports, security groups, floating IPs."""

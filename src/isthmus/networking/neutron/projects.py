@@ -1,0 +1,69 @@
+"""The projects that this host's agent serves, each with a client of its own credential.
+
+Nothing is asked before a project is first used, so an agent starts, and keeps containers connected, while Keystone,
+Barbican or Neutron are down.
+"""
+
+import threading
+from collections.abc import Mapping
+
+from keystoneauth1.adapter import Adapter
+from keystoneauth1.identity.v3 import ApplicationCredential
+from keystoneauth1.session import Session
+from oslo_config.cfg import ConfigOpts
+
+from isthmus.control import secrets
+from isthmus.control.configuration import SERVICE_CREDENTIALS
+from isthmus.control.errors import InvalidInput, NotFound
+from isthmus.control.identity import service_session
+from isthmus.networking.neutron.client import Neutron
+
+
+class Projects:
+    """Clients of Neutron by the name of a project in `[network_agent] credentials`."""
+
+    def __init__(self, conf: ConfigOpts, references: Mapping[str, str]) -> None:
+        self._conf = conf
+        self._references = dict(references)
+        self._clients: dict[str, Neutron] = {}
+        self._lock = threading.Lock()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The projects' names, the default one first."""
+        return tuple(self._references)
+
+    def name_of(self, project: str | None) -> str:
+        """Return the full name for what a wish says; `NotFound` if the agent does not serve it."""
+        name = project or self.names[0]
+        if name not in self._references:
+            raise NotFound(
+                f"this host's agent has no credential of project {name}; it serves {', '.join(self.names)}: "
+                "choose one of these, or add it to [network_agent] credentials"
+            )
+        return name
+
+    def neutron(self, project: str | None = None) -> Neutron:
+        """Return the client of a project (None: the default). `NotFound`, and the errors of `control.secrets`."""
+        name = self.name_of(project)
+        with self._lock:
+            if name not in self._clients:
+                self._clients[name] = self._open(name)
+            return self._clients[name]
+
+    def _open(self, name: str) -> Neutron:
+        limit = self._conf.network_agent.call_timeout
+        service = service_session(self._conf)
+        service.session.timeout = service.session.timeout or limit
+        found = secrets.fetch(service, self._references[name])
+        try:
+            credential = ApplicationCredential(
+                auth_url=str(found.get("auth_url") or self._conf[SERVICE_CREDENTIALS].auth_url),
+                application_credential_id=str(found["application_credential_id"]),
+                application_credential_secret=str(found["application_credential_secret"]),
+            )
+        except KeyError as missing:
+            raise InvalidInput(f"the secret of project {name} has no {missing.args[0]}; store it again") from None
+        session = Session(auth=credential, verify=service.session.verify, cert=service.session.cert, timeout=limit)
+        adapter = Adapter(session, interface=service.interface, region_name=service.region_name)
+        return Neutron(adapter, limit)

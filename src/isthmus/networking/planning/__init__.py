@@ -1,0 +1,1 @@
+"""Pure: what should be attached + what was observed -> repairs."""

@@ -1,0 +1,161 @@
+"""What `isthmus port` asks on the agent's socket: attach a tap, a namespace or an interface of the host to a port."""
+
+from ipaddress import IPv4Address, IPv6Address
+from typing import Annotated, Any, Literal
+
+import falcon
+from pydantic import BaseModel, ConfigDict, Field
+
+from isthmus.control.errors import InvalidInput, NotFound
+from isthmus.control.http import parse
+from isthmus.networking.attaching.contract import Agent
+from isthmus.networking.model import Attachment, Key, Label, Owner, Target, TargetKind, Wish
+from isthmus.networking.neutron.client import Neutron
+from isthmus.networking.planning.interface import interface_configuration
+
+InterfaceName = Annotated[str, Field(pattern=r"^[^\s/:]{1,15}$")]
+
+
+class Place(BaseModel):
+    """Where the near end is: a tap, an interface of a namespace, or an interface of the host."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Literal["tap", "netns", "interface"]
+    interface: InterfaceName
+    netns: Annotated[str, Field(min_length=1, max_length=4000)] | None = None
+
+    def target(self) -> Target:
+        """Return it as a target. `InvalidInput` for a namespace too few or too many."""
+        if (self.kind == "netns") != (self.netns is not None):
+            raise InvalidInput("a namespace is named for an interface in one, and for nothing else; correct the call")
+        netns = f"/run/netns/{self.netns}" if self.netns and "/" not in self.netns else self.netns
+        return Target(TargetKind(self.kind), self.interface, netns)
+
+    def key(self) -> Key:
+        """Return the key of what is attached there."""
+        target = self.target()
+        return Key(Owner.HOST, "/".join(filter(None, (self.kind, (target.netns or "").strip("/"), self.interface))))
+
+
+class AttachRequest(BaseModel):
+    """The body of an attach call. `to` is a port's or a network's id or name."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    place: Place
+    to: Annotated[str, Field(min_length=1, max_length=255)]
+    project: str | None = None
+    addresses: list[IPv4Address | IPv6Address] = []
+    mac: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")] | None = None
+    security_groups: list[str] | None = None
+    binder: str | None = None
+
+
+class PlaceRequest(BaseModel):
+    """The body of a call about what is attached somewhere."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    place: Place
+
+
+class Ports:
+    """The calls, each a POST with JSON."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:  # noqa: ARG002 - Falcon's signature
+        """Answer with all attachments of the host, of every owner."""
+        resp.media = {"ports": [view(each) for each in self._agent.attachments.list_all()]}
+
+    def on_post_attach(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Attach."""
+        request = parse(AttachRequest, _body(req), "body")
+        target = request.place.target()
+        attachments = self._agent.attachments
+        known = attachments.find(request.place.key())
+        reserved = attachments.reserve(self._wish(request))
+        try:
+            resp.media = {"port": view(attachments.plug(reserved.wish.key, target))}
+        except Exception:
+            if known is None:
+                attachments.release(reserved.wish.key)
+            raise
+
+    def on_post_detach(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Detach; nothing there is success."""
+        request = parse(PlaceRequest, _body(req), "body")
+        self._agent.attachments.release(request.place.key())
+        resp.media = {}
+
+    def on_post_show(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with an attachment and what is wrong with it."""
+        key = parse(PlaceRequest, _body(req), "body").place.key()
+        found = self._agent.attachments.find(key)
+        if found is None:
+            raise NotFound(f"nothing is attached at {key.id}; `isthmus port list` shows what is")
+        resp.media = {"port": {**view(found), "problems": list(self._agent.attachments.check(key))}}
+
+    def _wish(self, request: AttachRequest) -> Wish:
+        neutron = self._agent.neutron(request.project)
+        key = request.place.key()
+        port_id, network_id = _resolve(neutron, request.to)
+        groups = request.security_groups
+        return Wish(
+            key=key,
+            network_id=network_id,
+            project=request.project,
+            addresses=tuple(request.addresses),
+            mac=request.mac,
+            security_groups=None
+            if groups is None
+            else tuple(str(neutron.find("security-groups", each)["id"]) for each in groups),
+            port_id=port_id,
+            label=Label(f"{self._agent.host}-{request.place.interface}", f"{self._agent.host}/{key.id}"[:255]),
+            binder=request.binder,
+        )
+
+
+def add_port_routes(app: "falcon.App[Any, Any]", agent: Agent) -> None:
+    """Serve `isthmus port`."""
+    ports = Ports(agent)
+    app.add_route("/ports", ports)
+    for call in ("attach", "detach", "show"):
+        app.add_route(f"/ports/{call}", ports, suffix=call)
+
+
+def view(found: Attachment) -> dict[str, Any]:
+    """Return an attachment as `isthmus port` shows it."""
+    port, network, target = found.port, found.network, found.target
+    wanted = interface_configuration(port, network) if port and network else None
+    return {
+        "owner": found.wish.key.owner,
+        "id": found.wish.key.id,
+        "state": found.state,
+        "project": found.wish.project,
+        "port_id": port.id if port else None,
+        "network_id": found.wish.network_id,
+        "network": network.name if network else None,
+        "mac": port.mac if port else None,
+        "mtu": wanted.mtu if wanted else None,
+        "addresses": [f"{address}/{length}" for address, length in wanted.addresses] if wanted else [],
+        "gateways": [str(gateway) for gateway in wanted.gateways] if wanted else [],
+        "target": {"kind": target.kind, "interface": target.interface, "netns": target.netns} if target else None,
+        "far_interface": found.far_interface,
+        "problem": found.problem,
+    }
+
+
+def _resolve(neutron: Neutron, name_or_id: str) -> tuple[str | None, str]:
+    """Return (port's id or None, network's id)."""
+    try:
+        port = neutron.find("ports", name_or_id)
+    except NotFound:
+        return None, neutron.find_network(name_or_id).id
+    return str(port["id"]), str(port["network_id"])
+
+
+def _body(req: falcon.Request) -> object:
+    return req.get_media(default_when_empty={})

@@ -1,0 +1,50 @@
+"""Real Docker on a real Neutron, OVN and Open vSwitch."""
+
+import contextlib
+from collections.abc import Iterator
+
+import pytest
+from lab.docker_networks import DockerNetworks, docker_networks
+from lab.network_host import wait_for
+from lab.network_playground import NetworkPlayground
+
+_SETTLED = 180.0
+
+
+@pytest.fixture(scope="session")
+def patient_playground(network_playground: NetworkPlayground) -> NetworkPlayground:
+    """Give the playground with an agent that waits for a Neutron as slow as a loaded machine makes it."""
+    options = network_playground.state_dir / "network" / "agent.conf"
+    options.write_text(options.read_text() + "call_timeout = 60\nattach_timeout = 100\n")
+    network_playground.plane.kill("network-agent")
+    network_playground.plane.wait_ready()
+    return network_playground
+
+
+@contextlib.contextmanager
+def tidy(playground: NetworkPlayground) -> Iterator[DockerNetworks]:
+    """Give Docker's networks, of which nothing is left in Neutron, OVSDB and the kernel afterwards."""
+    with docker_networks(playground) as found:
+        before = found.traces()
+        yield found
+        found.clean()
+        with contextlib.suppress(TimeoutError):
+            wait_for("nothing is left", lambda: not found.traces().beyond(before), _SETTLED)
+        assert not found.traces().beyond(before)
+
+
+@pytest.fixture
+def networks(patient_playground: NetworkPlayground) -> Iterator[DockerNetworks]:
+    """Give Docker's networks of one test."""
+    with tidy(patient_playground) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def blue(patient_playground: NetworkPlayground) -> Iterator[DockerNetworks]:
+    """Give a module's dual-stack network `blue` with containers c1 and c2; others are removed by their tests."""
+    with tidy(patient_playground) as found:
+        found.make("blue", "10.30.0.0/24", "fd00:30::/64")
+        found.start("c1", "blue")
+        found.start("c2", "blue")
+        yield found
