@@ -16,8 +16,9 @@ READS_AS_ZERO = 0x2
 DIRTY = 0x1
 
 import os
-_STRETCH = int(os.environ.get("STR","32")) << 20
-_BY_TURNS = int(os.environ.get("BT","4"))
+
+_STRETCH = int(os.environ.get("STR", "32")) << 20
+_BY_TURNS = int(os.environ.get("BT", "4"))
 
 Span = tuple[int, int]
 Extents = Sequence[tuple[int, int]]

@@ -12,7 +12,7 @@ class Pump:
     """
 
     def add(self, connection: Any) -> None:
-        """Move this connection too: an nbd.NBD that is ready. From now on only what takes no time may be asked of it."""
+        """Move this connection too: a ready nbd.NBD, of which from now on only facts may be asked."""
 
     def read(self, offset: int, buffer: WriteableBuffer, token: object) -> None:
         """Fill the buffer."""
