@@ -145,5 +145,5 @@ def test_wrong_use_is_refused(room: Lab) -> None:
     with pytest.raises(OverflowError):
         pump.zero(-1, 4096, "token")
     with pytest.raises(BufferError):
-        pump.read(0, b"constant", "token")  # type: ignore[arg-type]
+        pump.read(0, b"constant", "token")
     pump.stop()

@@ -15,10 +15,9 @@ READS_AS_ZERO = 0x2
 # "qemu:dirty-bitmap:…": bit 0 is dirty.
 DIRTY = 0x1
 
-import os
-
-_STRETCH = int(os.environ.get("STR", "32")) << 20
-_BY_TURNS = int(os.environ.get("BT", "4"))
+# How a copy reads: so many stretches of so many bytes by turns.
+_STRETCH = 32 << 20
+_BY_TURNS = 4
 
 Span = tuple[int, int]
 Extents = Sequence[tuple[int, int]]

@@ -66,8 +66,9 @@ typedef struct {
 typedef struct Pump {
     PyObject_HEAD
     pthread_t thread;
-    pthread_mutex_t lock; /* guards: incoming, done, count, stopping, failure */
+    pthread_mutex_t lock; /* guards: incoming, done, count, stopping, sleeping, failure */
     bool has_lock, running;
+    bool sleeping; /* the thread waits in poll(2) and nobody has rung */
     int wake, told;
     Queue incoming, done;
     Queue finished; /* the thread's alone */
@@ -213,6 +214,15 @@ static bool move(Pump *pump, struct nbd_handle *handle, short events) {
     return true;
 }
 
+/* Requests that have come meanwhile, and completions from within a request's sending, must not wait. */
+static bool may_sleep(Pump *pump) {
+    pthread_mutex_lock(&pump->lock);
+    bool sleeps = !pump->incoming.first && !pump->finished.first && !pump->stopping;
+    pump->sleeping = sleeps;
+    pthread_mutex_unlock(&pump->lock);
+    return sleeps;
+}
+
 static bool turn(Pump *pump, int count) {
     struct pollfd waiting[MOST_CONNECTIONS + 1] = {{.fd = pump->wake, .events = POLLIN}};
     for (int i = 0; i < count; i++) {
@@ -221,11 +231,13 @@ static bool turn(Pump *pump, int count) {
         waiting[i + 1].events = (direction & LIBNBD_AIO_DIRECTION_READ ? POLLIN : 0) |
                                 (direction & LIBNBD_AIO_DIRECTION_WRITE ? POLLOUT : 0);
     }
-    /* A completion from within a request's sending must not wait for the next one. */
-    if (poll(waiting, (nfds_t)count + 1, pump->finished.first ? 0 : -1) < 0) {
+    if (poll(waiting, (nfds_t)count + 1, may_sleep(pump) ? -1 : 0) < 0) {
         fail(pump, "poll: ", strerror(errno)); /* not EINTR: the thread takes no signals */
         return false;
     }
+    pthread_mutex_lock(&pump->lock);
+    pump->sleeping = false;
+    pthread_mutex_unlock(&pump->lock);
     if (waiting[0].revents)
         hush(pump->wake);
     for (int i = 0; i < count; i++)
@@ -402,7 +414,8 @@ static PyObject *submit(Pump *pump, enum kind kind, uint64_t offset, uint64_t le
         pump->known->before = request;
     pump->known = request;
     pthread_mutex_lock(&pump->lock);
-    bool wake = !pump->incoming.first;
+    bool wake = pump->sleeping;
+    pump->sleeping = false;
     append(&pump->incoming, request);
     pthread_mutex_unlock(&pump->lock);
     if (wake)
