@@ -1,8 +1,8 @@
 """Copy disks: the entry to this room.
 
 Each disk has its own thread and its own connections, and a native pump for each of its sides moves them (pump.c). The
-pumps take no Python lock and BLAKE3 lets go of it, so disks really run beside each other, and within a disk hashing runs
-beside receiving and sending.
+pumps take no Python lock and BLAKE3 lets go of it, so disks really run beside each other, and within a disk hashing
+runs beside receiving and sending.
 """
 
 import threading
