@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from isthmus.migration.disks.extents import CHUNK, Range, chunks_in, pieces, ranges, settled_end
+from isthmus.migration.disks.extents import CHUNK, Range, chunks_in, interleaved, pieces, ranges, settled_end
 
 SECTOR = 4096
 extent = st.tuples(st.integers(1, 40).map(lambda n: n * SECTOR), st.sampled_from([0, 1, 2, 3]))
@@ -65,3 +65,20 @@ def test_pieces_cover_the_range_once(first: int, length: int, chunks: int) -> No
     assert sum(piece.length for piece in cut) == length
     assert [piece.offset for piece in cut] == [whole.offset + i * chunks * CHUNK for i in range(len(cut))]
     assert chunks_in(length) == -(-length // CHUNK)
+
+
+@given(st.lists(st.tuples(st.integers(1, 3000), st.booleans()), max_size=12))
+def test_reading_by_turns_leaves_nothing_out_and_reads_nothing_twice(lengths: list[tuple[int, bool]]) -> None:
+    found, position = [], 0
+    for chunks, zero in lengths:
+        found.append(Range(position, chunks * CHUNK, zero))
+        position += chunks * CHUNK
+    parts = list(interleaved(found, 8 * CHUNK))
+    expected = [piece for whole in found for piece in ([whole] if whole.zero else pieces(whole, 8 * CHUNK))]
+    assert sorted(parts, key=lambda piece: piece.offset) == expected
+
+
+def test_four_stretches_are_read_by_turns() -> None:
+    parts = list(interleaved([Range(0, 4096 * CHUNK, zero=False)], 8 * CHUNK))
+    assert [piece.offset >> 20 for piece in parts[:6]] == [0, 32, 64, 96, 0, 32]
+    assert len(parts) == 512

@@ -1,7 +1,7 @@
 """NBD connections driven without blocking: a wheel that turns them, and the several connections to one export.
 
-libnbd's commands are asynchronous and its state machine is moved by poll(2). Completions are collected while the state
-machine moves and called afterwards, because libnbd forbids commands from within its callbacks.
+A connection's handshake is moved here; once it is ready a pump (pump.c) moves it, in a thread of its own for each side
+of a disk. What that completes is collected and called here, so the engine's Python stays in one thread for each disk.
 """
 
 import errno
@@ -21,6 +21,7 @@ import nbd
 
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.migration.disks.job import Side
+from isthmus.migration.disks.pump import Pump
 
 Done = Callable[[int], None]
 StatusDone = Callable[[int, dict[str, list[tuple[int, int]]]], None]
@@ -111,7 +112,7 @@ class Export:
         self._contexts = contexts
         self._ready: list[Any] = []
         self._joining: list[Any] = []
-        self._load: dict[int, int] = {}
+        self._pump = Pump()
         self._until_loosened = 0
         self.in_flight = 0
         self.name = f"the {role} of disk {disk_id}"
@@ -135,26 +136,37 @@ class Export:
                 self._start()
 
     def waiting(self) -> Iterable[Waiting]:
-        """What each connection's state machine waits for."""
-        for handle in (*self._ready, *self._joining):
+        """What the pump has completed, and what each handshake waits for."""
+        yield Waiting(self._pump.fileno(), select.POLLIN, self._collect)
+        for handle in self._joining:
             direction = handle.aio_get_direction()
             reads = select.POLLIN if direction & nbd.AIO_DIRECTION_READ else 0
             writes = select.POLLOUT if direction & nbd.AIO_DIRECTION_WRITE else 0
-            yield Waiting(handle.aio_get_fd(), reads | writes, partial(self._move, handle, direction))
+            yield Waiting(handle.aio_get_fd(), reads | writes, partial(self._join, handle, direction))
 
-    def _move(self, handle: Any, direction: int, events: int) -> None:
-        """Let one connection's state machine go on; Unavailable if it dies with it."""
-        wrong = None
+    def _collect(self, _events: int) -> None:
+        """Take what the pump has completed; Unavailable if a connection has died."""
+        for done, code, found in self._pump.completed():
+            self.in_flight -= 1
+            self._wheel.later(partial(done, code, found))
+        if reason := self._pump.failure():
+            raise self._lost(reason)
+
+    def _join(self, handle: Any, direction: int, events: int) -> None:
+        """Let one handshake go on; Unavailable if it dies and no other connection is there."""
+        wrong = ""
         try:
             if direction & nbd.AIO_DIRECTION_READ and events & ~select.POLLOUT:
                 handle.aio_notify_read()
             elif direction & nbd.AIO_DIRECTION_WRITE:
                 handle.aio_notify_write()
         except nbd.Error as error:
-            wrong = error
+            wrong = error.string
         if handle.aio_is_dead() or handle.aio_is_closed():
-            self._bury(handle, wrong)
-        elif handle in self._joining and handle.aio_is_ready():
+            if not self._ready:
+                raise self._lost(wrong)
+            self._joining.remove(handle)
+        elif handle.aio_is_ready():
             self._admit(handle)
 
     @property
@@ -176,32 +188,26 @@ class Export:
 
     def read(self, offset: int, into: memoryview, done: Done) -> None:
         """Fill `into`, which must stay as it is until `done`."""
-        self._send("aio_pread", nbd.Buffer.from_buffer(into), offset, done=done)
+        self._pump.read(offset, into, self._sent(done))
         self._count_moved(len(into))
 
     def write(self, offset: int, data: memoryview, done: Done) -> None:
         """Write `data`, which must stay as it is until `done`."""
-        self._send("aio_pwrite", nbd.Buffer.from_buffer(data), offset, done=done)
+        self._pump.write(offset, data, self._sent(done))
         self._count_moved(len(data))
 
     def zero(self, offset: int, length: int, done: Done) -> None:
         """Make a part read as zeros; the server may make a hole of it."""
-        self._send("aio_zero", length, offset, done=done)
+        self._pump.zero(offset, length, self._sent(done))
 
     def flush(self, done: Done) -> None:
         """Bring to stable storage all writes that were completed before; holds for all connections (NBD multi-conn)."""
-        self._send("aio_flush", done=done)
+        self._pump.flush(self._sent(done))
 
     def status(self, offset: int, length: int, done: StatusDone) -> None:
         """Ask for extents; `done` gets for each context a list of (length, flags) from `offset`, perhaps too short."""
-        found: dict[str, list[tuple[int, int]]] = {}
-
-        def extent(context: str, start: int, entries: list[int], _error: Any) -> int:
-            if start == offset:
-                found[context] = list(zip(entries[::2], entries[1::2], strict=True))
-            return 0
-
-        self._send("aio_block_status", length, offset, extent, done=lambda code: done(code, found))
+        self.in_flight += 1
+        self._pump.status(offset, length, done)
 
     def later(self, call: Callable[[], None]) -> None:
         """Call this in the wheel's next turn."""
@@ -213,6 +219,7 @@ class Export:
 
     def close(self) -> None:
         """Drop the connections at once, whoever still holds a handle: an error's traceback may."""
+        self._pump.stop()
         for handle in (*self._ready, *self._joining):
             if handle.aio_is_ready():
                 handle.aio_disconnect()
@@ -243,15 +250,8 @@ class Export:
     def _admit(self, handle: Any) -> None:
         if handle in self._joining:
             self._joining.remove(handle)
-        if handle not in self._ready:
             self._ready.append(handle)
-            self._load[id(handle)] = 0
-
-    def _bury(self, handle: Any, wrong: Any) -> None:
-        if handle in self._joining and self._ready:
-            self._joining.remove(handle)
-            return
-        raise self._lost(wrong)
+            self._pump.add(handle)
 
     def _count_moved(self, size: int) -> None:
         if self._until_loosened > 0:
@@ -269,30 +269,16 @@ class Export:
         length = min(_LOOSEN_BYTES, int(self._ready[0].get_block_size(nbd.SIZE_MAXIMUM)))
         if 0 < length <= self.size:
             # Should it fail, the reads that count tell.
-            self._send("aio_pread", nbd.Buffer.from_buffer(mmap(-1, length)), 0, done=lambda _code: None)
+            self._pump.read(0, memoryview(mmap(-1, length)), self._sent(lambda _code: None))
 
-    def _lost(self, wrong: Any) -> Unavailable:
-        reason = f": {wrong.string}" if wrong is not None else ""
-        return Unavailable(f"the connection to {self.name} was lost{reason}; the copy goes on when it is back")
+    def _lost(self, reason: str) -> Unavailable:
+        because = f": {reason}" if reason else ""
+        return Unavailable(f"the connection to {self.name} was lost{because}; the copy goes on when it is back")
 
-    def _send(self, command: str, *arguments: Any, done: Done) -> None:
-        handle = min(self._ready, key=lambda candidate: self._load[id(candidate)])
-        self._load[id(handle)] += 1
+    def _sent(self, done: Done) -> StatusDone:
+        """`done` as what a pump gives back; counts the request."""
         self.in_flight += 1
-        completion = partial(self._completed, id(handle), done)
-        try:
-            getattr(handle, command)(*arguments, completion)
-        except nbd.Error as error:
-            if handle.aio_is_dead() or handle.aio_is_closed():
-                raise self._lost(error) from None
-            raise Unavailable(f"{self.name} refuses a request: {error.string}; check its NBD server") from None
-
-    def _completed(self, key: int, done: Done, error: Any) -> int:
-        self._load[key] -= 1
-        self.in_flight -= 1
-        code = int(error.value)
-        self._wheel.later(partial(done, code))
-        return 1
+        return lambda code, _found: done(code)
 
 
 def _hang_up(descriptor: int) -> None:

@@ -1,7 +1,8 @@
 """Copy disks: the entry to this room.
 
-Each disk has its own thread and its own connections. libnbd and BLAKE3 let go of Python's lock while they move and hash
-bytes, so disks really run beside each other; within a disk one thread keeps many requests in flight.
+Each disk has its own thread and its own connections, and a native pump for each of its sides moves them (pump.c). The
+pumps take no Python lock and BLAKE3 lets go of it, so disks really run beside each other, and within a disk hashing
+runs beside receiving and sending.
 """
 
 import threading

@@ -17,7 +17,7 @@ from mmap import mmap
 import nbd
 
 from isthmus.migration.disks.connection import Wheel
-from isthmus.migration.disks.extents import CHUNK, Range, chunks_in
+from isthmus.migration.disks.extents import CHUNK, Range, chunks_in, interleaved
 from isthmus.migration.disks.job import CopyJob, CopyReport, Reads
 from isthmus.migration.disks.limiter import Limiter
 from isthmus.migration.disks.progress import Meter
@@ -135,7 +135,7 @@ class Transfer:
     def _answered(self, reached: int, found: list[Range]) -> None:
         self._asked = False
         self._position = reached
-        self._queue.extend(found)
+        self._queue.extend(interleaved(found, SLOT))
 
     def _finished(self) -> bool:
         return (
