@@ -76,7 +76,8 @@ def attach(playground: NetworkPlayground, name: str) -> str:
         *(ISTHMUS, "port", "attach", made.id, "--netns", name, "--interface", "eth0", "--socket", agent)
     )
     wait_for("there are spare interfaces", lambda: any(each.startswith("t_c") for each in interfaces(playground.host)))
-    (port,) = demo.ports(network_id=made.id, status="ACTIVE")
+    (link,) = json.loads(playground.host.run("ip", "-netns", name, "-json", "link", "show", "eth0"))
+    (port,) = demo.ports(mac_address=link["address"])
     found: str = port.id
     return found
 
