@@ -1,4 +1,6 @@
-"""`make demo`: a running machine is moved to another cloud and home again, and proved to be the same; a share is shown.
+"""`make demo`: a running machine is moved to another cloud and home again and proved to be the same.
+
+Then a share and a network are shown.
 
 Two libvirt clouds that know nothing of each other, one control plane, one Debian guest that is tied to its cloud and
 keeps writing. Everything lives in one state directory (ISTHMUS_DEMO_STATE, /var/lib/isthmus/demo) and is stopped at
@@ -21,7 +23,10 @@ from lab.clouds import LibvirtCloud
 from lab.console import Console
 from lab.control_plane import ControlPlane
 from lab.crossing import BOOT_SECONDS, GUEST, Crossing, cross, define_guest, register
-from lab.share_demo import ShareShown, show
+from lab.network_demo import NetworkShown
+from lab.network_demo import show as show_network
+from lab.share_demo import ShareShown
+from lab.share_demo import show as show_share
 
 REPORT = Path("build/demo-report.json")
 WEST_MACHINES: dict[str, Any] = {"machine_type": "q35", "disk_bus": "virtio"}
@@ -36,8 +41,8 @@ def say(text: str) -> None:
     print(f"[{minutes:2d}:{seconds:02d}] {text}", flush=True)
 
 
-def run(state: Path) -> tuple[dict[str, Crossing], ShareShown]:
-    """Do the whole demonstration in `state` and return both directions, and what was seen of a share."""
+def run(state: Path) -> tuple[dict[str, Crossing], ShareShown, NetworkShown]:
+    """Do the whole demonstration in `state`; return both directions, and what was seen of a share and a network."""
     say("guest: a small Debian 12, tied to its cloud (built once, about a minute)")
     image = debian_guest.cached_image()
     with contextlib.ExitStack() as stack:
@@ -84,9 +89,9 @@ def run(state: Path) -> tuple[dict[str, Crossing], ShareShown]:
             watch=True,
         )
         say(f"home: {home.records_written} records written, {home.records_lost} lost")
-        shown = show(plane, say)
+        share = show_share(plane, say)
         say("stopping everything")
-    return {"there": there, "home": home}, shown
+    return {"there": there, "home": home}, share, show_network(say)
 
 
 def main() -> int:
@@ -99,17 +104,19 @@ def main() -> int:
         except BlockingIOError:
             print(f"demo: another one runs in {state}; wait for it, or set ISTHMUS_DEMO_STATE", file=sys.stderr)
             return 1
-        directions, shown = run(state)
+        directions, share, network = run(state)
     report: dict[str, Any] = {name: dataclasses.asdict(crossing) for name, crossing in directions.items()}
-    report["share"] = dataclasses.asdict(shown)
+    report["share"] = dataclasses.asdict(share)
+    report["network"] = dataclasses.asdict(network)
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
     say(f"report: {REPORT}")
-    passed = all(crossing.verified and crossing.morphing_changes for crossing in directions.values()) and shown.passed
+    moved = all(crossing.verified and crossing.morphing_changes for crossing in directions.values())
+    passed = moved and share.passed and network.passed
     print(
         "demo: passed"
         if passed
-        else "demo: FAILED: records were lost or nothing was verified, or a share did not hold; see the report"
+        else "demo: FAILED: records were lost or not verified, or a share or network did not hold; see the report"
     )
     return 0 if passed else 1
 
