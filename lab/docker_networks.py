@@ -142,7 +142,8 @@ class DockerNetworks:
         """Return what there is now, but for warm ports and what is prepared for them."""
         network = self.cloud.network
         kinds = (network.networks, network.subnet_pools, network.security_groups, network.ips)
-        objects = {each.id for kind in kinds for each in kind()}
+        # Neutron makes a project's own group `default` when it first hears of the project.
+        objects = {each.id for kind in kinds for each in kind() if each.name != "default"}
         ports = list(network.ports())
         warm = {each.id for each in ports if each.name == "isthmus-warm" and not each.device_id}
         others = {each.id for each in ports if each.device_owner != "network:distributed"}

@@ -67,10 +67,13 @@ class Chores:
             return
         label = label_of(row.attachment.wish)
         neutron = self._parts.neutron(row.project)
-        changes = {"name": label.name, "device_id": label.device_id, "device_owner": label.device_owner}
+        changes = {"device_id": label.device_id, "device_owner": label.device_owner}
+        if row.borrowed is None:
+            # The name and the tags of somebody's port stay as they are.
+            changes["name"] = label.name
         try:
             labelled = neutron.update_port(port.id, changes)
-            if label.tags or (port.tags and len(port.tags) > 2):
+            if row.borrowed is None and (label.tags or (port.tags and len(port.tags) > 2)):
                 neutron.replace_tags("ports", port.id, {host_tag(self._parts.host), *label.tags})
         except NotFound:
             # Somebody deleted a port in use: the repairs say so in the attachment.

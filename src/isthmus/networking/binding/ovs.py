@@ -71,6 +71,8 @@ class OvsBinder(Binder):
             return (*problems, f"Open vSwitch does not have {far} plugged for port {port.id}")
         if row.bridge is None or row.of_port is None or row.of_port < 0:
             return (*problems, f"Open vSwitch has {far} in its database and on no bridge")
+        if not row.offered:
+            return (*problems, f"Open vSwitch does not tell OVN that {far} is port {port.id} (iface-id)")
         return problems
 
     def mend(self, port: Port, target: Target, configuration: InterfaceConfiguration) -> bool:
@@ -94,7 +96,7 @@ class OvsBinder(Binder):
                 row = rows.pop(name, None)
                 if row is not None or (port_id and kind_of(link) == "veth"):
                     in_use = kind_of(link) != "veth" or peer_here(netlink, link) is None
-                    connected = row is not None and row.bridge is not None
+                    connected = row is not None and row.bridge is not None and row.offered
                     found[name] = PluggedPort(row.port_id if row else str(port_id), in_use, connected)
         return found | {name: PluggedPort(row.port_id, in_use=False, connected=False) for name, row in rows.items()}
 

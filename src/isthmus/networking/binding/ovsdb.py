@@ -28,13 +28,14 @@ _POLL = 0.01
 
 @dataclass(frozen=True)
 class OvsInterface:
-    """An interface of ours in the database."""
+    """An interface of ours in the database. `offered`: OVN is told which port it is (`iface-id`)."""
 
     name: str
     port_id: str
     bridge: str | None
     of_port: int | None
     flows_installed: bool
+    offered: bool = True
 
 
 class OvsDatabase:
@@ -65,7 +66,7 @@ class OvsDatabase:
                     if other.port_id == port_id and other.name != name:
                         transaction.add(api.del_port(other.name, if_exists=True))
                 transaction.add(api.add_port(self._bridge, name, may_exist=True, external_ids=ids))
-                if name in have and have[name].port_id != port_id:
+                if name in have and (have[name].port_id != port_id or not have[name].offered):
                     transaction.add(api.db_set("Interface", name, ("external_ids", ids)))
 
         self._try(f"plug {name} for port {port_id}", act)
@@ -154,5 +155,10 @@ class OvsDatabase:
 def _to_interface(row: Any, bridge: str | None) -> OvsInterface:
     ids = row.external_ids
     return OvsInterface(
-        row.name, ids[_MARK], bridge, row.ofport[0] if row.ofport else None, ids.get("ovn-installed") == "true"
+        row.name,
+        ids[_MARK],
+        bridge,
+        row.ofport[0] if row.ofport else None,
+        flows_installed=ids.get("ovn-installed") == "true",
+        offered=ids.get("iface-id") == ids[_MARK],
     )
