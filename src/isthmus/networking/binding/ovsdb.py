@@ -1,5 +1,6 @@
 """Open vSwitch's database: which interface is plugged for which port. One connection, made when first needed."""
 
+import importlib
 import sys
 import threading
 import time
@@ -7,8 +8,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-# ovs.poller imports eventlet wherever it is installed, which costs the agent memory and a warning, for nothing.
-sys.modules.setdefault("eventlet", None)  # type: ignore[arg-type]
+
+def _import_poller() -> None:
+    """Import ovs.poller without eventlet, which it would import wherever it is installed: memory and a warning.
+
+    Only for this import: others of the process may want eventlet.
+    """
+    if "eventlet" in sys.modules:
+        return
+    sys.modules["eventlet"] = None  # type: ignore[assignment]
+    try:
+        importlib.import_module("ovs.poller")
+    finally:
+        del sys.modules["eventlet"]
+
+
+_import_poller()
 
 from ovsdbapp.backend.ovs_idl import connection, idlutils  # noqa: E402
 from ovsdbapp.schema.open_vswitch.impl_idl import OvsdbIdl  # noqa: E402
