@@ -6,6 +6,7 @@ worker is killed; a watchdog here stops it when a call takes too long or somebod
 
 import base64
 import os
+import re
 import shlex
 import threading
 import time
@@ -38,6 +39,7 @@ _LARGEST_FILE = 4 << 20
 _LARGEST_READ = 1 << 20
 _MOST_NAMES = 100_000
 _ESP = "/run/isthmus-esp"
+_KERNEL_NAME = re.compile(r"/dev/[a-z0-9]+")
 # What a program of the guest's left running would keep the guest's root from being unmounted.
 _END_GUEST_PROCESSES = (
     'for p in /proc/[0-9]*; do [ "$(readlink $p/root)" = /sysroot ] && kill -9 ${p#/proc/}; done; '
@@ -170,7 +172,7 @@ class ApplianceDisks(GuestDisks):
 
     def run_before_mount(self, script: str, *, timeout_seconds: int) -> CommandResult:
         """As `GuestDisks.run_before_mount` has it."""
-        devices = " ".join(file_system.device for file_system in self._found)
+        devices = " ".join(self._kernel_name(file_system) for file_system in self._found)
         wrapped = wrap(["env", f"ISTHMUS_DEVICES={devices}", "/bin/sh", "-s"], timeout_seconds, script)
         begun = time.monotonic()
         output = self._call(self._g.debug, "sh", [wrapped], within=timeout_seconds + 60)
@@ -245,7 +247,7 @@ class ApplianceDisks(GuestDisks):
             raise StepFailed(f"{destination} could not be written to the EFI system partition: {result.output.strip()}")
 
     def _in_esp(self, file_system: FileSystem, command: str) -> CommandResult:
-        device = shlex.quote(file_system.device)
+        device = shlex.quote(self._kernel_name(file_system))
         script = (
             f"mkdir -p {_ESP} && mount -t vfat -o nodev,nosuid,noexec {device} {_ESP} || exit 90\n"
             f"{command}\nstatus=$?\numount {_ESP} || exit 91\nexit $status\n"
@@ -277,6 +279,21 @@ class ApplianceDisks(GuestDisks):
             self._call(self._g.lvm_scan, True)
             found = self._list_file_systems()
         return found
+
+    def _kernel_name(self, file_system: FileSystem) -> str:
+        """Return the name of a file system's device in the appliance's own kernel, for what runs beside libguestfs.
+
+        libguestfs counts disks as they were added and translates; the kernel names them as it finds them, so that
+        `/dev/sda` can be the appliance's own disk. The disk's number is its SCSI target, which udev's paths tell.
+        """
+        if file_system.disk_index < 0:
+            return file_system.device
+        part = f"-part{file_system.partition}" if file_system.partition else ""
+        path = f"/dev/disk/by-path/*-scsi-0:0:{file_system.disk_index}:0{part}"
+        name = str(self._call(self._g.debug, "sh", [f"udevadm settle; readlink -e {path}"])).strip()
+        if not _KERNEL_NAME.fullmatch(name):
+            raise StepFailed(f"{_place(file_system)} has no device in the appliance ({path}): try again")
+        return name
 
     def _open_luks(self, volume: FileSystem, name: str) -> None:
         # libguestfs hands the key to cryptsetup inside the appliance, in a file of its memory: never in an argv.
