@@ -6,13 +6,13 @@ worker is killed; a watchdog here stops it when a call takes too long or somebod
 
 import base64
 import os
-import re
 import shlex
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -23,6 +23,7 @@ import psutil
 
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.migration.morphing.acceleration import kvm_works
+from isthmus.migration.morphing.appliance_devices import kernel_names
 from isthmus.migration.morphing.appliance_files import ensure_directory, give_label
 from isthmus.migration.morphing.contract import LARGEST_ESP_FILE, CommandResult, FileSystem, GuestDisks
 from isthmus.migration.morphing.nbd_address import parse as parse_address
@@ -39,7 +40,6 @@ _LARGEST_FILE = 4 << 20
 _LARGEST_READ = 1 << 20
 _MOST_NAMES = 100_000
 _ESP = "/run/isthmus-esp"
-_KERNEL_NAME = re.compile(r"/dev/[a-z0-9]+")
 # What a program of the guest's left running would keep the guest's root from being unmounted.
 _END_GUEST_PROCESSES = (
     'for p in /proc/[0-9]*; do [ "$(readlink $p/root)" = /sysroot ] && kill -9 ${p#/proc/}; done; '
@@ -172,7 +172,7 @@ class ApplianceDisks(GuestDisks):
 
     def run_before_mount(self, script: str, *, timeout_seconds: int) -> CommandResult:
         """As `GuestDisks.run_before_mount` has it."""
-        devices = " ".join(self._kernel_name(file_system) for file_system in self._found)
+        devices = " ".join(self._kernel_names.values())
         wrapped = wrap(["env", f"ISTHMUS_DEVICES={devices}", "/bin/sh", "-s"], timeout_seconds, script)
         begun = time.monotonic()
         output = self._call(self._g.debug, "sh", [wrapped], within=timeout_seconds + 60)
@@ -246,8 +246,12 @@ class ApplianceDisks(GuestDisks):
         if result.status:
             raise StepFailed(f"{destination} could not be written to the EFI system partition: {result.output.strip()}")
 
+    @cached_property
+    def _kernel_names(self) -> Mapping[str, str]:
+        return kernel_names(self._call, self._g, self._found)
+
     def _in_esp(self, file_system: FileSystem, command: str) -> CommandResult:
-        device = shlex.quote(self._kernel_name(file_system))
+        device = shlex.quote(self._kernel_names[file_system.device])
         script = (
             f"mkdir -p {_ESP} && mount -t vfat -o nodev,nosuid,noexec {device} {_ESP} || exit 90\n"
             f"{command}\nstatus=$?\numount {_ESP} || exit 91\nexit $status\n"
@@ -279,21 +283,6 @@ class ApplianceDisks(GuestDisks):
             self._call(self._g.lvm_scan, True)
             found = self._list_file_systems()
         return found
-
-    def _kernel_name(self, file_system: FileSystem) -> str:
-        """Return the name of a file system's device in the appliance's own kernel, for what runs beside libguestfs.
-
-        libguestfs counts disks as they were added and translates; the kernel names them as it finds them, so that
-        `/dev/sda` can be the appliance's own disk. The disk's number is its SCSI target, which udev's paths tell.
-        """
-        if file_system.disk_index < 0:
-            return file_system.device
-        part = f"-part{file_system.partition}" if file_system.partition else ""
-        path = f"/dev/disk/by-path/*-scsi-0:0:{file_system.disk_index}:0{part}"
-        name = str(self._call(self._g.debug, "sh", [f"udevadm settle; readlink -e {path}"])).strip()
-        if not _KERNEL_NAME.fullmatch(name):
-            raise StepFailed(f"{_place(file_system)} has no device in the appliance ({path}): try again")
-        return name
 
     def _open_luks(self, volume: FileSystem, name: str) -> None:
         # libguestfs hands the key to cryptsetup inside the appliance, in a file of its memory: never in an argv.
