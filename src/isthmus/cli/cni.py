@@ -6,6 +6,7 @@ from typing import Any
 
 from cliff.command import Command
 
+from isthmus.cli.ports import DEFAULT_SOCKET
 from isthmus.networking.cni.installing import install_executable, install_network
 
 
@@ -22,12 +23,7 @@ class CniInstall(Command):  # type: ignore[misc]  # cliff is not followed by myp
         add("--neutron-network", metavar="NETWORK", help="name or id of the Neutron network; default: NETWORK")
         add("--project", metavar="NAME", help="project, as the agent's credentials name it; default: their first")
         add("--security-group", action="append", metavar="GROUP", help="name or id; may be given again")
-        add(
-            "--socket",
-            type=Path,
-            default=Path("/var/lib/isthmus/network-agent.sock"),
-            help="the network agent's socket",
-        )
+        add("--socket", type=Path, default=DEFAULT_SOCKET, help="the network agent's socket")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:

@@ -9,7 +9,7 @@ from isthmus.cli import inputs
 from isthmus.cli.answers import Deployment
 from isthmus.cli.display import choose
 from isthmus.cli.executions import steps_text
-from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
+from isthmus.cli.rest import Record, RestCommand, RestDelete, RestLister, RestShow, Table
 from isthmus.cli.watching import follow_deployment
 
 
@@ -143,17 +143,11 @@ class DeploymentCancel(_OneDeployment, RestCommand):
         return 0
 
 
-class DeploymentDelete(RestCommand):
+class DeploymentDelete(RestDelete):
     """Delete the records of ended deployments."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("deployments", metavar="DEPLOYMENT", nargs="+", help="id")
-        return parser
+    subject = "deployment"
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Delete one after the other; the first error ends it."""
-        for deployment_id in parsed_args.deployments:
-            self.api.delete_deployment(deployment_id)
-        return 0
+    def delete(self, name: str) -> None:
+        """Delete one."""
+        self.api.delete_deployment(name)

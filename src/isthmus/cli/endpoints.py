@@ -5,7 +5,7 @@ from typing import Any
 
 from isthmus.cli import inputs
 from isthmus.cli.answers import Endpoint
-from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
+from isthmus.cli.rest import Record, RestCommand, RestDelete, RestLister, RestShow, Table
 from isthmus.control.errors import InvalidInput, StepFailed
 
 CONNECTION_HELP = (
@@ -127,20 +127,15 @@ class EndpointUpdate(_OneEndpoint, RestShow):
         return _record(self.api.update_endpoint(endpoint.id, body))
 
 
-class EndpointDelete(RestCommand):
+class EndpointDelete(RestDelete):
     """Forget registered clouds."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("endpoints", metavar="ENDPOINT", nargs="+", help="name or id")
-        return parser
+    subject = "endpoint"
+    named = "name or id"
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Delete one after the other; the first error ends it."""
-        for name in parsed_args.endpoints:
-            self.api.delete_endpoint(self.api.endpoint(name).id)
-        return 0
+    def delete(self, name: str) -> None:
+        """Delete one."""
+        self.api.delete_endpoint(self.api.endpoint(name).id)
 
 
 class EndpointValidate(_OneEndpoint, RestCommand):

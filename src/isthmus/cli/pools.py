@@ -3,7 +3,7 @@
 import argparse
 from typing import Any
 
-from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
+from isthmus.cli.rest import Record, RestDelete, RestLister, RestShow, Table
 
 
 def _record(pool: dict[str, Any]) -> Record:
@@ -163,17 +163,11 @@ class PoolDeallocate(_OnePool):
         return self.act(parsed_args, "deallocate", {"force": parsed_args.force})
 
 
-class PoolDelete(RestCommand):
+class PoolDelete(RestDelete):
     """Delete minion pools."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("pools", metavar="POOL", nargs="+", help="id")
-        return parser
+    subject = "pool"
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Delete one after the other; the first error ends it."""
-        for pool_id in parsed_args.pools:
-            self.api.remove(f"/minion_pools/{pool_id}")
-        return 0
+    def delete(self, name: str) -> None:
+        """Delete one."""
+        self.api.remove(f"/minion_pools/{name}")

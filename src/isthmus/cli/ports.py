@@ -15,7 +15,7 @@ from cliff.command import Command
 
 from isthmus.control.errors import InvalidInput, StepFailed, Unavailable
 
-_DEFAULT_SOCKET = Path("/var/lib/isthmus/network-agent.sock")
+DEFAULT_SOCKET = Path("/var/lib/isthmus/network-agent.sock")
 _LONGEST = 120.0
 """Seconds to wait for the agent, which has limits of its own."""
 
@@ -40,7 +40,7 @@ class _PortCommand(Command):  # type: ignore[misc]  # cliff is not followed by m
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser with what all of them take."""
         parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("--socket", type=Path, default=_DEFAULT_SOCKET, help="the network agent's socket")
+        parser.add_argument("--socket", type=Path, default=DEFAULT_SOCKET, help="the network agent's socket")
         parser.add_argument("-f", "--format", choices=["text", "json"], default="text")
         return parser
 

@@ -4,7 +4,7 @@ import argparse
 import json
 from typing import Any
 
-from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
+from isthmus.cli.rest import Record, RestCommand, RestDelete, RestLister, RestShow, Table
 
 
 def _region(region: dict[str, Any]) -> Record:
@@ -100,20 +100,14 @@ class RegionUpdate(RegionShow):
         return _region(self.api.object("PUT", f"/regions/{parsed_args.region}", "region", {"region": body}))
 
 
-class RegionDelete(RestCommand):
+class RegionDelete(RestDelete):
     """Delete regions."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("regions", metavar="REGION", nargs="+", help="id")
-        return parser
+    subject = "region"
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Delete one after the other; the first error ends it."""
-        for region_id in parsed_args.regions:
-            self.api.remove(f"/regions/{region_id}")
-        return 0
+    def delete(self, name: str) -> None:
+        """Delete one."""
+        self.api.remove(f"/regions/{name}")
 
 
 class ServiceCreate(RestShow):
@@ -190,20 +184,14 @@ class ServiceUpdate(ServiceShow):
         return _service(self.api.object("PUT", f"/services/{parsed_args.service}", "service", {"service": body}))
 
 
-class ServiceDelete(RestCommand):
+class ServiceDelete(RestDelete):
     """Forget services."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("services", metavar="SERVICE", nargs="+", help="id")
-        return parser
+    subject = "service"
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Forget one after the other; the first error ends it."""
-        for service_id in parsed_args.services:
-            self.api.remove(f"/services/{service_id}")
-        return 0
+    def delete(self, name: str) -> None:
+        """Delete one."""
+        self.api.remove(f"/services/{name}")
 
 
 class Diagnostics(RestCommand):

@@ -2,9 +2,10 @@
 
 import argparse
 import json
+from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 from cliff.columns import FormattableColumn
 from cliff.command import Command
@@ -36,6 +37,29 @@ class RestLister(WithApi, Lister):  # type: ignore[misc]
 
 class RestShow(WithApi, ShowOne):  # type: ignore[misc]
     """A command that prints one object."""
+
+
+class RestDelete(RestCommand):
+    """A command that deletes objects, one after the other; the first error ends it. `named` is how each is given."""
+
+    subject: ClassVar[str]
+    named: ClassVar[str] = "id"
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser: argparse.ArgumentParser = super().get_parser(prog_name)
+        parser.add_argument("subjects", metavar=self.subject.upper(), nargs="+", help=self.named)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> int:
+        """Delete what is named."""
+        for name in parsed_args.subjects:
+            self.delete(name)
+        return 0
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Delete one."""
 
 
 class Facts(FormattableColumn):  # type: ignore[misc]

@@ -6,7 +6,7 @@ from typing import Any
 from isthmus.cli import inputs
 from isthmus.cli.answers import Transfer
 from isthmus.cli.client import MigrationApi
-from isthmus.cli.rest import Facts, Record, RestCommand, RestLister, RestShow, Table
+from isthmus.cli.rest import Facts, Record, RestDelete, RestLister, RestShow, Table
 
 ENVIRONMENT_FORM = "FILE|JSON|KEY=VALUE"
 
@@ -165,20 +165,14 @@ class TransferShow(RestShow):
         return transfer_record(self.api, self.api.transfer(parsed_args.transfer))
 
 
-class TransferDelete(RestCommand):
+class TransferDelete(RestDelete):
     """Delete transfers; the replicas' disks stay."""
 
-    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
-        """Return the parser."""
-        parser: argparse.ArgumentParser = super().get_parser(prog_name)
-        parser.add_argument("transfers", metavar="TRANSFER", nargs="+", help="id")
-        return parser
+    subject = "transfer"
 
-    def take_action(self, parsed_args: argparse.Namespace) -> int:
-        """Delete one after the other; the first error ends it."""
-        for transfer_id in parsed_args.transfers:
-            self.api.delete_transfer(transfer_id)
-        return 0
+    def delete(self, name: str) -> None:
+        """Delete one."""
+        self.api.delete_transfer(name)
 
 
 class TransferDisksDelete(RestShow):
