@@ -3,23 +3,18 @@
 It has a control plane of its own in namespaces of its own, as Neutron's switch needs interfaces of the machine's.
 """
 
-import json
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
 
 from lab.cri_calls import agent_socket
-from lab.docker_networks import DockerNetworks, docker_networks
-from lab.network_guest import NetworkGuest
+from lab.docker_networks import docker_networks
 from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
+from lab.tenant_machine import tenant_machine
 
-ISTHMUS = str(Path(sys.executable).with_name("isthmus"))
 RANGE = "10.66.0.0/24"
-TAP = "demotap"
 _LIMIT = 120.0
 
 
@@ -52,7 +47,15 @@ def show(say: Callable[[str], None]) -> NetworkShown:
         seconds = time.monotonic() - begun
         container = docker.address("web", "tenant")
         say(f"network: a container of tenant demo has {container} after {seconds:.1f} s")
-        guest, machine = _machine(playground, docker, undo)
+        guest, machine = undo.enter_context(
+            tenant_machine(
+                playground.host,
+                playground.directory / "guest",
+                network=docker.neutron_network("tenant").id,
+                agent=agent_socket(playground.state_dir),
+                tap="demotap",
+            )
+        )
         say(f"network: a virtual machine on a tap has {machine} of the same network")
         docker.start("other", "stranger")
         wait_for("the container reaches the machine", lambda: docker.pings("web", machine), _LIMIT)
@@ -66,19 +69,3 @@ def show(say: Callable[[str], None]) -> NetworkShown:
         )
         say("network: each reaches the other; a container of tenant demo2, with the same range of addresses, does not")
     return shown
-
-
-def _machine(playground: NetworkPlayground, docker: DockerNetworks, undo: ExitStack) -> tuple[NetworkGuest, str]:
-    """Start a virtual machine whose tap the agent puts on the tenant's network; return it and its address."""
-    host = playground.host
-    socket = ("--socket", str(agent_socket(playground.state_dir)))
-    host.run("ip", "tuntap", "add", TAP, "mode", "tap")
-    undo.callback(host.run, "ip", "link", "del", TAP)
-    network = docker.neutron_network("tenant").id
-    told = host.run(ISTHMUS, "port", "attach", network, "--tap", TAP, "-f", "json", *socket)
-    undo.callback(host.run, ISTHMUS, "port", "detach", "--tap", TAP, *socket)
-    mac = json.loads(told)["port"]["mac"]
-    guest = undo.enter_context(NetworkGuest(host, playground.directory / "guest", tap=TAP, mac=mac))
-    wait_for("the machine has an address", lambda: guest.succeeds("udhcpc -q -n -t 3 -i eth0 -s /dhcp"), _LIMIT)
-    words = guest.run("ip -4 addr show eth0").split()
-    return guest, words[words.index("inet") + 1].partition("/")[0]

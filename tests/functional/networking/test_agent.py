@@ -5,18 +5,17 @@ import json
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 from lab.attach_truth import look, ovsdb
+from lab.control_plane import ISTHMUS
 from lab.cri_calls import agent_socket
 from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
 from openstack.exceptions import ConflictException
 
-ISTHMUS = str(Path(__file__).parents[3] / ".venv" / "bin" / "isthmus")
 LONG = 240
 
 

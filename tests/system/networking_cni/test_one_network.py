@@ -4,8 +4,6 @@ Each reaches each other by ICMP and TCP, and one rule of a security group opens 
 """
 
 import contextlib
-import json
-import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +11,12 @@ from typing import Any
 
 import psutil
 import pytest
+from lab.control_plane import ISTHMUS
 from lab.cri_calls import CniCalls, agent_socket
-from lab.network_guest import NetworkGuest
 from lab.network_host import NetworkHost, wait_for
 from lab.network_playground import NetworkPlayground
+from lab.tenant_machine import tenant_machine
 
-ISTHMUS = str(Path(sys.executable).with_name("isthmus"))
 TCP_PORT = 7000
 
 
@@ -74,18 +72,18 @@ def members(network_playground: NetworkPlayground, guarded_network: Any, group: 
         address = _address_in(host, "metal")
         metal = undo.enter_context(namespace_member(host, "bare metal", "metal", address, log))
 
-        host.run("ip", "tuntap", "add", "vmtap", "mode", "tap")
-        undo.callback(host.run, "ip", "link", "del", "vmtap")
-        shown = host.run(
-            *port, "attach", guarded_network.id, "--tap", "vmtap", "--security-group", group.id, "-f", "json", *socket
+        guest, address = undo.enter_context(
+            tenant_machine(
+                host,
+                network_playground.directory / "guest",
+                network=guarded_network.id,
+                agent=agent_socket(network_playground.state_dir),
+                tap="vmtap",
+                options=("--security-group", group.id),
+            )
         )
-        undo.callback(host.run, *port, "detach", "--tap", "vmtap", *socket)
-        mac = json.loads(shown)["port"]["mac"]
-        guest = undo.enter_context(NetworkGuest(host, network_playground.directory / "guest", tap="vmtap", mac=mac))
-        wait_for("the guest has an address", lambda: guest.succeeds("udhcpc -q -n -t 3 -i eth0 -s /dhcp"), 120)
-        address = next(word for word in guest.run("ip -4 addr show eth0").split() if word.startswith("10.61."))
         guest.run(f"(while :; do echo ok | nc -l -p {TCP_PORT}; done) >/dev/null 2>&1 &")
-        machine = Member("virtual machine", _address(address), guest.succeeds)
+        machine = Member("virtual machine", address, guest.succeeds)
         yield container, machine, metal
 
 
