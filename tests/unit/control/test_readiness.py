@@ -7,6 +7,11 @@ import pytest
 from isthmus.control.readiness import NOTIFY_SOCKET, READY_FILE, claim, say_ready
 
 
+@pytest.fixture(autouse=True)
+def _forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("isthmus.control.readiness._systemd", None)
+
+
 def test_nobody_need_have_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(NOTIFY_SOCKET, raising=False)
     monkeypatch.delenv(READY_FILE, raising=False)
