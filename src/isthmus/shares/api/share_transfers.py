@@ -19,7 +19,7 @@ from isthmus.shares.api.texts import text_of
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Row, links, next_link
 from isthmus.shares.model import Kind, Status
-from isthmus.shares.store import jobs, share_type_facts, shares, transfers, usage
+from isthmus.shares.store import jobs, replicas, share_type_facts, shares, transfers, usage
 from isthmus.shares.store.moving import hold, move
 from isthmus.shares.store.transfers import SnapshotsOf
 from isthmus.shares.tables import InstanceRow, TransferRow
@@ -120,6 +120,8 @@ def _offered(call: Call, data: Mapping[str, Any]) -> Row:
         raise InvalidInput("Invalid share: Shares exported over share networks cannot be transferred.")
     if share["share_group_id"]:
         raise InvalidInput("Invalid share: Shares within share groups cannot be transferred.")
+    if share["replication_type"] and replicas.is_replicated(call.session, share["id"]):
+        raise InvalidInput("Invalid share: Shares with replicas cannot be transferred.")
     unfit = transfers.snapshots_of(call.session, share["id"]).unfit
     if unfit is not None:
         raise InvalidInput(f"Invalid snapshot: Snapshot: {unfit} status must be available")
@@ -178,12 +180,13 @@ def _check_type(call: Call, share: Row) -> None:
 def _move_usage(call: Call, share: Row, snapshots: SnapshotsOf) -> None:
     refuse_too_large(call, share["size"])
     type_id = share["share_type_id"]
-    taken = {"shares": 1, "gigabytes": share["size"]}
+    whole = {"shares": 1, "gigabytes": share["size"], **replicas.deltas(share["replication_type"], share["size"])}
+    taken = dict(whole)
     if snapshots.count:
         taken |= {"snapshots": snapshots.count, "snapshot_gigabytes": snapshots.gib}
     take_quota(call, usage.Owner(call.project_id, call.caller.user_id, type_id), taken)
     donor = usage.Owner(share["project_id"], share["user_id"], type_id)
-    usage.give_back(call.session, donor, {"shares": 1, "gigabytes": share["size"]})
+    usage.give_back(call.session, donor, whole)
     for project_id, user_id, size in snapshots.owners:
         owner = usage.Owner(project_id, user_id, type_id)
         usage.give_back(call.session, owner, {"snapshots": 1, "snapshot_gigabytes": size})

@@ -7,7 +7,7 @@ from isthmus.shares.api.call import Call
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Field, View, links
 from isthmus.shares.model import RulesStatus, Status
-from isthmus.shares.store import shares
+from isthmus.shares.store import replicas, shares
 from isthmus.shares.store.shares import Row
 
 
@@ -43,8 +43,7 @@ _DETAIL = View(
         Field("access_rules_status", _old_rules_status, since=since(10), until=since(27)),
         Field("access_rules_status", since=since(28)),
         Field("replication_type", since=since(11)),
-        # No back end here replicates: a share has the one instance.
-        Field("has_replicas", lambda _: False, since=since(11)),
+        Field("has_replicas", since=since(11)),
         Field("user_id", since=since(16)),
         Field("create_share_from_snapshot_support", since=since(24)),
         Field("revert_to_snapshot_support", since=since(27)),
@@ -72,11 +71,24 @@ def summaries(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
 def details(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return shares with all that their callers may see; `rows` are those of `store.shares`."""
     admin = call.may("context_is_host_admin")
-    full = shares.with_metadata(call.session, rows)
+    full = _with_replicas(call, shares.with_metadata(call.session, rows))
     if call.version <= _PATHS_UNTIL:
         full = shares.with_paths(call.session, full, admin=call.is_admin)
     view = _DETAIL.at(call.version, admin=admin)
     return [view(row) | {"links": links(call, "shares", row["id"])} for row in full]
+
+
+def _with_replicas(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """Return shares with `has_replicas`, and of those that have some the worst `access_rules_status` of all."""
+    replicated = [row["id"] for row in rows if row["replication_type"]]
+    found = replicas.together(call.session, replicated) if replicated else {}
+    shown = []
+    for row in rows:
+        known = found.get(row["id"])
+        several = known is not None and known.count > 1
+        rules = known.rules_status if known is not None else row["access_rules_status"]
+        shown.append({**row, "has_replicas": several, "access_rules_status": rules})
+    return shown
 
 
 def detail(call: Call, share_id: str) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-"""Shares as the API reads them: each with the instance that it is served from and its type's name, in one row."""
+"""Shares as the API reads them: each with its primary instance and its type's name, in one row."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, and_, func, select
 from sqlalchemy.orm import Session
 
 from isthmus.shares.store import metadata
@@ -49,7 +49,7 @@ def rows_of_shares() -> Select[Any]:
     """Return the statement that gives shares as rows with `COLUMNS`, to be narrowed."""
     return (
         select(*(column.label(name) for name, column in COLUMNS.items()))
-        .select_from(SHARE.join(INSTANCE, INSTANCE.c.share_id == SHARE.c.id))
+        .select_from(SHARE.join(INSTANCE, and_(INSTANCE.c.share_id == SHARE.c.id, INSTANCE.c.is_primary)))
         .outerjoin(_TYPE, _TYPE.c.id == INSTANCE.c.share_type_id)
     )
 
