@@ -4,9 +4,8 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
-from sqlalchemy import Row, delete, or_, select, update
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
@@ -105,17 +104,19 @@ def look_at_replicas(session: Session, work: Work) -> None:
         )
         if not taken.rowcount:  # type: ignore[attr-defined] # an update's result is a CursorResult
             continue
-        _look(session, work, row, Kind.UPDATE_REPLICA, instance_id=row.id)
+        _look(session, work, (row.host or "", row.share_id), Kind.UPDATE_REPLICA, instance_id=row.id)
         under_way = select(SnapshotInstanceRow.id).where(
             SnapshotInstanceRow.instance_id == row.id,
             SnapshotInstanceRow.status.in_([Status.CREATING, Status.DELETING]),
         )
         for snapshot in session.scalars(under_way).all():
-            _look(session, work, row, Kind.UPDATE_REPLICATED_SNAPSHOT, snapshot_instance_id=snapshot)
+            at = (row.host or "", row.share_id)
+            _look(session, work, at, Kind.UPDATE_REPLICATED_SNAPSHOT, snapshot_instance_id=snapshot)
 
 
-def _look(session: Session, work: Work, at: Row[Any], kind: Kind, **argument: str) -> None:
-    jobs.enqueue(session, host=at.host, kind=kind, subject=at.share_id, argument=argument, now=work.now())
+def _look(session: Session, work: Work, at: tuple[str, str], kind: Kind, **argument: str) -> None:
+    host, share_id = at
+    jobs.enqueue(session, host=host, kind=kind, subject=share_id, argument=argument, now=work.now())
 
 
 SWEEPS: tuple[Callable[[Session, Work], None], ...] = (
