@@ -167,7 +167,6 @@ def _record_promotion(
         of=[Status.REPLICATION_CHANGE],
         to=Status.AVAILABLE,
         now=now,
-        cast_rules_to_readonly=False,
     ):
         return
     only_read = replica.replication_type == "readable"

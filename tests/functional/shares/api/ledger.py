@@ -118,11 +118,11 @@ class LedgerDriver(ShareDriver):
         return super().create_group_snapshot(group_snapshot_id, snapshots)
 
 
-def crash_at_the_next(shares: Shares, driver: ShareDriver) -> None:
+def crash_at_the_next(shares: Shares, driver: ShareDriver, host: str = HOST) -> None:
     """Do the oldest job at the back end, as a manager that is killed before it can record what came of it."""
-    work = Work(shares.conf, shares.database, driver, HOST, utc_now)
+    work = Work(shares.conf, shares.database, driver, host, utc_now)
     with shares.database.transaction() as session:
-        (job,) = jobs.claim(session, backends=[HOST], owner=OWNER, now=utc_now(), lease=timedelta(minutes=1), limit=1)
+        (job,) = jobs.claim(session, backends=[host], owner=OWNER, now=utc_now(), lease=timedelta(minutes=1), limit=1)
     OPERATIONS[job.kind].perform(work, job)
     with shares.database.transaction() as session:
         jobs.release(session, OWNER)
