@@ -7,7 +7,8 @@ from functools import partial
 
 from oslo_config.cfg import ConfigOpts
 
-from isthmus.control.server import Wsgi, mount, serve
+from isthmus.control.server import mount, serve
+from isthmus.control.tokens import Wsgi
 from isthmus.migration.api.serving import make_application as make_migration
 from isthmus.shares.api.application import PREFIX as SHARE_PREFIX
 from isthmus.shares.api.serving import make_application as make_shares

@@ -3,30 +3,30 @@
 From outside in: request id, health check, faults of the layers themselves, Keystone's token check, the application.
 """
 
+import json
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-import webob  # type: ignore[import-untyped]
 from gunicorn.app.base import BaseApplication
-from keystonemiddleware.auth_token import AuthProtocol
 from oslo_config.cfg import ConfigOpts
+from oslo_context.context import generate_request_id
 from oslo_log import log
 from oslo_middleware import healthcheck, request_id
 
 from isthmus.control.errors import InvalidInput
 from isthmus.control.http import fault_body
 from isthmus.control.readiness import say_ready
+from isthmus.control.tokens import TokenCheck, Wsgi
 
-Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+Headers = list[tuple[str, str]]
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may lie idle before the server closes it; gunicorn's own 2 are soon over on a busy machine."""
 
 
-class _RequestId(request_id.RequestId):  # type: ignore[misc] # oslo.middleware is not followed by mypy
-    """oslo.middleware's, under Coriolis' (and Nova's) header name too."""
-
-    compat_headers = ["x-compute-request-id"]  # noqa: RUF012 - the base class has it so
+_REQUEST_ID_HEADERS = (request_id.HTTP_RESP_HEADER_REQUEST_ID, "x-compute-request-id")
+"""OpenStack's, and Coriolis' (and Nova's) too."""
 
 
 def mount(root: Wsgi, below: Mapping[str, Wsgi]) -> Wsgi:
@@ -46,10 +46,7 @@ def mount(root: Wsgi, below: Mapping[str, Wsgi]) -> Wsgi:
 
 def wrap(conf: ConfigOpts, application: Wsgi) -> Wsgi:
     """Return the application inside the layers that every API has."""
-    layered = application
-    if conf.api.auth_strategy == "keystone":
-        # The application itself decides what needs a token, and says so as a fault.
-        layered = AuthProtocol(layered, {"oslo_config_config": conf, "delay_auth_decision": True})
+    layered: Wsgi = TokenCheck(conf, application) if conf.api.auth_strategy == "keystone" else application
     health = healthcheck.Healthcheck(None, conf)
     layered = _as_faults(layered)
 
@@ -58,11 +55,24 @@ def wrap(conf: ConfigOpts, application: Wsgi) -> Wsgi:
         chosen: Wsgi = health if environ.get("PATH_INFO") == "/healthcheck" else layered
         return chosen(environ, start_response)
 
-    outermost = _RequestId(choose)
+    return _with_request_id(choose)
+
+
+def _with_request_id(application: Wsgi) -> Wsgi:
+    """Give each request an id, as oslo.middleware does (which takes requests apart and puts them together for it)."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        chunks: Iterable[bytes] = outermost(environ, start_response)
-        return chunks
+        given = environ.get("HTTP_X_OPENSTACK_REQUEST_ID", "")
+        if re.match(request_id.ID_FORMAT, given):
+            environ[request_id.GLOBAL_REQ_ID] = given
+        identity = environ[request_id.ENV_REQUEST_ID] = generate_request_id()
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            names = {name.lower() for name, _ in headers}
+            added = [(name, identity) for name in _REQUEST_ID_HEADERS if name not in names]
+            return start_response(status, [*headers, *added], exc_info)
+
+        return application(environ, start)
 
     return answer
 
@@ -71,15 +81,31 @@ def _as_faults(application: Wsgi) -> Wsgi:
     """Give errors of the layers below (Keystone does not answer) the form of all faults."""
 
     def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
-        response = webob.Request(environ).get_response(application)
-        if response.status_int >= 400 and response.content_type != "application/json":
-            message = "Keystone does not answer; try again" if response.status_int == 503 else response.status
-            body = fault_body(response.status_int, message)
-            response = webob.Response(status=response.status_int, json_body=body)
-        chunks: Iterable[bytes] = response(environ, start_response)
-        return chunks
+        started: list[tuple[str, Headers]] = []
+
+        def start(status: str, headers: Headers, exc_info: Any = None) -> Any:
+            del exc_info
+            started.append((status, headers))
+            return lambda _: None
+
+        chunks = application(environ, start)
+        status, headers = started[-1]
+        code = int(status[:3])
+        if code < 400 or _content_type(headers) == "application/json":
+            start_response(status, headers)
+            return chunks
+        if hasattr(chunks, "close"):
+            chunks.close()
+        message = "Keystone does not answer; try again" if code == 503 else status
+        body = json.dumps(fault_body(code, message)).encode()
+        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+        return [body]
 
     return answer
+
+
+def _content_type(headers: Headers) -> str:
+    return next((value.partition(";")[0] for name, value in headers if name.lower() == "content-type"), "")
 
 
 class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types

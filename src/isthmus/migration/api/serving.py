@@ -8,7 +8,7 @@ from isthmus.control.database import Database
 from isthmus.control.engine import Engine
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import BarbicanVault
-from isthmus.control.server import Wsgi
+from isthmus.control.tokens import Wsgi
 from isthmus.control.trusts import ensure_trust
 from isthmus.migration.api.application import create_application
 from isthmus.migration.api.policies import migration_rules
@@ -17,7 +17,8 @@ from isthmus.migration.api.service import Service
 
 def make_application(conf: ConfigOpts) -> Wsgi:
     """Return the API on the configured database, engine, Keystone and Barbican; each process makes its own."""
-    database = Database(conf.database.connection)
+    # A call that makes a trust takes a second connection beside its own.
+    database = Database(conf.database.connection, connections=2 * conf.api.threads)
     service = Service(
         database=database,
         engine=Engine(conf),

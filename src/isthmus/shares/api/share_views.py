@@ -71,24 +71,23 @@ def summaries(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
 def details(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return shares with all that their callers may see; `rows` are those of `store.shares`."""
     admin = call.may("context_is_host_admin")
-    full = _with_replicas(call, shares.with_metadata(call.session, rows))
+    full = shares.with_metadata(call.session, rows)
+    _note_replicas(call, full)
     if call.version <= _PATHS_UNTIL:
         full = shares.with_paths(call.session, full, admin=call.is_admin)
     view = _DETAIL.at(call.version, admin=admin)
     return [view(row) | {"links": links(call, "shares", row["id"])} for row in full]
 
 
-def _with_replicas(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return shares with `has_replicas`, and of those that have some the worst `access_rules_status` of all."""
+def _note_replicas(call: Call, rows: Sequence[dict[str, Any]]) -> None:
+    """Note in shares whether they have replicas, and of those that have the worst `access_rules_status` of all."""
     replicated = [row["id"] for row in rows if row["replication_type"]]
-    found = replicas.together(call.session, replicated) if replicated else {}
-    shown = []
+    found = replicas.together(call.session, replicated)
     for row in rows:
         known = found.get(row["id"])
-        several = known is not None and known.count > 1
-        rules = known.rules_status if known is not None else row["access_rules_status"]
-        shown.append({**row, "has_replicas": several, "access_rules_status": rules})
-    return shown
+        row["has_replicas"] = known is not None and known.count > 1
+        if known is not None:
+            row["access_rules_status"] = known.rules_status
 
 
 def detail(call: Call, share_id: str) -> dict[str, Any]:

@@ -18,6 +18,11 @@ def is_deadlock(error: DBAPIError) -> bool:
     return isinstance(error, OperationalError) and code in _CODES
 
 
+def was_dead(error: DBAPIError) -> bool:
+    """Say whether the connection was lost at a statement, so before the commit: nothing of the transaction holds."""
+    return error.connection_invalidated and error.statement is not None
+
+
 def in_transaction(database: Database, act: Callable[[Session], None]) -> None:
     """Do it in one transaction, a few times if the database gives it up; it must do nothing outside the database."""
     for tries_left in reversed(range(TRIES)):
@@ -25,7 +30,7 @@ def in_transaction(database: Database, act: Callable[[Session], None]) -> None:
             with database.transaction() as session:
                 act(session)
         except DBAPIError as error:
-            if tries_left and is_deadlock(error):
+            if tries_left and (is_deadlock(error) or was_dead(error)):
                 continue
             raise
         else:

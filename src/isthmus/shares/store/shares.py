@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, and_, func, select
+from sqlalchemy import Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 
 from isthmus.shares.store import metadata
@@ -45,13 +45,18 @@ COLUMNS: Mapping[str, Any] = {
 """What a row holds: the share's columns, its instance's and its type's name."""
 
 
+# Made once: to make it costs more than the database takes for one share.
+_ROWS: Select[Any] = (
+    select(*(column.label(name) for name, column in COLUMNS.items()))
+    .select_from(SHARE.join(INSTANCE, and_(INSTANCE.c.share_id == SHARE.c.id, INSTANCE.c.is_primary)))
+    .outerjoin(_TYPE, _TYPE.c.id == INSTANCE.c.share_type_id)
+)
+_ONE = _ROWS.where(SHARE.c.id == bindparam("share_id"))
+
+
 def rows_of_shares() -> Select[Any]:
     """Return the statement that gives shares as rows with `COLUMNS`, to be narrowed."""
-    return (
-        select(*(column.label(name) for name, column in COLUMNS.items()))
-        .select_from(SHARE.join(INSTANCE, and_(INSTANCE.c.share_id == SHARE.c.id, INSTANCE.c.is_primary)))
-        .outerjoin(_TYPE, _TYPE.c.id == INSTANCE.c.share_type_id)
-    )
+    return _ROWS
 
 
 def shares_first(statement: Select[Any]) -> Select[Any]:
@@ -64,7 +69,7 @@ def shares_first(statement: Select[Any]) -> Select[Any]:
 
 def read(session: Session, share_id: str) -> Row | None:
     """Return a share, None if there is none."""
-    row = session.execute(rows_of_shares().where(SHARE.c.id == share_id)).mappings().first()
+    row = session.connection().execute(_ONE, {"share_id": share_id}).mappings().first()
     return None if row is None else dict(row)
 
 
