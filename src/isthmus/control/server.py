@@ -1,29 +1,21 @@
-"""The listener: gunicorn serves one WSGI application with the layers that every API of Isthmus has around it.
+"""What the listener serves: one WSGI application with the layers that every API of Isthmus has around it.
 
 From outside in: request id, health check, faults of the layers themselves, Keystone's token check, the application.
 """
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from gunicorn.app.base import BaseApplication
 from oslo_config.cfg import ConfigOpts
 from oslo_context.context import generate_request_id
-from oslo_log import log
 from oslo_middleware import healthcheck, request_id
 
-from isthmus.control.errors import InvalidInput
 from isthmus.control.http import fault_body
-from isthmus.control.readiness import say_ready
 from isthmus.control.tokens import TokenCheck, Wsgi
 
 Headers = list[tuple[str, str]]
-
-KEEP_ALIVE_SECONDS = 75
-"""How long a connection may lie idle before the server closes it; gunicorn's own 2 are soon over on a busy machine."""
-
 
 _REQUEST_ID_HEADERS = (request_id.HTTP_RESP_HEADER_REQUEST_ID, "x-compute-request-id")
 """OpenStack's, and Coriolis' (and Nova's) too."""
@@ -106,63 +98,3 @@ def _as_faults(application: Wsgi) -> Wsgi:
 
 def _content_type(headers: Headers) -> str:
     return next((value.partition(";")[0] for name, value in headers if name.lower() == "content-type"), "")
-
-
-class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
-    """gunicorn without its command line: all settings come from `[api]`."""
-
-    def __init__(self, conf: ConfigOpts, make: Callable[[], Wsgi]) -> None:
-        self._conf = conf
-        self._make = make
-        super().__init__()
-
-    def load_config(self) -> None:
-        """Take the settings; called by gunicorn."""
-        api = self._conf.api
-        host = f"[{api.host}]" if ":" in api.host else api.host
-        settings = {
-            "bind": f"{host}:{api.port}",
-            "workers": api.processes,
-            "worker_class": "gthread",
-            "threads": api.threads,
-            "graceful_timeout": 30,
-            # Answers that wait for a cloud take up to ask_timeout.
-            "timeout": api.ask_timeout + 60,
-            # A client that sends just as an idle connection is closed is cut off, and may not send a POST again.
-            # Clients and pools keep connections for about a minute: theirs should be the shorter wait.
-            "keepalive": KEEP_ALIVE_SECONDS,
-            # An environment in a URL is long.
-            "limit_request_line": 8190,
-            "post_worker_init": _say_ready,
-            "control_socket_disable": True,
-        }
-        for name, value in settings.items():
-            if name in self.cfg.settings:
-                self.cfg.set(name, value)
-
-    def load(self) -> Wsgi:
-        """Make the application, in each process anew; called by gunicorn after its fork."""
-        return wrap(self._conf, self._make())
-
-
-def _say_ready(worker: object) -> None:
-    del worker
-    say_ready()
-
-
-def serve(conf: ConfigOpts, make: Callable[[], Wsgi]) -> None:
-    """Serve what `make` returns at `[api] host` and `port` until SIGTERM or SIGINT; running requests are finished.
-
-    Raises `InvalidInput` for a configuration that cannot work.
-    """
-    if conf.api.auth_strategy == "noauth" and not _is_loopback(conf.api.host):
-        raise InvalidInput(
-            f"[api] auth_strategy = noauth makes every caller an administrator and [api] host = {conf.api.host} lets "
-            "others call; use 127.0.0.1, or auth_strategy = keystone"
-        )
-    log.setup(conf, "isthmus")
-    _Listener(conf, make).run()
-
-
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")

@@ -50,7 +50,10 @@ class InstanceRow(Stamped, Base):
     """
 
     __tablename__ = "share_instances"
-    __table_args__ = (Index("share_instances_by_host", "host", "status"),)
+    __table_args__ = (
+        Index("share_instances_by_host", "host", "status"),
+        Index("share_instances_by_status", "status", "share_id"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     share_id: Mapped[str] = mapped_column(ForeignKey("share_shares.id"), index=True)

@@ -20,6 +20,7 @@ def upgrade() -> None:
         "share_shares_pages_of_project", "share_shares", ["project_id", "is_soft_deleted", "created_at", "id"]
     )
     op.create_index("share_shares_pages_of_all", "share_shares", ["is_soft_deleted", "created_at", "id"])
+    op.create_index("share_instances_by_status", "share_instances", ["status", "share_id"])
     for name in ("share_shares_by_project", "share_shares_by_age"):
         op.drop_index(name, "share_shares")
     _count_first_replicas()
