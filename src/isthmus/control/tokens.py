@@ -36,31 +36,25 @@ SERVICES = "HTTP_X_SERVICE_"
 
 @dataclass(frozen=True)
 class _Known:
-    """What is known of a token; times are `time.monotonic` and seconds since the epoch."""
+    """What is known of a token, until then (seconds since the epoch)."""
 
     headers: Mapping[str, Any]
     until: float
-    expires: float
 
 
 class TokenCheck:
     """The application behind the check of its callers' tokens; it decides itself what needs one."""
 
-    def __init__(self, conf: ConfigOpts, application: Wsgi, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, conf: ConfigOpts, application: Wsgi, now: Callable[[], float] = time.time) -> None:
         self._application = application
-        self._clock = clock
+        self._now = now
         self._known: dict[str, _Known] = {}
         self._check: Wsgi = AuthProtocol(self._noting, {"oslo_config_config": conf, "delay_auth_decision": True})
 
     def __call__(self, environ: Environ, start_response: Any) -> Iterable[bytes]:
         """Answer one request: with what is known of its token, or after the whole check."""
         known = self._known.get(environ.get("HTTP_X_AUTH_TOKEN", ""))
-        if (
-            known is None
-            or "HTTP_X_SERVICE_TOKEN" in environ
-            or known.until < self._clock()
-            or known.expires <= time.time()
-        ):
+        if known is None or "HTTP_X_SERVICE_TOKEN" in environ or known.until <= self._now():
             return self._check(environ, start_response)
         for name in [name for name in environ if name.startswith(SERVICES)]:
             del environ[name]
@@ -80,4 +74,4 @@ class TokenCheck:
             self._known.clear()
         headers = {name: environ.get(name) for name in HEADERS}
         expires = datetime.fromisoformat(said["expires_at"]).timestamp()
-        self._known[token] = _Known(headers, self._clock() + REMEMBERED_SECONDS, expires)
+        self._known[token] = _Known(headers, min(expires, self._now() + REMEMBERED_SECONDS))
