@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, text
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from isthmus.control.database import Base
@@ -64,7 +64,7 @@ class InstanceRow(Stamped, Base):
     share_type_id: Mapped[str | None] = mapped_column(Id, index=True)
     share_network_id: Mapped[str | None] = mapped_column(Id, index=True)
     share_server_id: Mapped[str | None] = mapped_column(Id)
-    is_primary: Mapped[bool] = mapped_column(Boolean, default=True, server_default=text("1"))
+    is_primary: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
     replica_state: Mapped[str | None] = mapped_column(Word)
     replica_asked_at: Mapped[datetime | None] = mapped_column(Moment)
     cast_rules_to_readonly: Mapped[bool] = mapped_column(Boolean, default=False)

@@ -13,7 +13,7 @@ MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 
 def upgrade() -> None:
-    op.add_column("share_instances", sa.Column("is_primary", sa.Boolean(), nullable=False, server_default=sa.text("1")))
+    op.add_column("share_instances", sa.Column("is_primary", sa.Boolean(), nullable=False, server_default=sa.true()))
     op.add_column("share_instances", sa.Column("replica_asked_at", MOMENT, nullable=True))
     # All that a page skips, or counts, is read from these alone.
     op.create_index(
