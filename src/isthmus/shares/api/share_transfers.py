@@ -193,21 +193,20 @@ def _move_usage(call: Call, share: Row, snapshots: SnapshotsOf) -> None:
 
 
 def _settle(call: Call, share: Row, *, clear_rules: bool) -> None:
-    """Make the share available: at once, or when its back end has taken the rules away."""
-    if clear_rules and transfers.deny_all(call.session, share["instance_id"], call.now):
-        jobs.enqueue(
-            call.session,
-            host=share["host"],
-            kind=Kind.TRANSFER_SHARE,
-            subject=share["id"],
-            argument={"instance_id": share["instance_id"]},
-            now=call.now,
-            project_id=call.project_id,
-            request_id=call.request_id,
-        )
-        return
-    of = [Status.AWAITING_TRANSFER]
-    move(call.session, InstanceRow, share["instance_id"], of=of, to=Status.AVAILABLE, now=call.now)
+    """Have the back end note whose the share is; if rules are to go first, the share is available when they have."""
+    if not clear_rules or not transfers.deny_all(call.session, share["instance_id"], call.now):
+        of = [Status.AWAITING_TRANSFER]
+        move(call.session, InstanceRow, share["instance_id"], of=of, to=Status.AVAILABLE, now=call.now)
+    jobs.enqueue(
+        call.session,
+        host=share["host"],
+        kind=Kind.TRANSFER_SHARE,
+        subject=share["id"],
+        argument={"instance_id": share["instance_id"], "clear_rules": clear_rules},
+        now=call.now,
+        project_id=call.project_id,
+        request_id=call.request_id,
+    )
 
 
 def remove(call: Call, transfer_id: str) -> Answer:

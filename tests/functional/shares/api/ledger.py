@@ -41,6 +41,7 @@ class LedgerDriver(ShareDriver):
         self.rules: dict[str, set[str]] = {}
         self.refused: set[str] = set()
         self.asked: list[str] = []
+        self.given: list[tuple[str, str, bool, int]] = []
 
     def start(self) -> None:
         """Nothing has to be made."""
@@ -66,6 +67,10 @@ class LedgerDriver(ShareDriver):
         self._ask("delete_share")
         self.shares.discard(share.instance_id)
         self.rules.pop(share.instance_id, None)
+
+    def accept_transfer(self, share: ShareFacts, new_project: str, new_user: str, clear_rules: bool) -> None:
+        self._ask("accept_transfer")
+        self.given.append((new_project, new_user, clear_rules, len(share.rules)))
 
     def extend_share(self, share: ShareFacts, size_gib: int) -> None:
         """A ledger has room."""

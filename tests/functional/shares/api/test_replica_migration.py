@@ -28,7 +28,9 @@ def test_first_replicas_are_counted(tmp_path: Path) -> None:
         usages, instances = tables["share_usages"], tables["share_instances"]
         columns = (usages.c.user_id, usages.c.share_type_id, usages.c.share_replicas, usages.c.replica_gigabytes)
         found = {(user, kind): (count, gib) for user, kind, count, gib in connection.execute(select(*columns))}
-        states: dict[str, str | None] = dict(connection.execute(select(instances.c.share_id, instances.c.replica_state)).all())
+        states: dict[str, str | None] = dict(
+            connection.execute(select(instances.c.share_id, instances.c.replica_state)).all()
+        )
         primary = set(connection.scalars(select(instances.c.is_primary)))
     engine.dispose()
     assert found == {("", ""): (2, 5), ("u", ""): (2, 5), ("", "t"): (2, 5), ("other", ""): (0, 0)}
