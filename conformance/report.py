@@ -10,7 +10,7 @@ from typing import Any
 from conformance.baseline import Baseline
 from conformance.names import class_of, module_of
 from conformance.outcomes import Outcome, Verdict
-from conformance.stages import NOT_YET, REQUIRED, Stage, stage_of
+from conformance.stages import REQUIRED, Stage, stage_of
 
 FIXTURES = ("setUpClass", "tearDownClass")
 
@@ -47,13 +47,7 @@ class Report:
     @property
     def required_short(self) -> list[str]:
         """Those among them that are required: any makes a run a failed one."""
-        of_stages = (name for name in self.short_of_manila if stage_of(module_of(name)) in self.required)
-        return [name for name in of_stages if name not in NOT_YET]
-
-    @property
-    def not_yet(self) -> list[str]:
-        """Those of the required stages that will be required when there are replicas."""
-        return [name for name in self.short_of_manila if name in NOT_YET]
+        return [name for name in self.short_of_manila if stage_of(module_of(name)) in self.required]
 
     @property
     def beyond_manila(self) -> list[str]:
@@ -66,7 +60,6 @@ class Report:
             "counts": _counts(self.outcomes) | {"missing": len(self.missing)},
             "stages": self._stages(),
             "required_but_short_of_manila": self.required_short,
-            "not_yet_required": self.not_yet,
             "short_of_manila": self.short_of_manila,
             "beyond_manila": self.beyond_manila,
             "missing": self.missing,
@@ -100,8 +93,7 @@ class Report:
         failed = Counter(module_of(one.name) for one in self.named(Verdict.FAILED))
         lines += [f"{count:4} failed in {module}" for module, count in failed.most_common()]
         verdict = f"{len(self.required_short)} required tests that Manila passes do not pass here"
-        later = f"{len(self.not_yet)} tests that make replicas, which Manila passes too, do not pass yet"
-        return "\n".join([*lines, *([later] if self.not_yet else []), verdict])
+        return "\n".join([*lines, verdict])
 
     def failures_by_module(self) -> str:
         """Return every failure with its first error line, a section a module, as Markdown."""

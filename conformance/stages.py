@@ -66,22 +66,6 @@ MODULES = {
 _STAGE_OF = {module: stage for stage, modules in MODULES.items() for module in modules.split()}
 
 
-_QUOTAS = "admin.test_quotas_negative.ReplicaQuotasNegativeTest"
-_HINTS = "admin.test_scheduler_hints.SharesSchedulerHintsAdminTest"
-_REVERT = "test_revert_to_snapshot.RevertToSnapshotTest"
-NOT_YET = frozenset(
-    {
-        f"{_QUOTAS}.test_create_replica_over_replica_limit_1___share_replicas___2_",
-        f"{_QUOTAS}.test_create_replica_over_replica_limit_2___replica_gigabytes___None_",
-        f"{_QUOTAS}.test_extend_replica_over_limit",
-        f"{_HINTS}.test_only_host_scheduler_hint_in_share_replica_creation",
-        f"{_REVERT}.test_revert_to_replicated_snapshot_1_2_27",
-        f"{_REVERT}.test_revert_to_replicated_snapshot_2_2_99",
-    }
-)
-"""Tests of these stages that begin by making a replica. Replicas are of the last stage: run and told, not required."""
-
-
 def stage_of(module: str) -> Stage:
     """Return the stage of a module such as `admin.test_quotas`."""
     return _STAGE_OF.get(module, Stage.MOVEMENT)

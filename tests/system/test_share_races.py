@@ -55,6 +55,25 @@ def test_only_as_many_shares_are_made_as_the_quota_allows(user: ShareUser) -> No
             user.settled(f"/shares/{answer.json()['share']['id']}", "share")
 
 
+def test_more_calls_than_the_api_has_threads_are_all_answered(share_administrator: ShareUser) -> None:
+    """Twice its threads: each needs a connection to the database, and the first of a project make what counts them."""
+    crowd = share_administrator.stranger()
+    share_administrator.made("PUT", f"/quota-sets/{crowd.project_id}", {"quota_set": {"shares": -1, "gigabytes": -1}})
+    body = {"share": {"size": 1, "share_proto": "NFS"}}
+
+    answers = at_once([lambda: crowd.call("POST", "/shares", body)] * 32)
+
+    assert statuses(answers) == [200] * 32, [each.text for each in answers if each.status_code != 200]
+    made = [answer.json()["share"] for answer in answers]
+    for share in made:
+        crowd.settled(f"/shares/{share['id']}", "share")
+    for share in made:
+        crowd.made("DELETE", f"/shares/{share['id']}")
+    for share in made:
+        crowd.gone(f"/shares/{share['id']}")
+    assert {name: used for name, used in crowd.usage().items() if used != (0, 0)} == {}
+
+
 def test_only_as_many_gib_are_given_as_the_quota_allows(user: ShareUser) -> None:
     shares = [user.share() for _ in range(4)]
 

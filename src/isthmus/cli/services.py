@@ -47,9 +47,9 @@ class Api(Service):
 
     def serve(self, conf: Any) -> None:
         """Serve the REST API."""
-        from isthmus.serving import serve_api  # noqa: PLC0415 - see the module's docstring
+        from isthmus.control.listener import serve  # noqa: PLC0415 - see the module's docstring
 
-        serve_api(conf)
+        serve(conf, "isthmus.serving:make_application")
 
 
 class Conductor(Service):

@@ -1,14 +1,20 @@
 """The database: one engine for a process, one transaction for a request or a control activity."""
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from typing import Any
 
-from sqlalchemy import Engine, create_engine
+from sqlalchemy import Engine, create_engine, event
+from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 
 READ_COMMITTED = "READ COMMITTED"
 """Guarded updates need no more; MariaDB's default would let a transaction read what was true at its start."""
+
+KEPT_CONNECTIONS = 16
+"""Connections that are kept open; more are opened when they are needed and closed after."""
 
 
 class Base(DeclarativeBase):
@@ -23,10 +29,28 @@ def utc_now() -> datetime:
 class Database:
     """A pool of connections to one database (`[database] connection`, an SQLAlchemy URL)."""
 
-    def __init__(self, url: str, *, isolation_level: str | None = None) -> None:
-        """Take the URL and, where the database's own is not wanted, the isolation level of all transactions."""
-        options = {"isolation_level": isolation_level} if isolation_level and not url.startswith("sqlite") else {}
-        self.engine: Engine = create_engine(url, pool_pre_ping=True, hide_parameters=True, **options)
+    def __init__(
+        self,
+        url: str,
+        *,
+        isolation_level: str | None = None,
+        connections: int = 15,
+        trusted_seconds: float = 0,
+    ) -> None:
+        """Take the URL and, where the database's own is not wanted, the isolation level of all transactions.
+
+        `connections` is how many may be in use at once: one for each thread, or threads wait for each other. One that
+        was used less than `trusted_seconds` ago is not asked whether it lives: for who tries again if it does not.
+        """
+        options: dict[str, Any] = {}
+        if not url.startswith("sqlite"):
+            kept = min(connections, KEPT_CONNECTIONS)
+            options = {"pool_size": kept, "max_overflow": connections - kept, "pool_pre_ping": not trusted_seconds}
+            if isolation_level:
+                options["isolation_level"] = isolation_level
+        self.engine: Engine = create_engine(url, hide_parameters=True, **options)
+        if options and trusted_seconds:
+            _ask_idle_connections(self.engine, trusted_seconds)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)
 
     @contextmanager
@@ -38,3 +62,25 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+def _ask_idle_connections(engine: Engine, trusted_seconds: float) -> None:
+    """Have connections that lay idle for longer asked whether they live, before they are used."""
+
+    def given_back(connection: Any, record: Any) -> None:
+        del connection
+        record.info["used_at"] = time.monotonic()
+
+    def taken(connection: Any, record: Any, _: Any) -> None:
+        used_at = record.info.get("used_at")
+        if used_at is None or time.monotonic() - used_at <= trusted_seconds:
+            return
+        try:
+            lives = engine.dialect.do_ping(connection)
+        except engine.dialect.loaded_dbapi.Error as error:
+            raise DisconnectionError from error
+        if not lives:
+            raise DisconnectionError
+
+    event.listen(engine, "checkin", given_back)
+    event.listen(engine, "checkout", taken)

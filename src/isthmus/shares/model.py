@@ -78,9 +78,12 @@ SHARE_MOVES: Mapping[Status, frozenset[Status]] = {
     S.CREATING: frozenset({S.AVAILABLE, S.ERROR, S.CREATING_FROM_SNAPSHOT}),
     S.CREATING_FROM_SNAPSHOT: frozenset({S.AVAILABLE, S.ERROR}),
     S.AVAILABLE: frozenset(
-        {S.DELETING, S.EXTENDING, S.SHRINKING, S.REVERTING, S.UNMANAGE_STARTING, S.AWAITING_TRANSFER, S.ENSURING}
+        {
+            *(S.DELETING, S.EXTENDING, S.SHRINKING, S.REVERTING, S.UNMANAGE_STARTING, S.AWAITING_TRANSFER, S.ENSURING),
+            *(S.REPLICATION_CHANGE, S.ERROR),
+        }
     ),
-    S.ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
+    S.ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING, S.REPLICATION_CHANGE}),
     S.INACTIVE: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
     S.DELETING: frozenset({S.ERROR_DELETING}),
     S.ERROR_DELETING: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
@@ -91,12 +94,13 @@ SHARE_MOVES: Mapping[Status, frozenset[Status]] = {
     S.UNMANAGE_ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
     S.MANAGE_ERROR_UNMANAGE_STARTING: frozenset({S.UNMANAGE_ERROR}),
     S.EXTENDING: frozenset({S.AVAILABLE, S.EXTENDING_ERROR}),
-    S.EXTENDING_ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
+    S.EXTENDING_ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING, S.REPLICATION_CHANGE}),
     S.SHRINKING: frozenset({S.AVAILABLE, S.SHRINKING_ERROR}),
-    S.SHRINKING_ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
+    S.SHRINKING_ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING, S.REPLICATION_CHANGE}),
     S.SHRINKING_POSSIBLE_DATA_LOSS_ERROR: frozenset({S.SHRINKING, S.DELETING, S.UNMANAGE_STARTING}),
     S.REVERTING: frozenset({S.AVAILABLE, S.REVERTING_ERROR}),
-    S.REVERTING_ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
+    S.REVERTING_ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING, S.REPLICATION_CHANGE}),
+    S.REPLICATION_CHANGE: frozenset({S.AVAILABLE, S.ERROR}),
     S.AWAITING_TRANSFER: frozenset({S.AVAILABLE}),
     S.ENSURING: frozenset({S.AVAILABLE, S.ERROR}),
 }
@@ -106,7 +110,8 @@ SNAPSHOT_MOVES: Mapping[Status, frozenset[Status]] = {
     S.CREATING: frozenset({S.AVAILABLE, S.ERROR}),
     S.AVAILABLE: frozenset({S.DELETING, S.RESTORING, S.UNMANAGE_STARTING}),
     S.ERROR: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
-    S.DELETING: frozenset({S.ERROR_DELETING}),
+    # A replica may become the active one while a snapshot of it is on its way.
+    S.DELETING: frozenset({S.ERROR_DELETING, S.ERROR}),
     S.ERROR_DELETING: frozenset({S.DELETING, S.UNMANAGE_STARTING}),
     S.RESTORING: frozenset({S.AVAILABLE}),
     S.MANAGE_STARTING: frozenset({S.AVAILABLE, S.MANAGE_ERROR}),
@@ -123,6 +128,15 @@ GROUP_MOVES: Mapping[Status, frozenset[Status]] = {
     S.DELETING: frozenset({S.ERROR}),
 }
 """The moves of a share group and of its snapshots."""
+
+
+class ReplicaState(StrEnum):
+    """How a replica stands to the active one, which the share is written to."""
+
+    ACTIVE = "active"
+    IN_SYNC = "in_sync"
+    OUT_OF_SYNC = "out_of_sync"
+    ERROR = "error"
 
 
 class RuleState(StrEnum):
@@ -169,3 +183,10 @@ class Kind(StrEnum):
     CREATE_GROUP_SNAPSHOT = "create_group_snapshot"
     DELETE_GROUP_SNAPSHOT = "delete_group_snapshot"
     ENSURE_SHARES = "ensure_shares"
+    CREATE_REPLICA = "create_replica"
+    DELETE_REPLICA = "delete_replica"
+    PROMOTE_REPLICA = "promote_replica"
+    UPDATE_REPLICA = "update_replica"
+    CREATE_REPLICATED_SNAPSHOT = "create_replicated_snapshot"
+    DELETE_REPLICATED_SNAPSHOT = "delete_replicated_snapshot"
+    UPDATE_REPLICATED_SNAPSHOT = "update_replicated_snapshot"

@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import time
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,10 +14,21 @@ from tests.functional.shares.manila_backends import DUMMY, backend, dummy, rule,
 
 from isthmus.control.errors import InvalidInput, NotSupported
 from isthmus.shares.drivers.contract import BackendUnavailable, NotAdoptable
-from isthmus.shares.drivers.facts import AccessChange, AccessType, ExportLocation, Progress
+from isthmus.shares.drivers.facts import (
+    AccessChange,
+    AccessType,
+    ExportLocation,
+    Progress,
+    ReplicaSnapshot,
+    ShareFacts,
+    SnapshotOutcome,
+    SnapshotState,
+)
 from isthmus.shares.drivers.manila import access
 from isthmus.shares.drivers.manila.driver import ManilaDriver
+from isthmus.shares.drivers.manila.journal import Journal
 from isthmus.shares.drivers.private_data import PrivateDataFile
+from isthmus.shares.model import ReplicaState
 
 
 @pytest.fixture
@@ -268,3 +280,54 @@ def test_what_the_driver_cannot_do_is_not_supported(store: Path) -> None:
     plain.create_share(facts)
     with pytest.raises(NotSupported, match="back end PLAIN cannot shrink share instance"):
         plain.shrink_share(facts, 1)
+
+
+def replicas(rome: ManilaDriver, store: Path) -> tuple[ManilaDriver, ShareFacts, ShareFacts]:
+    """Return a back end of rome's domain, the active replica at rome and one that is to be made there."""
+    active = replace(share("ROME"), replica_state="active", replication_type="readable", status="available")
+    rome.create_share(active)
+    madrid = dummy("MADRID", store, replication_domain="both")
+    host = "machine@MADRID#fake_pool_for_MADRID"
+    new = replace(active, instance_id=str(uuid.uuid4()), replica_state="out_of_sync", host=host, read_only=True)
+    return madrid, active, new
+
+
+def test_a_replica_is_made_once_promoted_and_deleted_twice(rome: ManilaDriver, store: Path) -> None:
+    madrid, active, new = replicas(rome, store)
+    both = [active, new]
+    rules = [rule("10.0.0.1")]
+    made = madrid.create_replica(both, new, rules, [])
+    assert (made.state, len(made.exports), dict(made.rules)) == (ReplicaState.IN_SYNC, 3, {})
+    assert dummy("MADRID", store, replication_domain="both").create_replica(both, new, rules, []) == made
+    assert madrid.state_of_replica(both, new, rules, []) is ReplicaState.IN_SYNC
+    for _ in range(2):
+        changes = madrid.promote_replica(both, new, rules, 5)
+        assert changes[new.instance_id].state is ReplicaState.ACTIVE
+        assert changes[active.instance_id].state is ReplicaState.IN_SYNC
+    madrid.delete_replica(both, new, [])
+    madrid.delete_replica(both, new, [])
+
+
+def test_a_replica_that_a_crash_left_half_made_is_made_again(rome: ManilaDriver, store: Path) -> None:
+    madrid, active, new = replicas(rome, store)
+    Journal(PrivateDataFile(store)).begin(new.instance_id)
+    assert madrid.create_replica([active, new], new, [], []).state is ReplicaState.IN_SYNC
+
+
+def test_a_replicated_snapshot_is_made_once_reverted_to_and_deleted_twice(rome: ManilaDriver, store: Path) -> None:
+    madrid, active, new = replicas(rome, store)
+    both = [active, new]
+    of_active = snapshot(active)
+    taken = [of_active, replace(of_active, instance_id=str(uuid.uuid4()), share=new)]
+    made = rome.create_replicated_snapshot(both, taken)
+    assert {each.state for each in made.values()} == {SnapshotState.AVAILABLE}
+    assert dummy("ROME", store).create_replicated_snapshot(both, taken) == made
+    told = madrid.state_of_replicated_snapshot(both, new, taken, taken[1])
+    assert told == SnapshotOutcome(SnapshotState.AVAILABLE)
+    pairs = [ReplicaSnapshot(*taken)]
+    assert madrid.create_replica(both, new, [], pairs).state is ReplicaState.IN_SYNC
+    rome.revert_replicated_share(both, active, taken, of_active)
+    for _ in range(2):
+        gone = rome.delete_replicated_snapshot(both, taken)
+        assert {each.state for each in gone.values()} == {SnapshotState.DELETED}
+    assert set(gone) == {each.instance_id for each in taken}

@@ -2,7 +2,7 @@
 
 import pytest
 from conformance import baseline, names
-from conformance.stages import MODULES, NOT_YET, REQUIRED, Stage, stage_of
+from conformance.stages import MODULES, Stage, stage_of
 from conformance.subjects import POSITIVE
 
 
@@ -29,11 +29,6 @@ def test_no_module_is_in_two_stages() -> None:
 
 def test_a_module_that_is_in_no_list_is_of_the_last_stage() -> None:
     assert stage_of("test_replication") is Stage.MOVEMENT
-
-
-def test_what_is_not_yet_required_passes_on_manila() -> None:
-    assert baseline.load().passed >= NOT_YET
-    assert {stage_of(names.module_of(name)) for name in NOT_YET} <= REQUIRED
 
 
 def test_btrfs_is_tested_with_modules_that_manila_passes_tests_of() -> None:

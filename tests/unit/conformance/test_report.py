@@ -3,7 +3,6 @@
 from conformance.baseline import Baseline
 from conformance.outcomes import Outcome, Verdict, error_line
 from conformance.report import Report
-from conformance.stages import NOT_YET
 
 MANILA = Baseline(
     passed=frozenset({"test_limits.A.test_one", "test_limits.A.test_two", "test_backup.B.test_three"}),
@@ -41,13 +40,6 @@ def test_a_test_that_fails_on_manila_too_is_not_required() -> None:
 def test_the_last_stage_is_not_required() -> None:
     run = report({"test_backup.B.test_three"}, test_backup__B__test_three=Verdict.FAILED)
     assert run.short_of_manila == ["test_backup.B.test_three"]
-    assert run.required_short == []
-
-
-def test_a_test_of_replicas_is_told_and_not_required() -> None:
-    (name, *_) = sorted(NOT_YET)
-    run = Report(frozenset({name}), (), Baseline(frozenset({name}), frozenset(), frozenset()))
-    assert run.not_yet == run.short_of_manila == [name]
     assert run.required_short == []
 
 

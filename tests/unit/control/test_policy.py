@@ -1,11 +1,14 @@
 """Who may do what, by role."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from isthmus.control import configuration
 from isthmus.control.errors import NotAllowed
 from isthmus.control.identity import Caller
-from isthmus.control.policy import Policy
+from isthmus.control.policy import REMEMBERED_SECONDS, Policy
 from isthmus.migration.api.policies import list_rules, migration_rules
 
 READS = ("endpoints:list", "endpoints:list_instances", "transfers:show", "deployments:list", "providers:list")
@@ -53,3 +56,27 @@ def test_every_rule_is_named_as_coriolis_names_it() -> None:
 
 def test_a_token_is_not_in_a_callers_text() -> None:
     assert "hush" not in repr(Caller("u", "p", (), token="hush"))
+
+
+def test_a_changed_file_is_seen_within_a_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file, now = tmp_path / "policy.yaml", 100.0
+    monkeypatch.setattr("isthmus.control.policy.time.monotonic", lambda: now)
+    file.write_text('"migration:transfers:show": "role:reader"')
+    (tmp_path / "isthmus.conf").write_text(f"[oslo_policy]\npolicy_file = {file}\n")
+    conf = configuration.load(["--config-file", str(tmp_path / "isthmus.conf")])
+    policy, reader = Policy(conf, migration_rules()), Caller("u", "p", ("reader",))
+    policy.check(reader, "migration:transfers:show")
+    file.write_text('"migration:transfers:show": "role:nobody"')
+    os.utime(file, (2_000_000_000, 2_000_000_000))
+    policy.check(reader, "migration:transfers:show")
+    now += 2 * REMEMBERED_SECONDS
+    with pytest.raises(NotAllowed):
+        policy.check(reader, "migration:transfers:show")
+
+
+def test_decisions_about_different_targets_are_different(policy: Policy) -> None:
+    member = Caller("u", "p", ("member",))
+    for _ in range(2):
+        policy.check(member, "migration:transfers:create", {"project_id": "p"})
+        with pytest.raises(NotAllowed):
+            policy.check(member, "migration:transfers:create", {"project_id": "q"})

@@ -15,6 +15,7 @@ import falcon
 import orjson
 from oslo_middleware import request_id
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from isthmus.control.database import utc_now
 from isthmus.control.errors import InvalidInput, IsthmusError, Unavailable
@@ -23,7 +24,7 @@ from isthmus.shares.api.call import Answer, Call, Outside, Service
 from isthmus.shares.api.faults import NoSuchRoute, fault_body
 from isthmus.shares.api.routing import Route, Routes
 from isthmus.shares.api.versions import EXPERIMENTAL_HEADER, HEADER, OLDEST, Version, asked_version, version_document
-from isthmus.shares.store.deadlocks import TRIES, is_deadlock
+from isthmus.shares.store.deadlocks import TRIES, is_deadlock, was_dead
 
 log = logging.getLogger(__name__)
 
@@ -83,9 +84,9 @@ class SharesApi:
                     found = route.handler(Call(session=session, now=utc_now(), outside=outside, **facts), **variables)
             except Exception as error:
                 _do_all(outside.undo)
-                if isinstance(error, DBAPIError) and tries_left and is_deadlock(error):
+                if isinstance(error, DBAPIError) and tries_left and (is_deadlock(error) or was_dead(error)):
                     continue
-                if isinstance(error, OperationalError | InterfaceError):
+                if isinstance(error, OperationalError | InterfaceError | PoolTimeoutError):
                     raise Unavailable("the database does not answer now; try again") from error
                 raise
             else:

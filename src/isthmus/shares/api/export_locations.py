@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import Select, update
 
 from isthmus.control.errors import NotAllowed, NotFound
 from isthmus.shares.api.call import Call
@@ -35,14 +35,18 @@ _FIELDS = (
     Field("is_admin_only", admin=True),
 )
 _SUMMARY = View(_FIELDS)
-_DETAIL = View((*_FIELDS, Field("created_at"), Field("updated_at")))
+_STAMPS = (Field("created_at"), Field("updated_at"))
+_DETAIL = View((*_FIELDS, *_STAMPS))
+_OF_REPLICA = ("replica_state", "availability_zone")
+_REPLICA_SUMMARY = View((*_FIELDS, *map(Field, _OF_REPLICA)))
+_REPLICA_DETAIL = View((*_FIELDS, *_STAMPS, *map(Field, _OF_REPLICA)))
 
 
 def index(call: Call, share_id: str) -> dict[str, Any]:
     """List a share's export locations."""
     call.allow("share_export_location:index")
     visible_share(call, share_id)
-    asked = exports.of_share(share_id)
+    asked = _exports(call, share_id)
     if not call.is_admin:
         asked = asked.where(EXPORT.c.is_admin_only.is_(False))
     return _listed(call, exports.read(call.session, asked))
@@ -72,14 +76,36 @@ def show_of_instance(call: Call, instance_id: str, export_id: str) -> dict[str, 
     return _shown(call, found[0])
 
 
+def exports_of_replica(call: Call, replica: Row, export_id: str | None = None) -> dict[str, Any]:
+    """Return the answer that lists a replica's export locations, or shows one; `NotFound` if there is no such one."""
+    asked = exports.of_instance(replica["id"])
+    if not call.is_admin:
+        asked = asked.where(EXPORT.c.is_admin_only.is_(False))
+    if export_id is not None:
+        asked = asked.where(EXPORT.c.id == export_id)
+    of_replica = {name: replica[name] for name in _OF_REPLICA}
+    found = [{**row, **of_replica} for row in exports.read(call.session, asked)]
+    if export_id is None:
+        view = _REPLICA_SUMMARY.at(call.version, admin=call.is_admin)
+        return {"export_locations": [view(row) for row in found]}
+    if not found:
+        raise NotFound(f"Export location {export_id} could not be found.")
+    return {"export_location": _REPLICA_DETAIL.at(call.version, admin=call.is_admin)(found[0])}
+
+
 def _of_share(call: Call, share_id: str, export_id: str, *, to_change: bool = False) -> Row:
     visible_share(call, share_id, to_change=to_change)
-    found = exports.read(call.session, exports.of_share(share_id).where(EXPORT.c.id == export_id))
+    found = exports.read(call.session, _exports(call, share_id).where(EXPORT.c.id == export_id))
     if not found:
         raise NotFound(f"Export location '{export_id}' not found.")
     if found[0]["is_admin_only"] and not call.is_admin:
         raise NotAllowed(f"Export location '{export_id}' is for administrators.")
     return found[0]
+
+
+def _exports(call: Call, share_id: str) -> Select[Any]:
+    """Return a share's export locations; from 2.47 on those of other replicas are with the replicas."""
+    return exports.of_share(share_id, primary_only=call.version >= since(47))
 
 
 def _check_instance(call: Call, instance_id: str) -> None:

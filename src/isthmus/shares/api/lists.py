@@ -38,10 +38,14 @@ def since_and_before(statement: Select[Any], call: Call, column: Any) -> Select[
     return statement if before is None else statement.where(column <= before)
 
 
+def keys_of(columns: Columns, order: Order, identity: Any) -> list[Any]:
+    """Return what to sort by; what is equal is in the order of the ids, so pages do not overlap."""
+    return [key.desc() if order.descending else key.asc() for key in (columns[order.key], identity)]
+
+
 def ordered(statement: Select[Any], columns: Columns, order: Order, identity: Any) -> Select[Any]:
-    """Return the statement in this order; what is equal is in the order of the ids, so pages do not overlap."""
-    keys = [columns[order.key], identity]
-    return statement.order_by(*(key.desc() if order.descending else key.asc() for key in keys))
+    """Return the statement in this order."""
+    return statement.order_by(*keys_of(columns, order, identity))
 
 
 def paged(statement: Select[Any], page: Page) -> Select[Any]:

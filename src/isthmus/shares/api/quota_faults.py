@@ -21,6 +21,8 @@ _WORDS = {
     "share-replicas is exceeded.",
     "replica_gigabytes": "Failed while creating a share with replication support. Requested share replica exceeds "
     "allowed project/user or share type gigabytes quota.",
+    "replica_gigabytes on growth": "Failed while extending a share with replication support. There is no available "
+    "quota to extend the share and its replicas. Maximum number of allowed replica_gigabytes is exceeded.",
     "encryption_keys": "Maximum number of allowed encryption keys is exceeded.",
 }
 
@@ -32,11 +34,18 @@ def take_quota(call: Call, owner: Owner, deltas: Mapping[str, int]) -> None:
         raise QuotaExceeded(words_of(over))
 
 
-def take_growth(call: Call, owner: Owner, gib: int) -> None:
-    """Count the gigabytes that a share grows by; Manila answers 403 where they are not free."""
-    over = usage.take(call.session, call.conf, owner, {"gigabytes": gib})
-    if over is not None:
-        raise NotAllowed(words_of(over))
+def take_growth(call: Call, owner: Owner, gib: int, replicas: int = 0) -> None:
+    """Count the gigabytes that a share, and each of its replicas, grows by.
+
+    Manila answers 403 where they are not free, and 413 where those of replicas are not.
+    """
+    deltas = {"gigabytes": gib} | ({"replica_gigabytes": replicas * gib} if replicas else {})
+    over = usage.take(call.session, call.conf, owner, deltas)
+    if over is None:
+        return
+    if over.resource == "replica_gigabytes":
+        raise QuotaExceeded(_WORDS["replica_gigabytes on growth"])
+    raise NotAllowed(words_of(over))
 
 
 def words_of(over: Over) -> str:

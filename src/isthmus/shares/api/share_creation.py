@@ -18,7 +18,7 @@ from isthmus.shares.api.share_requests import public_flag, share_body, text, who
 from isthmus.shares.api.share_sources import Source
 from isthmus.shares.api.type_limits import check_size
 from isthmus.shares.api.versions import since
-from isthmus.shares.store import creating, qos_types, share_type_facts
+from isthmus.shares.store import creating, qos_types, replicas, share_type_facts
 from isthmus.shares.store.creating import Hints, NewShare
 from isthmus.shares.store.results import key_is_used
 from isthmus.shares.store.share_type_facts import ShareType
@@ -221,7 +221,7 @@ def _hinted(call: Call, given: Mapping[str, Any], name: str) -> tuple[str, ...]:
 
 
 def _deltas(call: Call, new: NewShare) -> dict[str, int]:
-    deltas = {"gigabytes": new.size_gib, "shares": 1}
+    deltas = {"gigabytes": new.size_gib, "shares": 1, **replicas.deltas(new.replication_type, new.size_gib)}
     if new.encryption_key_ref and not key_is_used(call.session, call.project_id, new.encryption_key_ref):
         deltas["encryption_keys"] = 1
     return deltas

@@ -2,10 +2,10 @@
 
 from typing import Any
 
-from isthmus.control.errors import InvalidInput, NotAllowed, NotFound
+from isthmus.control.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from isthmus.shares.api.call import Call
 from isthmus.shares.model import Status
-from isthmus.shares.store import shares
+from isthmus.shares.store import replicas, shares
 from isthmus.shares.store.shares import Row
 
 BUSY = frozenset(
@@ -68,3 +68,9 @@ def refuse_busy(share: Row) -> None:
             f"Share is busy with an active task: Share {share['id']} is busy as part of an active task: "
             f"{share['task_state']}.."
         )
+
+
+def refuse_replicated(call: Call, share: Row, why: str) -> None:
+    """Raise `Conflict` in these words if the share has more than its active replica."""
+    if share["replication_type"] and replicas.is_replicated(call.session, share["id"]):
+        raise Conflict(why)

@@ -13,12 +13,23 @@ from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.faults import Unprocessable
 from isthmus.shares.api.routing import Route
 from isthmus.shares.api.share_creation import prefixed_mount_point_name
-from isthmus.shares.api.share_lookup import refuse_busy, visible_share
+from isthmus.shares.api.share_lookup import refuse_busy, refuse_replicated, visible_share
 from isthmus.shares.api.share_requests import public_flag, text
 from isthmus.shares.api.versions import since
 from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, RulesStatus, Status
-from isthmus.shares.store import creating, hints, jobs, locks, messages, placing, results, share_type_facts, shares
+from isthmus.shares.store import (
+    creating,
+    hints,
+    jobs,
+    locks,
+    messages,
+    placing,
+    replicas,
+    results,
+    share_type_facts,
+    shares,
+)
 from isthmus.shares.store.moving import move
 from isthmus.shares.store.share_type_facts import ShareType
 from isthmus.shares.tables import ExportRow, InstanceRow, ServiceRow, ShareRow
@@ -61,6 +72,9 @@ def unmanage(call: Call, share_id: str, argument: object = None) -> Answer:
     share = visible_share(call, share_id)
     if share["is_soft_deleted"]:
         raise NotAllowed(f"Share '{share_id} cannot be unmanaged, since it has been soft deleted.")
+    refuse_replicated(
+        call, share, f"Share {share_id} has replicas. It cannot be unmanaged until all replicas are removed."
+    )
     if share["share_server_id"] and call.version < since(49):
         raise NotAllowed(
             "Operation 'unmanage' is not supported for shares that are created on top of share servers (created with "
@@ -113,6 +127,7 @@ def _write_instance(call: Call, data: _Data, share_type: ShareType, share_id: st
             host=data["service_host"],
             status=Status.MANAGE_STARTING,
             access_rules_status=RulesStatus.ACTIVE,
+            replica_state=replicas.first_state(share_type.specs.get("replication_type")),
             availability_zone=_zone(call, data["service_host"]),
             share_type_id=share_type.id,
             mount_point_name=None if mount_name is None else prefixed_mount_point_name(call, mount_name, share_type),

@@ -10,7 +10,7 @@ from sqlalchemy import select, update
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.queries import boolean
-from isthmus.shares.api.share_lookup import refuse_busy, visible_share
+from isthmus.shares.api.share_lookup import refuse_busy, refuse_replicated, visible_share
 from isthmus.shares.api.share_managing import check_service
 from isthmus.shares.api.type_limits import check_size
 from isthmus.shares.api.versions import since
@@ -145,6 +145,9 @@ def _new_type(call: Call, argument: dict[str, Any]) -> ShareType | None:
 
 
 def _refuse_unfit(call: Call, share: Row, *, forced: bool) -> None:
+    refuse_replicated(
+        call, share, f"Share {share['id']} has replicas. Remove the replicas before attempting to migrate the share."
+    )
     if share["share_group_id"]:
         raise InvalidInput(
             f"Invalid share: Share {share['id']} is a member of a group. This operation is not currently supported "

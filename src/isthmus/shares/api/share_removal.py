@@ -10,7 +10,7 @@ from sqlalchemy import update
 
 from isthmus.control.errors import InvalidInput, NotAllowed
 from isthmus.shares.api.call import Answer, Call
-from isthmus.shares.api.share_lookup import refuse_busy, target_of, visible_share
+from isthmus.shares.api.share_lookup import refuse_busy, refuse_replicated, target_of, visible_share
 from isthmus.shares.model import Kind, Status
 from isthmus.shares.store import hints, jobs, locks, placing, results, shares
 from isthmus.shares.store.moving import force as force_status
@@ -107,6 +107,9 @@ def _wrong_status() -> NotAllowed:
 
 
 def _refuse_needed(call: Call, share: Row, *, busy: type[InvalidInput | NotAllowed] = InvalidInput) -> None:
+    # Manila's words; the hold of the instance keeps another call from adding one meanwhile.
+    doing = "deleting" if busy is InvalidInput else "soft deleting"
+    refuse_replicated(call, share, f"Share {share['id']} has replicas. Remove the replicas before {doing} the share.")
     snapshots = shares.snapshots_of(call.session, share["id"])
     if snapshots:
         raise NotAllowed(f"Invalid share: Share still has {snapshots} dependent snapshots.")

@@ -4,14 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from oslo_utils.uuidutils import is_uuid_like
-from sqlalchemy import select
+from sqlalchemy import and_, select
 
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.quota_faults import take_growth
 from isthmus.shares.api.share_lookup import BUSY, held_share, refuse_soft_deleted, visible_share
 from isthmus.shares.model import Kind, RulesStatus, Status
-from isthmus.shares.store import jobs, placing
+from isthmus.shares.store import jobs, placing, replicas
 from isthmus.shares.store.moving import move
 from isthmus.shares.store.shares import Row
 from isthmus.shares.store.usage import Owner
@@ -68,6 +68,7 @@ def _snapshot(call: Call, snapshot_id: str) -> Mapping[str, Any]:
                 SnapshotInstanceRow.status,
             )
             .join(SnapshotInstanceRow, SnapshotInstanceRow.snapshot_id == SnapshotRow.id)
+            .join(InstanceRow, and_(InstanceRow.id == SnapshotInstanceRow.instance_id, InstanceRow.is_primary))
             .where(SnapshotRow.id == snapshot_id)
         )
         .mappings()
@@ -122,5 +123,8 @@ def _refuse_older(call: Call, share_id: str, snapshot_id: str) -> None:
 
 def _count_growth(call: Call, share: Row, grown: int) -> None:
     if grown > 0:
-        take_growth(call, Owner(share["project_id"], share["user_id"], share["share_type_id"]), grown)
-        placing.take_room(call.session, share["host"], grown)
+        every = replicas.instances_of(call.session, share["id"]) if share["replication_type"] else []
+        owner = Owner(share["project_id"], share["user_id"], share["share_type_id"])
+        take_growth(call, owner, grown, len(every))
+        for host in [each["host"] for each in every if each["host"]] or [share["host"]]:
+            placing.take_room(call.session, host, grown)

@@ -12,7 +12,7 @@ from isthmus.shares.api.type_limits import check_size
 from isthmus.shares.api.versions import since
 from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, Status
-from isthmus.shares.store import jobs, messages, placing, share_type_facts, usage
+from isthmus.shares.store import jobs, messages, placing, replicas, share_type_facts, usage
 from isthmus.shares.store.moving import move
 from isthmus.shares.store.share_type_facts import ShareType
 from isthmus.shares.store.shares import Row
@@ -45,11 +45,14 @@ def extend(call: Call, share_id: str, argument: Any) -> Answer:
     share_type = share_type_facts.of_id(call.session, share["share_type_id"])
     beyond = call.may("share:extend_beyond_max_share_size_spec", target_of(share))
     check_size(share_type, size, "admin-extend" if beyond else "extend")
-    take_growth(call, _owner(share), grown)
+    others = _take(call, share, grown)
     if forced:
         placing.take_room(call.session, share["host"], grown)
-    elif not _has_room(call, share, share_type, grown):
+    elif not _has_room(call, share, share_type, grown, others):
         return Answer(202)
+    for host in others:
+        # Replicas follow the active one: their pools are not asked.
+        placing.take_room(call.session, host, grown)
     _enqueue(call, share, Kind.EXTEND_SHARE, size)
     return Answer(202)
 
@@ -79,7 +82,14 @@ def shrink(call: Call, share_id: str, argument: Any) -> Answer:
     return Answer(202)
 
 
-def _has_room(call: Call, share: Row, share_type: ShareType | None, grown: int) -> bool:
+def _take(call: Call, share: Row, grown: int) -> list[str]:
+    """Count what a share and each of its replicas grow by; return the hosts of the replicas beside its own."""
+    every = replicas.instances_of(call.session, share["id"]) if share["replication_type"] else []
+    take_growth(call, _owner(share), grown, len(every))
+    return [each["host"] for each in every if each["id"] != share["instance_id"] and each["host"]]
+
+
+def _has_room(call: Call, share: Row, share_type: ShareType | None, grown: int, others: list[str]) -> bool:
     choice = placing.room_for_growth(
         call.session,
         call.conf,
@@ -90,7 +100,8 @@ def _has_room(call: Call, share: Row, share_type: ShareType | None, grown: int) 
     )
     if choice.pool is not None:
         return True
-    usage.give_back(call.session, _owner(share), {"gigabytes": grown})
+    counted = (1 + len(others)) * grown if share["replication_type"] else 0
+    usage.give_back(call.session, _owner(share), {"gigabytes": grown, "replica_gigabytes": counted})
     _move(call, share, (Status.EXTENDING,), Status.AVAILABLE)
     messages.say(
         call.session,

@@ -11,13 +11,14 @@ from isthmus.shares.api.call import Call
 from isthmus.shares.api.share_lookup import visible_share
 from isthmus.shares.api.share_requests import text
 from isthmus.shares.api.versions import since
-from isthmus.shares.model import Status
+from isthmus.shares.model import ReplicaState, Status
 from isthmus.shares.store.moving import hold
 from isthmus.shares.store.share_type_facts import ShareType
 from isthmus.shares.tables import (
     AvailabilityZoneRow,
     GroupRow,
     GroupShareTypeRow,
+    InstanceRow,
     NetworkRow,
     SnapshotInstanceRow,
     SnapshotRow,
@@ -132,7 +133,15 @@ def _parent(call: Call, snapshot: Mapping[str, Any], zone: str | None) -> Mappin
             "Invalid input received: The specified availability zone must be the same as the parent share when "
             "creating from snapshot."
         )
-    instances = select(SnapshotInstanceRow.id).where(SnapshotInstanceRow.snapshot_id == snapshot["id"])
+    # A replica that lags behind does not count.
+    whole = or_(
+        InstanceRow.replica_state.is_(None), InstanceRow.replica_state.in_([ReplicaState.ACTIVE, ReplicaState.IN_SYNC])
+    )
+    instances = (
+        select(SnapshotInstanceRow.id)
+        .join(InstanceRow, InstanceRow.id == SnapshotInstanceRow.instance_id)
+        .where(SnapshotInstanceRow.snapshot_id == snapshot["id"], whole)
+    )
     # Held until the share is written, so the snapshot is not being deleted at that moment.
     held = [
         hold(call.session, SnapshotInstanceRow, each, of=[Status.AVAILABLE]) for each in call.session.scalars(instances)

@@ -19,7 +19,7 @@ from isthmus.shares.api.texts import text_of
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Row, links, next_link
 from isthmus.shares.model import Kind, Status
-from isthmus.shares.store import jobs, share_type_facts, shares, transfers, usage
+from isthmus.shares.store import jobs, replicas, share_type_facts, shares, transfers, usage
 from isthmus.shares.store.moving import hold, move
 from isthmus.shares.store.transfers import SnapshotsOf
 from isthmus.shares.tables import InstanceRow, TransferRow
@@ -120,6 +120,8 @@ def _offered(call: Call, data: Mapping[str, Any]) -> Row:
         raise InvalidInput("Invalid share: Shares exported over share networks cannot be transferred.")
     if share["share_group_id"]:
         raise InvalidInput("Invalid share: Shares within share groups cannot be transferred.")
+    if share["replication_type"] and replicas.is_replicated(call.session, share["id"]):
+        raise InvalidInput("Invalid share: Shares with replicas cannot be transferred.")
     unfit = transfers.snapshots_of(call.session, share["id"]).unfit
     if unfit is not None:
         raise InvalidInput(f"Invalid snapshot: Snapshot: {unfit} status must be available")
@@ -178,33 +180,33 @@ def _check_type(call: Call, share: Row) -> None:
 def _move_usage(call: Call, share: Row, snapshots: SnapshotsOf) -> None:
     refuse_too_large(call, share["size"])
     type_id = share["share_type_id"]
-    taken = {"shares": 1, "gigabytes": share["size"]}
+    whole = {"shares": 1, "gigabytes": share["size"], **replicas.deltas(share["replication_type"], share["size"])}
+    taken = dict(whole)
     if snapshots.count:
         taken |= {"snapshots": snapshots.count, "snapshot_gigabytes": snapshots.gib}
     take_quota(call, usage.Owner(call.project_id, call.caller.user_id, type_id), taken)
     donor = usage.Owner(share["project_id"], share["user_id"], type_id)
-    usage.give_back(call.session, donor, {"shares": 1, "gigabytes": share["size"]})
+    usage.give_back(call.session, donor, whole)
     for project_id, user_id, size in snapshots.owners:
         owner = usage.Owner(project_id, user_id, type_id)
         usage.give_back(call.session, owner, {"snapshots": 1, "snapshot_gigabytes": size})
 
 
 def _settle(call: Call, share: Row, *, clear_rules: bool) -> None:
-    """Make the share available: at once, or when its back end has taken the rules away."""
-    if clear_rules and transfers.deny_all(call.session, share["instance_id"], call.now):
-        jobs.enqueue(
-            call.session,
-            host=share["host"],
-            kind=Kind.TRANSFER_SHARE,
-            subject=share["id"],
-            argument={"instance_id": share["instance_id"]},
-            now=call.now,
-            project_id=call.project_id,
-            request_id=call.request_id,
-        )
-        return
-    of = [Status.AWAITING_TRANSFER]
-    move(call.session, InstanceRow, share["instance_id"], of=of, to=Status.AVAILABLE, now=call.now)
+    """Have the back end note whose the share is; if rules are to go first, the share is available when they have."""
+    if not clear_rules or not transfers.deny_all(call.session, share["instance_id"], call.now):
+        of = [Status.AWAITING_TRANSFER]
+        move(call.session, InstanceRow, share["instance_id"], of=of, to=Status.AVAILABLE, now=call.now)
+    jobs.enqueue(
+        call.session,
+        host=share["host"],
+        kind=Kind.TRANSFER_SHARE,
+        subject=share["id"],
+        argument={"instance_id": share["instance_id"], "clear_rules": clear_rules},
+        now=call.now,
+        project_id=call.project_id,
+        request_id=call.request_id,
+    )
 
 
 def remove(call: Call, transfer_id: str) -> Answer:

@@ -7,7 +7,7 @@ from isthmus.shares.api.call import Call
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Field, View, links
 from isthmus.shares.model import RulesStatus, Status
-from isthmus.shares.store import shares
+from isthmus.shares.store import replicas, shares
 from isthmus.shares.store.shares import Row
 
 
@@ -43,8 +43,7 @@ _DETAIL = View(
         Field("access_rules_status", _old_rules_status, since=since(10), until=since(27)),
         Field("access_rules_status", since=since(28)),
         Field("replication_type", since=since(11)),
-        # No back end here replicates: a share has the one instance.
-        Field("has_replicas", lambda _: False, since=since(11)),
+        Field("has_replicas", since=since(11)),
         Field("user_id", since=since(16)),
         Field("create_share_from_snapshot_support", since=since(24)),
         Field("revert_to_snapshot_support", since=since(27)),
@@ -73,10 +72,22 @@ def details(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
     """Return shares with all that their callers may see; `rows` are those of `store.shares`."""
     admin = call.may("context_is_host_admin")
     full = shares.with_metadata(call.session, rows)
+    _note_replicas(call, full)
     if call.version <= _PATHS_UNTIL:
         full = shares.with_paths(call.session, full, admin=call.is_admin)
     view = _DETAIL.at(call.version, admin=admin)
     return [view(row) | {"links": links(call, "shares", row["id"])} for row in full]
+
+
+def _note_replicas(call: Call, rows: Sequence[dict[str, Any]]) -> None:
+    """Note in shares whether they have replicas, and of those that have the worst `access_rules_status` of all."""
+    replicated = [row["id"] for row in rows if row["replication_type"]]
+    found = replicas.together(call.session, replicated)
+    for row in rows:
+        known = found.get(row["id"])
+        row["has_replicas"] = known is not None and known.count > 1
+        if known is not None:
+            row["access_rules_status"] = known.rules_status
 
 
 def detail(call: Call, share_id: str) -> dict[str, Any]:

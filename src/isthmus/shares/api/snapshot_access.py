@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import and_, select, update
 
 from isthmus.control.errors import InvalidInput, NotFound
 from isthmus.shares.api.access_targets import check_target, is_same_client
@@ -15,7 +15,7 @@ from isthmus.shares.api.views import Row
 from isthmus.shares.model import Kind, RuleState, Status
 from isthmus.shares.store import jobs, snapshots
 from isthmus.shares.store.moving import hold
-from isthmus.shares.tables import SnapshotInstanceRow, SnapshotRuleRow, SnapshotRuleStateRow
+from isthmus.shares.tables import InstanceRow, SnapshotInstanceRow, SnapshotRuleRow, SnapshotRuleStateRow
 
 _SINCE_IPV6 = since(38)
 _COLUMNS: tuple[Any, ...] = (
@@ -47,7 +47,6 @@ def allow(call: Call, snapshot_id: str, argument: Any) -> Answer:
     made = snapshots.make_rule(
         call.session,
         snapshot_id=snapshot_id,
-        snapshot_instance_id=row["snapshot_instance_id"],
         access_type=access_type,
         access_to=access_to,
         now=call.now,
@@ -123,6 +122,8 @@ def _rules(call: Call, snapshot_id: str) -> list[Row]:
     statement = (
         select(*_COLUMNS)
         .join(SnapshotRuleStateRow, SnapshotRuleStateRow.rule_id == SnapshotRuleRow.id)
+        .join(SnapshotInstanceRow, SnapshotInstanceRow.id == SnapshotRuleStateRow.snapshot_instance_id)
+        .join(InstanceRow, and_(InstanceRow.id == SnapshotInstanceRow.instance_id, InstanceRow.is_primary))
         .where(SnapshotRuleRow.snapshot_id == snapshot_id)
         .order_by(SnapshotRuleRow.created_at, SnapshotRuleRow.id)
     )
@@ -134,13 +135,14 @@ def _shown(row: Row) -> dict[str, Any]:
 
 
 def _enqueue(call: Call, share: Row, row: Row) -> None:
-    jobs.enqueue(
-        call.session,
-        host=share["host"] or "",
-        kind=Kind.UPDATE_SNAPSHOT_ACCESS,
-        subject=share["id"],
-        argument={"snapshot_instance_id": row["snapshot_instance_id"]},
-        now=call.now,
-        project_id=call.project_id,
-        request_id=call.request_id,
-    )
+    for instance_id, host in snapshots.places_of(call.session, row["id"]):
+        jobs.enqueue(
+            call.session,
+            host=host,
+            kind=Kind.UPDATE_SNAPSHOT_ACCESS,
+            subject=share["id"],
+            argument={"snapshot_instance_id": instance_id},
+            now=call.now,
+            project_id=call.project_id,
+            request_id=call.request_id,
+        )

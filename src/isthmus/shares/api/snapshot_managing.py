@@ -9,7 +9,7 @@ from isthmus.control.errors import Conflict, InvalidInput, NotAllowed
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.faults import Unprocessable
 from isthmus.shares.api.metadata import checked
-from isthmus.shares.api.share_lookup import visible_share
+from isthmus.shares.api.share_lookup import refuse_replicated, visible_share
 from isthmus.shares.api.snapshot_reading import METADATA_SINCE, find, shown
 from isthmus.shares.api.texts import text_of
 from isthmus.shares.api.views import Row
@@ -55,6 +55,12 @@ def _needed(data: Mapping[str, Any], name: str) -> str:
 def _adopt(call: Call, share: Row, data: Mapping[str, Any], location: str, options: Mapping[str, Any]) -> str:
     if share["host"] is None or not locks.hold_share(call.session, share["id"], but=locks.GOING_SHARES):
         raise Conflict(f"Invalid share: share {share['id']} is {share['status']}; it can get no snapshot.")
+    refuse_replicated(
+        call,
+        share,
+        f"Invalid share: Share {share['id']} has replicas. Snapshots of this share cannot currently be managed until "
+        "all replicas are removed..",
+    )
     managed = call.session.scalar(
         select(SnapshotInstanceRow.snapshot_id)
         .where(SnapshotInstanceRow.share_id == share["id"])
@@ -87,13 +93,19 @@ def unmanage(call: Call, snapshot_id: str, argument: Any) -> Answer:
     call.allow("share_snapshot:unmanage_snapshot")
     row = find(call, snapshot_id)
     identity, status = row["snapshot_instance_id"], row["status"]
+    share = visible_share(call, row["share_id"])
+    refuse_replicated(
+        call,
+        share,
+        f"Share {share['id']} has replicas. Snapshots of this share cannot currently be unmanaged until all replicas "
+        "are removed.",
+    )
     if status in TRANSITIONAL or not move(
         call.session, SnapshotInstanceRow, identity, of=UNMANAGEABLE, to=Status.UNMANAGE_STARTING, now=call.now
     ):
         raise NotAllowed(
             f"Snapshot with transitional state cannot be unmanaged. Snapshot '{snapshot_id}' is in '{status}' state."
         )
-    share = visible_share(call, row["share_id"])
     _enqueue(call, Kind.UNMANAGE_SNAPSHOT, share, {"snapshot_instance_id": identity})
     return Answer(202)
 

@@ -36,12 +36,12 @@ def find(call: Call, snapshot_id: str) -> Row:
     row = first(call.session, snapshots.selected().where(SELECTED["id"] == snapshot_id))
     if row is None or not call.may("share_snapshot:get_snapshot", {"project_id": row["project_id"]}):
         raise NotFound(f"Snapshot {snapshot_id} could not be found.")
-    return row
+    return snapshots.with_status(call.session, [row])[0]
 
 
 def detailed(call: Call, rows: Iterable[Row]) -> list[dict[str, Any]]:
     """Return snapshots in full; their metadata is read at once."""
-    found = list(rows)
+    found = snapshots.with_status(call.session, list(rows))
     view = _DETAILS.at(call.version, admin=call.is_admin)
     shown = [view(row) | {"links": links(call, "snapshots", row["id"])} for row in found]
     if call.version >= METADATA_SINCE:

@@ -19,7 +19,7 @@ from isthmus.shares.api.texts import changed_texts, text_of
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Row
 from isthmus.shares.model import Kind, Status
-from isthmus.shares.store import jobs, metadata, snapshots, usage
+from isthmus.shares.store import jobs, metadata, replicas, snapshots, usage
 from isthmus.shares.store.moving import force, hold, move
 from isthmus.shares.store.snapshots import NewSnapshot
 from isthmus.shares.tables import InstanceRow, SnapshotInstanceRow, SnapshotRow
@@ -72,7 +72,13 @@ def _take(call: Call, share: Row, name: str | None, description: str | None) -> 
     _count(call, share)
     new = NewSnapshot(call.caller.user_id, call.project_id, name, description, share["size"], Status.CREATING)
     identity, instance_id = snapshots.make(call.session, share, new, call.now)
-    _enqueue(call, Kind.CREATE_SNAPSHOT, share["host"], share["id"], {"snapshot_instance_id": instance_id})
+    others = replicas.instances_of(call.session, share["id"]) if share["replication_type"] else []
+    if len(others) > 1:
+        beside = [each["id"] for each in others if each["id"] != share["instance_id"]]
+        replicas.give_snapshot(call.session, identity, beside, call.now)
+        _enqueue(call, Kind.CREATE_REPLICATED_SNAPSHOT, share["host"], share["id"], {"snapshot_id": identity})
+    else:
+        _enqueue(call, Kind.CREATE_SNAPSHOT, share["host"], share["id"], {"snapshot_instance_id": instance_id})
     return identity
 
 
@@ -107,7 +113,7 @@ def remove(call: Call, snapshot_id: str) -> Answer:
     made_from_it = snapshots.share_in_the_making(call.session, snapshot_id)
     if made_from_it is not None:
         raise Conflict(f"Share {made_from_it} is just being made from snapshot {snapshot_id}; wait until it is.")
-    _enqueue_deletion(call, row, {"snapshot_instance_id": identity})
+    _enqueue_deletion(call, row, {})
     return Answer(202)
 
 
@@ -118,13 +124,22 @@ def force_delete(call: Call, snapshot_id: str, argument: Any) -> Answer:
     row = find(call, snapshot_id)
     identity = row["snapshot_instance_id"]
     force(call.session, SnapshotInstanceRow, identity, to=Status.DELETING, now=call.now)
-    _enqueue_deletion(call, row, {"snapshot_instance_id": identity, "force": True})
+    _enqueue_deletion(call, row, {"force": True})
     return Answer(202)
 
 
 def _enqueue_deletion(call: Call, row: Row, argument: Mapping[str, Any]) -> None:
+    """Have a snapshot deleted that has just been moved, with all its instances."""
     share = visible_share(call, row["share_id"])
-    _enqueue(call, Kind.DELETE_SNAPSHOT, share["host"] or "", share["id"], argument)
+    if row["replica_state"] is None or not replicas.is_replicated(call.session, share["id"]):
+        own = {"snapshot_instance_id": row["snapshot_instance_id"]}
+        _enqueue(call, Kind.DELETE_SNAPSHOT, share["host"] or "", share["id"], {**own, **argument})
+        return
+    for instance_id, _ in snapshots.places_of(call.session, row["id"]):
+        force(call.session, SnapshotInstanceRow, instance_id, to=Status.DELETING, now=call.now)
+    _enqueue(
+        call, Kind.DELETE_REPLICATED_SNAPSHOT, share["host"] or "", share["id"], {"snapshot_id": row["id"], **argument}
+    )
 
 
 def _enqueue(call: Call, kind: Kind, host: str, share_id: str, argument: Mapping[str, Any]) -> None:

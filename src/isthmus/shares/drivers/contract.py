@@ -13,7 +13,7 @@ Errors, for every method: `BackendUnavailable` if the storage does not answer (t
 single methods are told there. All name the object and the next step, and hold no secret.
 """
 
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -30,6 +30,7 @@ from isthmus.shares.drivers.facts import (
     SnapshotMade,
 )
 from isthmus.shares.drivers.private_data import PrivateData
+from isthmus.shares.drivers.replication import Replication
 
 
 class BackendUnavailable(Unavailable):
@@ -62,8 +63,11 @@ class NotAdoptable(InvalidInput):
     code = "share-not-adoptable"
 
 
-class ShareDriver(ABC):
-    """One back end. `name` is its section in the configuration, `options` are that section's values."""
+class ShareDriver(Replication):
+    """One back end. `name` is its section in the configuration, `options` are that section's values.
+
+    What a back end must do that keeps replicas is in `Replication`.
+    """
 
     kind: ClassVar[str]
 
@@ -72,7 +76,7 @@ class ShareDriver(ABC):
         self.name = name
         self.options = options
 
-    def keep_private_data_in(self, store: PrivateData) -> None:  # noqa: B027 - most remember nothing between calls
+    def keep_private_data_in(self, store: PrivateData) -> None:
         """Take the store for what must be remembered at any moment; called once, before `start`."""
 
     @abstractmethod
@@ -82,7 +86,7 @@ class ShareDriver(ABC):
         Called again after it raised `BackendUnavailable`, until it succeeds; `InvalidInput` names a wrong option.
         """
 
-    def close(self) -> None:  # noqa: B027 - a driver without connections has nothing to close
+    def close(self) -> None:
         """Give back connections. Served shares stay served. Calling it twice is fine."""
 
     @abstractmethod
@@ -147,12 +151,10 @@ class ShareDriver(ABC):
         del shares
         return {}
 
-    def set_metadata(self, share: ShareFacts, metadata: Mapping[str, str]) -> None:  # noqa: B027 - most keep none
+    def set_metadata(self, share: ShareFacts, metadata: Mapping[str, str]) -> None:
         """Take note of the share's changed metadata, for back ends that act upon some keys."""
 
-    def accept_transfer(  # noqa: B027 - few back ends know projects
-        self, share: ShareFacts, new_project: str, new_user: str, clear_rules: bool
-    ) -> None:
+    def accept_transfer(self, share: ShareFacts, new_project: str, new_user: str, clear_rules: bool) -> None:
         """Note that the share is another project's now. Done twice: the same.
 
         `clear_rules` says that no rule shall be left of the old owner's: `update_access` has removed them before.
@@ -201,10 +203,10 @@ class ShareDriver(ABC):
 
     # Groups: by default the members one by one.
 
-    def create_group(self, group_id: str, host: str) -> None:  # noqa: B027 - most back ends need nothing
+    def create_group(self, group_id: str, host: str) -> None:
         """Make ready for a group of shares. Already there: returns."""
 
-    def delete_group(self, group_id: str, host: str) -> None:  # noqa: B027 - most back ends need nothing
+    def delete_group(self, group_id: str, host: str) -> None:
         """Forget a group without members. Already gone: returns."""
 
     def create_group_snapshot(

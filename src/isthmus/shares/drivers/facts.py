@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from isthmus.shares.model import ReplicaState
+
 
 class AccessType(StrEnum):
     """By what a client is known."""
@@ -56,7 +58,8 @@ class ShareFacts:
 
     `host` is `machine@back end#pool`. `exports` are those that the driver gave earlier. `private` is what the driver
     asked to be kept with this instance (`Kept.private`); it is text, never a secret. `rules` are those that hold; they
-    are only told to `revert_share` and `accept_transfer`.
+    are only told to `revert_share` and `accept_transfer`. `replica_state` is None of a share that is not replicated;
+    `read_only` says that clients may only read this replica.
     """
 
     instance_id: str
@@ -80,6 +83,10 @@ class ShareFacts:
     share_server_id: str | None = None
     status: str = "available"
     rules: tuple[AccessRule, ...] = ()
+    availability_zone: str | None = None
+    replication_type: str | None = None
+    replica_state: str | None = None
+    read_only: bool = False
 
     @property
     def pool(self) -> str:
@@ -153,6 +160,51 @@ class SnapshotMade:
     provider_location: str | None = None
     exports: tuple[ExportLocation, ...] = ()
     private: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReplicaMade:
+    """A replica made. `rules` are the outcomes of rules that could not be applied to it, or got a key."""
+
+    exports: tuple[ExportLocation, ...]
+    state: ReplicaState
+    rules: Mapping[str, RuleOutcome] = field(default_factory=dict)
+    private: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ReplicaChange:
+    """What became of one replica when another was promoted, or it itself. None is as before."""
+
+    state: ReplicaState | None = None
+    exports: tuple[ExportLocation, ...] | None = None
+
+
+@dataclass(frozen=True)
+class ReplicaSnapshot:
+    """One snapshot of a replicated share: its instance with the active replica and the one with another replica."""
+
+    active: SnapshotFacts
+    own: SnapshotFacts
+
+
+class SnapshotState(StrEnum):
+    """How far an instance of a replicated share's snapshot is; replicas may follow the active one late."""
+
+    CREATING = "creating"
+    AVAILABLE = "available"
+    DELETING = "deleting"
+    DELETED = "deleted"
+    ERROR = "error"
+
+
+@dataclass(frozen=True)
+class SnapshotOutcome:
+    """What became of one instance of a replicated share's snapshot. None is as before."""
+
+    state: SnapshotState
+    provider_location: str | None = None
+    exports: tuple[ExportLocation, ...] | None = None
 
 
 @dataclass(frozen=True)

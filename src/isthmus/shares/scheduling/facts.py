@@ -40,7 +40,8 @@ class PoolState:
 class Wanted:
     """What is asked of a pool. `extra_specs` are those to be compared with capabilities (`extra_specs.compared`).
 
-    `same_hosts` is None where no affinity is asked for; a pool must then be none of `different_hosts`.
+    `replica_hosts` are those of the replicas that a new one joins, `replication_domain` that of the active one (or the
+    snapshot's). `same_hosts` is None where no affinity is asked for; a pool must then be none of `different_hosts`.
     `availability_zones` empty means any. `share` holds what a driver's functions may look at, as `share.size`.
     """
 
@@ -55,6 +56,7 @@ class Wanted:
     query: str | None = None
     tried: tuple[str, ...] = ()
     snapshot_host: str | None = None
+    replica_hosts: frozenset[str] = frozenset()
     replication_domain: str | None = None
     is_extension: bool = False
     server_pools: frozenset[str] = frozenset()

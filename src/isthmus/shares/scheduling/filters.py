@@ -49,6 +49,16 @@ def create_from_snapshot(pool: PoolState, wanted: Wanted) -> bool:
     return domain is not None and domain == pool.capabilities.get("replication_domain")
 
 
+def replication(pool: PoolState, wanted: Wanted) -> bool:
+    """For a share that may be replicated: a pool that replicates; for a replica: to the active one, with none yet."""
+    if wanted.extra_specs.get("replication_type") is None:
+        return True
+    domain = pool.capabilities.get("replication_domain")
+    if domain is None or pool.host in wanted.replica_hosts:
+        return False
+    return not wanted.replica_hosts or str(domain) == wanted.replication_domain
+
+
 def not_tried(pool: PoolState, wanted: Wanted) -> bool:
     """No pool that failed this share before."""
     return pool.host not in wanted.tried
@@ -114,6 +124,7 @@ FILTERS: Mapping[str, Filter] = {
     "CapacityFilter": has_room,
     "CapabilitiesFilter": capabilities,
     "DriverFilter": functions.may_lie,
+    "ShareReplicationFilter": replication,
     "JsonFilter": by_query,
     "AffinityFilter": affinity,
     "AntiAffinityFilter": anti_affinity,

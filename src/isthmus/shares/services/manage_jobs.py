@@ -8,7 +8,7 @@ from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, Status
 from isthmus.shares.services.share_jobs import give_up, read, say_failed
 from isthmus.shares.services.work import Operation, Record, Work, nothing
-from isthmus.shares.store import messages, placing, results, usage
+from isthmus.shares.store import messages, placing, replicas, results, usage
 from isthmus.shares.store.jobs import Job
 from isthmus.shares.store.moving import move
 from isthmus.shares.tables import InstanceRow, ShareRow
@@ -38,7 +38,8 @@ def _manage(work: Work, job: Job) -> Record:
         results.keep_exports(session, share.instance_id, found.exports or share.exports, now)
         owner = usage.Owner(share.project_id, share.user_id, share.share_type_id)
         # Beyond the quota too, as Manila: the bytes are there, and the administrator knows.
-        usage.count(session, owner, {"shares": 1, "gigabytes": found.size_gib})
+        counted = {"shares": 1, "gigabytes": found.size_gib, **replicas.deltas(share.replication_type, found.size_gib)}
+        usage.count(session, owner, counted)
         placing.take_room(session, share.host, found.size_gib)
 
     return record

@@ -34,7 +34,9 @@ def run(conf: ConfigOpts, only: Sequence[str] = ()) -> None:
     """Serve the enabled back ends, or `only` those named, until SIGTERM or SIGINT."""
     oslo_log.setup(conf, "isthmus")
     names = _chosen(conf, only)
-    database = Database(conf.database.connection, isolation_level=READ_COMMITTED)
+    # Beside jobs: two for what each back end reports, and those for leases, heartbeats, sweeps and the queue.
+    connections = conf.shares.job_threads + 2 * len(names) + 4
+    database = Database(conf.database.connection, isolation_level=READ_COMMITTED, connections=connections)
     machine = conf.shares.host or socket.gethostname()
     works = {name: _work(conf, database, machine, name) for name in names}
     stopping = threading.Event()

@@ -8,6 +8,8 @@ from isthmus.shares.services import (
     ensure_jobs,
     group_jobs,
     manage_jobs,
+    replica_jobs,
+    replicated_snapshot_jobs,
     share_jobs,
     snapshot_jobs,
     transfer_jobs,
@@ -22,4 +24,6 @@ OPERATIONS: Mapping[Kind, Operation] = {
     **snapshot_jobs.OPERATIONS,
     **group_jobs.OPERATIONS,
     **transfer_jobs.OPERATIONS,
+    **replica_jobs.OPERATIONS,
+    **replicated_snapshot_jobs.OPERATIONS,
 }

@@ -21,7 +21,7 @@ def remove_share(work: Work, share: ShareFacts, *, forced: bool) -> None:
         held = tuple(rules.all_of(session, share.instance_id))
     if held:
         change = AccessChange(wanted=(), removed=held)
-        _shut_out(lambda: work.driver.update_access(share, change), f"share instance {share.instance_id}", forced)
+        shut_out(lambda: work.driver.update_access(share, change), f"share instance {share.instance_id}", forced)
     _remove(lambda: work.driver.delete_share(share), forced)
 
 
@@ -32,11 +32,12 @@ def remove_snapshot(work: Work, snapshot: SnapshotFacts, *, forced: bool) -> Non
     if held:
         change = AccessChange(wanted=(), removed=held)
         what = f"snapshot instance {snapshot.instance_id}"
-        _shut_out(lambda: work.driver.update_snapshot_access(snapshot, change), what, forced)
+        shut_out(lambda: work.driver.update_snapshot_access(snapshot, change), what, forced)
     _remove(lambda: work.driver.delete_snapshot(snapshot), forced)
 
 
-def _shut_out(act: Callable[[], object], what: str, forced: bool) -> None:
+def shut_out(act: Callable[[], object], what: str, forced: bool) -> None:
+    """Have a driver take all rules away; that it cannot is only logged, if it is not just silent."""
     try:
         act()
     except IsthmusError as error:

@@ -8,13 +8,13 @@ from sqlalchemy.orm import Session
 
 from isthmus.control.errors import IsthmusError, NotSupported
 from isthmus.shares.drivers.contract import DataWouldBeLost
-from isthmus.shares.drivers.facts import Creation, Progress, ShareFacts
+from isthmus.shares.drivers.facts import Creation, Progress, ShareFacts, SnapshotFacts
 from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, Status
 from isthmus.shares.services.removing import remove_share
 from isthmus.shares.services.rescheduling import give_up_creation, reschedule
 from isthmus.shares.services.work import Operation, Record, Work, nothing
-from isthmus.shares.store import facts, jobs, messages, placing, results, rules, snapshot_rules, usage
+from isthmus.shares.store import facts, jobs, messages, placing, replicas, results, rules, snapshot_rules, usage
 from isthmus.shares.store.jobs import Job
 from isthmus.shares.store.moving import move
 from isthmus.shares.tables import InstanceRow, ShareRow, SnapshotInstanceRow
@@ -144,9 +144,7 @@ def _extend_failed(work: Work, job: Job, error: IsthmusError) -> Record:
 
     def record(session: Session) -> None:
         say_failed(work, job, error, of=Status.EXTENDING, to=Status.EXTENDING_ERROR, action=Action.EXTEND)(session)
-        grown = int(job.argument["size"]) - share.size_gib
-        usage.give_back(session, _owner(share), {"gigabytes": grown})
-        placing.give_room_back(session, share.host, grown)
+        _give_back(session, share, int(job.argument["size"]) - share.size_gib)
 
     return record
 
@@ -161,8 +159,7 @@ def _shrink(work: Work, job: Job) -> Record:
     def record(session: Session) -> None:
         if move(session, InstanceRow, share.instance_id, of=[Status.SHRINKING], to=Status.AVAILABLE, now=work.now()):
             _set_size(session, work, share, size)
-            usage.give_back(session, _owner(share), {"gigabytes": share.size_gib - size})
-            placing.give_room_back(session, share.host, share.size_gib - size)
+            _give_back(session, share, share.size_gib - size)
 
     return record
 
@@ -182,7 +179,7 @@ def _revert(work: Work, job: Job) -> Record:
         mounting = tuple(snapshot_rules.all_of(session, job.argument["snapshot_instance_id"]))
     if share is None or snapshot is None or share.status != Status.REVERTING:
         return nothing
-    work.driver.revert_share(replace(share, rules=held), replace(snapshot, rules=mounting))
+    _put_back(work, replace(share, rules=held), replace(snapshot, rules=mounting))
 
     def record(session: Session) -> None:
         now = work.now()
@@ -193,10 +190,19 @@ def _revert(work: Work, job: Job) -> Record:
             _set_size(session, work, share, snapshot.size_gib)
         if snapshot.size_gib < share.size_gib:
             # The share has its snapshot's size again; what it grew by since is free. (Growth was counted before.)
-            usage.give_back(session, _owner(share), {"gigabytes": share.size_gib - snapshot.size_gib})
-            placing.give_room_back(session, share.host, share.size_gib - snapshot.size_gib)
+            _give_back(session, share, share.size_gib - snapshot.size_gib)
 
     return record
+
+
+def _put_back(work: Work, share: ShareFacts, snapshot: SnapshotFacts) -> None:
+    with work.database.transaction() as session:
+        every = facts.replicas(session, share.share_id)
+        of_all = facts.snapshots(session, SnapshotInstanceRow.snapshot_id == snapshot.snapshot_id)
+    if len(every) > 1:
+        work.driver.revert_replicated_share(every, share, of_all, snapshot)
+    else:
+        work.driver.revert_share(share, snapshot)
 
 
 def _revert_failed(work: Work, job: Job, error: IsthmusError) -> Record:
@@ -208,6 +214,15 @@ def _revert_failed(work: Work, job: Job, error: IsthmusError) -> Record:
         move(session, SnapshotInstanceRow, identity, of=[Status.RESTORING], to=Status.AVAILABLE, now=work.now())
 
     return record
+
+
+def _give_back(session: Session, share: ShareFacts, gib: int) -> None:
+    """Count gigabytes no longer that a share has not, or no more: for it, each of its replicas, and in their pools."""
+    every = replicas.instances_of(session, share.share_id)
+    counted = {"gigabytes": gib} | ({"replica_gigabytes": gib * len(every)} if every else {})
+    usage.give_back(session, _owner(share), counted)
+    for host in [each["host"] for each in every] or [share.host]:
+        placing.give_room_back(session, host, gib)
 
 
 def _set_size(session: Session, work: Work, share: ShareFacts, size: int) -> None:

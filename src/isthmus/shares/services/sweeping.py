@@ -1,19 +1,19 @@
-"""What time brings about: soft-deleted shares are deleted, old messages and unaccepted transfers go."""
+"""What time brings about: soft-deleted shares are deleted, old messages and transfers go, replicas are looked at."""
 
 import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
-from isthmus.shares.model import Kind, Status
+from isthmus.shares.model import TRANSITIONAL, Kind, ReplicaState, Status
 from isthmus.shares.services.work import Work
 from isthmus.shares.store import jobs, results
 from isthmus.shares.store.moving import move
-from isthmus.shares.tables import InstanceRow, MessageRow, ShareRow, TransferRow
+from isthmus.shares.tables import InstanceRow, MessageRow, ShareRow, SnapshotInstanceRow, TransferRow
 
 log = logging.getLogger(__name__)
 
@@ -81,4 +81,47 @@ def end_old_transfers(session: Session, work: Work) -> None:
             move(session, InstanceRow, instance, of=[Status.AWAITING_TRANSFER], to=Status.AVAILABLE, now=now)
 
 
-SWEEPS: tuple[Callable[[Session, Work], None], ...] = (delete_retired_shares, forget_old_messages, end_old_transfers)
+def look_at_replicas(session: Session, work: Work) -> None:
+    """Have replicas that are not active looked at, by whoever sees first that their time has come."""
+    now = work.now()
+    due = now - timedelta(seconds=work.conf.shares.replica_state_update_interval)
+    asked_before = or_(InstanceRow.replica_asked_at.is_(None), InstanceRow.replica_asked_at <= due)
+    follows = [
+        InstanceRow.replica_state.is_not(None),
+        InstanceRow.replica_state != ReplicaState.ACTIVE,
+        InstanceRow.status.not_in([*TRANSITIONAL, Status.ERROR_DELETING]),
+        InstanceRow.host != "",
+    ]
+    found = session.execute(
+        select(InstanceRow.id, InstanceRow.share_id, InstanceRow.host).where(asked_before, *follows).limit(MOST)
+    ).all()
+    for row in found:
+        taken = session.execute(
+            update(InstanceRow)
+            .where(InstanceRow.id == row.id, asked_before)
+            .values(replica_asked_at=now)
+            .execution_options(synchronize_session=False)
+        )
+        if not taken.rowcount:  # type: ignore[attr-defined] # an update's result is a CursorResult
+            continue
+        _look(session, work, (row.host or "", row.share_id), Kind.UPDATE_REPLICA, instance_id=row.id)
+        under_way = select(SnapshotInstanceRow.id).where(
+            SnapshotInstanceRow.instance_id == row.id,
+            SnapshotInstanceRow.status.in_([Status.CREATING, Status.DELETING]),
+        )
+        for snapshot in session.scalars(under_way).all():
+            at = (row.host or "", row.share_id)
+            _look(session, work, at, Kind.UPDATE_REPLICATED_SNAPSHOT, snapshot_instance_id=snapshot)
+
+
+def _look(session: Session, work: Work, at: tuple[str, str], kind: Kind, **argument: str) -> None:
+    host, share_id = at
+    jobs.enqueue(session, host=host, kind=kind, subject=share_id, argument=argument, now=work.now())
+
+
+SWEEPS: tuple[Callable[[Session, Work], None], ...] = (
+    delete_retired_shares,
+    forget_old_messages,
+    end_old_transfers,
+    look_at_replicas,
+)

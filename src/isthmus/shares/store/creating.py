@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, RulesStatus, Status
-from isthmus.shares.store import hints, jobs, messages, metadata, placing
+from isthmus.shares.store import hints, jobs, messages, metadata, placing, replicas
 from isthmus.shares.store.placing import Placement, PlacementRequest
 from isthmus.shares.store.share_type_facts import ShareType
 from isthmus.shares.tables import InstanceRow, ShareRow
@@ -55,6 +55,11 @@ class NewShare:
     encryption_key_ref: str | None = None
     group_snapshot_member_id: str | None = None
     hints: Hints = Hints()
+
+    @property
+    def replication_type(self) -> str | None:
+        """Return how the share may be replicated, if it may."""
+        return None if self.share_type is None else self.share_type.specs.get("replication_type")
 
 
 @dataclass(frozen=True)
@@ -140,6 +145,7 @@ def _write_instance(writing: _Writing, placed: Placement) -> None:
             host=placed.host or "",
             status=Status.ERROR if placed.host is None else Status.CREATING,
             access_rules_status=RulesStatus.ACTIVE,
+            replica_state=replicas.first_state(new.replication_type),
             availability_zone=placed.availability_zone or new.availability_zone,
             share_type_id=None if new.share_type is None else new.share_type.id,
             share_network_id=new.share_network_id,

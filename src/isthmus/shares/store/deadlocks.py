@@ -12,10 +12,26 @@ _CODES = (1205, 1213, "40001", "40P01")  # MariaDB's lock wait and deadlock; Pos
 
 
 def is_deadlock(error: DBAPIError) -> bool:
-    """Say whether an error means that the transaction was the victim of a deadlock or of a long wait for a lock."""
+    """Say whether an error means that the transaction was the victim of a deadlock or of a long wait for a lock.
+
+    Within a savepoint the database takes that away too, and the last error is that it cannot be gone back to.
+    """
+    seen: BaseException | None = error
+    while seen is not None:
+        if isinstance(seen, OperationalError) and _code(seen) in _CODES:
+            return True
+        seen = seen.__cause__ or seen.__context__
+    return False
+
+
+def _code(error: OperationalError) -> object:
     original = error.orig
-    code = getattr(original, "sqlstate", None) or (original.args[0] if original is not None and original.args else None)
-    return isinstance(error, OperationalError) and code in _CODES
+    return getattr(original, "sqlstate", None) or (original.args[0] if original is not None and original.args else None)
+
+
+def was_dead(error: DBAPIError) -> bool:
+    """Say whether the connection was lost at a statement, so before the commit: nothing of the transaction holds."""
+    return error.connection_invalidated and error.statement is not None
 
 
 def in_transaction(database: Database, act: Callable[[Session], None]) -> None:
@@ -25,7 +41,7 @@ def in_transaction(database: Database, act: Callable[[Session], None]) -> None:
             with database.transaction() as session:
                 act(session)
         except DBAPIError as error:
-            if tries_left and is_deadlock(error):
+            if tries_left and (is_deadlock(error) or was_dead(error)):
                 continue
             raise
         else:

@@ -13,10 +13,11 @@ EXPORT = ExportRow.__table__
 _INSTANCE = InstanceRow.__table__
 
 
-def of_share(share_id: str) -> Select[Any]:
-    """Return the statement that gives a share's export locations, to be narrowed."""
+def of_share(share_id: str, *, primary_only: bool = False) -> Select[Any]:
+    """Return the statement that gives a share's export locations, or its primary instance's, to be narrowed."""
     joined = select(EXPORT).join_from(EXPORT, _INSTANCE, _INSTANCE.c.id == EXPORT.c.instance_id)
-    return joined.where(_INSTANCE.c.share_id == share_id)
+    found = joined.where(_INSTANCE.c.share_id == share_id)
+    return found.where(_INSTANCE.c.is_primary) if primary_only else found
 
 
 def of_instance(instance_id: str) -> Select[Any]:

@@ -7,7 +7,8 @@ from sqlalchemy import ColumnElement, select
 from sqlalchemy.orm import Session
 
 from isthmus.control.errors import NotFound
-from isthmus.shares.drivers.facts import ExportLocation, ShareFacts, SnapshotFacts
+from isthmus.shares.drivers.facts import ExportLocation, ReplicaSnapshot, ShareFacts, SnapshotFacts
+from isthmus.shares.model import Status
 from isthmus.shares.store.jobs import backend_of
 from isthmus.shares.tables import (
     ExportRow,
@@ -19,6 +20,10 @@ from isthmus.shares.tables import (
     SnapshotInstanceRow,
     TypeSpecRow,
 )
+
+MOST_REPLICAS = 1000
+"""More than anybody has of one share."""
+AVAILABLE = Status.AVAILABLE
 
 
 def share(session: Session, instance_id: str) -> ShareFacts | None:
@@ -38,6 +43,32 @@ def shares_of_backend(
         InstanceRow.id > after,
         most=most,
     )
+
+
+def replicas(session: Session, share_id: str) -> list[ShareFacts]:
+    """Return the facts of all replicas of a share."""
+    return _shares(
+        session, InstanceRow.share_id == share_id, InstanceRow.replica_state.is_not(None), most=MOST_REPLICAS
+    )
+
+
+def snapshots(session: Session, *wanted: ColumnElement[bool]) -> list[SnapshotFacts]:
+    """Return the facts of snapshot instances that meet these conditions on `SnapshotInstanceRow`, oldest first."""
+    ids = select(SnapshotInstanceRow.id).where(*wanted).order_by(SnapshotInstanceRow.created_at, SnapshotInstanceRow.id)
+    found = (snapshot(session, identity) for identity in session.scalars(ids).all())
+    return [each for each in found if each is not None]
+
+
+def replica_snapshots(session: Session, active: ShareFacts, replica: ShareFacts) -> list[ReplicaSnapshot]:
+    """Return the snapshots that the active replica has, each with its instance with another replica."""
+    of_share = SnapshotInstanceRow.share_id == replica.share_id
+    found = snapshots(session, of_share, SnapshotInstanceRow.snapshot_id.is_not(None))
+    own = {each.snapshot_id: each for each in found if each.share.instance_id == replica.instance_id}
+    return [
+        ReplicaSnapshot(each, own[each.snapshot_id])
+        for each in found
+        if each.share.instance_id == active.instance_id and each.status == AVAILABLE and each.snapshot_id in own
+    ]
 
 
 def snapshot(session: Session, snapshot_instance_id: str) -> SnapshotFacts | None:
@@ -152,6 +183,10 @@ def _facts(
         share_network_id=instance.share_network_id,
         share_server_id=instance.share_server_id,
         status=instance.status,
+        availability_zone=instance.availability_zone,
+        replication_type=row.replication_type,
+        replica_state=instance.replica_state,
+        read_only=instance.cast_rules_to_readonly,
     )
 
 

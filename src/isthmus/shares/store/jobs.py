@@ -2,7 +2,8 @@
 
 A job is written in the transaction that moves its object's status, and removed in the one that records the result;
 so an accepted call is never lost, and a job that a dead manager held is done again by another once its lease lapses
-(every driver method may be called again). Jobs about one subject run in the order they were written.
+(every driver method may be called again). Jobs about one subject run one at a time, those of one back end in the order
+they were written: a back end that is gone does not keep another from promoting its replica of the same share.
 """
 
 from collections.abc import Collection, Mapping
@@ -73,20 +74,35 @@ def claim(
 ) -> list[Job]:
     """Take up to `limit` due jobs of these back ends; each is leased to `owner`.
 
-    A subject's oldest job alone is due, and none while another runs: an older one can come to light after a younger
-    was begun, if it was written in a transaction that ended later.
+    A subject's oldest job at a back end alone is due, and none while another runs: an older one can come to light
+    after a younger was begun, if it was written in a transaction that ended later.
     """
-    other = aliased(JobRow)
+    other, elsewhere = aliased(JobRow), aliased(JobRow)
     free = or_(JobRow.lease_until.is_(None), JobRow.lease_until < now)
-    first = or_(other.id < JobRow.id, and_(other.id != JobRow.id, other.lease_until >= now))
+    earlier = and_(other.id < JobRow.id, other.backend == JobRow.backend)
+    first = or_(earlier, and_(other.id != JobRow.id, other.lease_until >= now))
+    shared = select(elsewhere.id).where(elsewhere.subject == JobRow.subject, elsewhere.backend != JobRow.backend)
     due = (
-        select(JobRow)
+        select(JobRow, shared.exists().label("is_shared"))
         .where(JobRow.backend.in_(backends), JobRow.not_before <= now, free)
         .where(~select(other.id).where(other.subject == JobRow.subject, first).exists())
         .order_by(JobRow.id)
         .limit(limit)
     )
-    return [_job(row) for row in session.scalars(due).all() if _take(session, row, owner, now, lease)]
+    taken = []
+    for row, is_shared in session.execute(due).all():
+        if is_shared and not _is_alone(session, row, now):
+            continue
+        if _take(session, row, owner, now, lease):
+            taken.append(_job(row))
+    return taken
+
+
+def _is_alone(session: Session, row: JobRow, now: datetime) -> bool:
+    """Hold all jobs of a subject that several back ends have jobs of; say whether none of them runs now."""
+    held = select(JobRow.id, JobRow.lease_until).where(JobRow.subject == row.subject).order_by(JobRow.id)
+    found = session.execute(held.with_for_update()).all()
+    return not any(each.lease_until is not None and each.lease_until >= now for each in found if each.id != row.id)
 
 
 def _take(session: Session, row: JobRow, owner: str, now: datetime, lease: timedelta) -> bool:

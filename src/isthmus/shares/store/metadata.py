@@ -8,10 +8,17 @@ from sqlalchemy.orm import Session
 
 from isthmus.shares.tables import MetadataRow
 
+_TABLE = MetadataRow.__table__
+_OF_ONE = (
+    select(_TABLE.c.key, _TABLE.c.value).where(_TABLE.c.object_id == bindparam("object_id")).order_by(_TABLE.c.key)
+)
+_OF_MANY = select(_TABLE).where(_TABLE.c.object_id.in_(bindparam("object_ids", expanding=True))).order_by(_TABLE.c.key)
+
 
 def read(session: Session, object_id: str) -> dict[str, str]:
     """Return an object's metadata."""
-    return read_many(session, [object_id])[object_id]
+    found = session.connection().execute(_OF_ONE, {"object_id": object_id})
+    return {row.key: row.value for row in found}
 
 
 def read_many(session: Session, object_ids: Collection[str]) -> dict[str, dict[str, str]]:
@@ -19,8 +26,10 @@ def read_many(session: Session, object_ids: Collection[str]) -> dict[str, dict[s
     found: dict[str, dict[str, str]] = {identity: {} for identity in object_ids}
     if not found:
         return found
-    columns = select(MetadataRow.object_id, MetadataRow.key, MetadataRow.value)
-    for row in session.execute(columns.where(MetadataRow.object_id.in_(found)).order_by(MetadataRow.key)):
+    if len(found) == 1:
+        (object_id,) = found
+        return {object_id: read(session, object_id)}
+    for row in session.connection().execute(_OF_MANY, {"object_ids": list(found)}):
         found[row.object_id][row.key] = row.value
     return found
 

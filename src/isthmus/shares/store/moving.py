@@ -53,9 +53,19 @@ def hold(session: Session, table: type[Statused], identity: str, *, of: Collecti
     return _set(session, table, identity, of, {"status": table.status})
 
 
-def force(session: Session, table: type[Statused], identity: str, *, to: str, now: datetime, **values: Any) -> bool:
-    """Set a status as an administrator says, whatever it is; say whether the object is there."""
-    return _set(session, table, identity, None, {"status": to, "updated_at": now, **values})
+def force(
+    session: Session,
+    table: type[Statused],
+    identity: str,
+    *,
+    to: str,
+    now: datetime,
+    but: Collection[Status] = (),
+    **values: Any,
+) -> bool:
+    """Set a status as an administrator says, whatever it is, if not one of `but`; say whether it was set."""
+    of = [status for status in Status if status not in but] if but else None
+    return _set(session, table, identity, of, {"status": to, "updated_at": now, **values})
 
 
 def _set(

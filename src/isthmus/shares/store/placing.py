@@ -36,7 +36,8 @@ class PlacementRequest:
     """A share to be placed. `fixed_host` is the pool it must lie in (its group's, its snapshot's): nothing is asked.
 
     `extra_specs` are the share type's own. `same_shares` and `different_shares` are ids; `same_shares` None means
-    that no affinity was asked for. `availability_zones` empty means any.
+    that no affinity was asked for. `availability_zones` empty means any. `active_host` and `replica_hosts` are those of
+    the replicas that a new one joins.
     """
 
     share_id: str
@@ -53,6 +54,8 @@ class PlacementRequest:
     different_shares: tuple[str, ...] = ()
     query: str | None = None
     snapshot_host: str | None = None
+    active_host: str | None = None
+    replica_hosts: tuple[str, ...] = ()
     tried: tuple[str, ...] = ()
 
 
@@ -88,6 +91,7 @@ _DETAILS = {
     "CapabilitiesFilter": Detail.FILTER_CAPABILITIES,
     "CapacityFilter": Detail.FILTER_CAPACITY,
     "DriverFilter": Detail.FILTER_DRIVER,
+    "ShareReplicationFilter": Detail.FILTER_REPLICATION,
     "IgnoreAttemptedHostsFilter": Detail.FILTER_IGNORE,
     "JsonFilter": Detail.FILTER_JSON,
     "RetryFilter": Detail.FILTER_RETRY,
@@ -233,11 +237,10 @@ def _rules(conf: ConfigOpts) -> Rules:
 
 def _wanted(session: Session, request: PlacementRequest, pools: list[PoolState]) -> Wanted:
     same = request.same_shares
+    copied = request.active_host or request.snapshot_host
     return Wanted(
         size_gib=request.size_gib,
-        extra_specs=extra_specs.compared(
-            request.extra_specs, request.protocol, any_backend=request.snapshot_host is not None
-        ),
+        extra_specs=extra_specs.compared(request.extra_specs, request.protocol, any_backend=copied is not None),
         share=request.share,
         availability_zone=request.availability_zone,
         availability_zones=request.availability_zones,
@@ -247,7 +250,8 @@ def _wanted(session: Session, request: PlacementRequest, pools: list[PoolState])
         query=request.query,
         tried=request.tried,
         snapshot_host=request.snapshot_host,
-        replication_domain=_domain_of(request.snapshot_host, pools),
+        replica_hosts=frozenset(request.replica_hosts),
+        replication_domain=_domain_of(copied, pools),
     )
 
 

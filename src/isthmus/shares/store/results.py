@@ -8,7 +8,7 @@ from sqlalchemy import delete, insert, select, update
 from sqlalchemy.orm import Session
 
 from isthmus.shares.drivers.facts import ExportLocation
-from isthmus.shares.store import metadata, usage
+from isthmus.shares.store import metadata, replicas, snapshots, usage
 from isthmus.shares.tables import (
     ExportRow,
     InstanceRow,
@@ -18,6 +18,7 @@ from isthmus.shares.tables import (
     RuleRow,
     RuleStateRow,
     ShareRow,
+    SnapshotInstanceRow,
     TransferRow,
 )
 
@@ -81,6 +82,7 @@ def forget_share(session: Session, instance_id: str) -> None:
     ).first()
     if found is None:
         return
+    _give_replica_back(session, found.share_id, found.share_type_id)
     exports = session.scalars(select(ExportRow.id).where(ExportRow.instance_id == instance_id)).all()
     _drop_exports(session, list(exports))
     session.execute(delete(RuleStateRow).where(RuleStateRow.instance_id == instance_id))
@@ -88,6 +90,26 @@ def forget_share(session: Session, instance_id: str) -> None:
     others = session.scalar(select(InstanceRow.id).where(InstanceRow.share_id == found.share_id).limit(1))
     if others is None:
         _forget_whole(session, found.share_id, found.share_type_id, found.encryption_key_ref)
+    else:
+        replicas.choose_primary(session, found.share_id)
+
+
+def forget_replica(session: Session, instance_id: str) -> None:
+    """Remove a replica with its instances of snapshots and its metadata; give back what it counted for."""
+    taken = select(SnapshotInstanceRow.id).where(SnapshotInstanceRow.instance_id == instance_id)
+    for identity in session.scalars(taken).all():
+        forget_private(session, identity)
+        snapshots.forget(session, identity)
+    metadata.drop(session, instance_id)
+    forget_private(session, instance_id)
+    forget_share(session, instance_id)
+
+
+def _give_replica_back(session: Session, share_id: str, share_type_id: str | None) -> None:
+    share = session.get_one(ShareRow, share_id, populate_existing=True)
+    counted = replicas.deltas(share.replication_type if share.size else None, share.size)
+    if counted:
+        usage.give_back(session, usage.Owner(share.project_id, share.user_id, share_type_id), counted)
 
 
 def _forget_whole(session: Session, share_id: str, share_type_id: str | None, key_ref: str | None) -> None:

@@ -1,6 +1,7 @@
 """Access rules of a share instance as its manager sees them: what shall hold, what changed, and what became of it."""
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sqlalchemy import delete, func, select, update
@@ -20,6 +21,11 @@ IN_FLIGHT: Mapping[RuleState, RuleState] = {
 def all_of(session: Session, instance_id: str) -> list[AccessRule]:
     """Return all rules that an instance has, whatever their state."""
     return [rule for rule, _ in _read(session, instance_id)]
+
+
+def as_they_are(session: Session, instance_id: str) -> list[AccessRule]:
+    """Return all rules of a replica as they would hold if it were the active one."""
+    return [rule for rule, _ in _read_as_they_are(session, instance_id)]
 
 
 def hold_already(session: Session, instance_id: str) -> bool:
@@ -90,6 +96,13 @@ def _hold(session: Session, instance_id: str) -> str | None:
 
 
 def _read(session: Session, instance_id: str) -> list[tuple[AccessRule, RuleState]]:
+    """Return rules as they shall hold: at a replica that can only be read, all are for reading."""
+    cast = session.scalar(select(InstanceRow.cast_rules_to_readonly).where(InstanceRow.id == instance_id))
+    found = _read_as_they_are(session, instance_id)
+    return [(replace(rule, level=AccessLevel.RO), state) for rule, state in found] if cast else found
+
+
+def _read_as_they_are(session: Session, instance_id: str) -> list[tuple[AccessRule, RuleState]]:
     rows = session.execute(
         select(RuleRow, RuleStateRow.state)
         .join(RuleStateRow, RuleStateRow.rule_id == RuleRow.id)

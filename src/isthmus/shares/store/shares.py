@@ -1,10 +1,11 @@
-"""Shares as the API reads them: each with the instance that it is served from and its type's name, in one row."""
+"""Shares as the API reads them: each with its primary instance and its type's name, in one row."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ClauseElement, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session
+from sqlalchemy.sql import visitors
 
 from isthmus.shares.store import metadata
 from isthmus.shares.tables import (
@@ -45,13 +46,36 @@ COLUMNS: Mapping[str, Any] = {
 """What a row holds: the share's columns, its instance's and its type's name."""
 
 
+# Made once: to make it costs more than the database takes for one share.
+_ROWS: Select[Any] = (
+    select(*(column.label(name) for name, column in COLUMNS.items()))
+    .select_from(SHARE.join(INSTANCE, and_(INSTANCE.c.share_id == SHARE.c.id, INSTANCE.c.is_primary)))
+    .outerjoin(_TYPE, _TYPE.c.id == INSTANCE.c.share_type_id)
+)
+_ONE = _ROWS.where(SHARE.c.id == bindparam("share_id"))
+
+
 def rows_of_shares() -> Select[Any]:
     """Return the statement that gives shares as rows with `COLUMNS`, to be narrowed."""
-    return (
-        select(*(column.label(name) for name, column in COLUMNS.items()))
-        .select_from(SHARE.join(INSTANCE, INSTANCE.c.share_id == SHARE.c.id))
-        .outerjoin(_TYPE, _TYPE.c.id == INSTANCE.c.share_type_id)
-    )
+    return _ROWS
+
+
+def is_of_shares_alone(clause: ClauseElement | None) -> bool:
+    """Say whether a condition or an order looks at shares' own columns only, and so at no instance of theirs."""
+    return clause is None or not any(getattr(part, "table", None) is INSTANCE for part in visitors.iterate(clause))
+
+
+def page_of_shares(statement: Select[Any], order: Sequence[Any], limit: int, offset: int) -> Select[Any]:
+    """Return the statement, which looks at shares alone, for one page in this order.
+
+    The page's ids are found first, in the shares' own indexes: what it skips is neither read nor joined.
+    """
+    ids = _conditions(select(SHARE.c.id), statement).order_by(*order).limit(limit).offset(offset).subquery("page")
+    return _ROWS.join(ids, ids.c.id == SHARE.c.id).order_by(*order)
+
+
+def _conditions(new: Select[Any], of: Select[Any]) -> Select[Any]:
+    return new if of.whereclause is None else new.where(of.whereclause)
 
 
 def shares_first(statement: Select[Any]) -> Select[Any]:
@@ -64,7 +88,7 @@ def shares_first(statement: Select[Any]) -> Select[Any]:
 
 def read(session: Session, share_id: str) -> Row | None:
     """Return a share, None if there is none."""
-    row = session.execute(rows_of_shares().where(SHARE.c.id == share_id)).mappings().first()
+    row = session.connection().execute(_ONE, {"share_id": share_id}).mappings().first()
     return None if row is None else dict(row)
 
 
@@ -88,7 +112,9 @@ def with_paths(session: Session, shares: Sequence[Row], *, admin: bool) -> list[
 
 
 def count(session: Session, statement: Select[Any]) -> int:
-    """Return how many rows a statement gives."""
+    """Return how many shares a statement gives."""
+    if is_of_shares_alone(statement.whereclause):
+        return session.scalar(_conditions(select(func.count()).select_from(SHARE), statement)) or 0
     return session.scalar(select(func.count()).select_from(statement.order_by(None).subquery())) or 0
 
 

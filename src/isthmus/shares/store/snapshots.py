@@ -1,19 +1,19 @@
 """Snapshots and their instances: how they are selected, made and forgotten.
 
-A snapshot has one instance for each instance of its share, so one until there are replicas. A member of a group's
-snapshot is an instance without a snapshot of its own.
+A snapshot has one instance for each instance of its share; in the API, that of the share's primary instance stands for
+it. A member of a group's snapshot is an instance without a snapshot of its own.
 """
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Select, delete, insert, select
+from sqlalchemy import Select, and_, delete, insert, select
 from sqlalchemy.orm import Session
 
-from isthmus.shares.model import RuleState, Status
+from isthmus.shares.model import ReplicaState, RuleState, Status
 from isthmus.shares.store import metadata, usage
 from isthmus.shares.store.shares import Row
 from isthmus.shares.tables import (
@@ -43,14 +43,41 @@ SELECTED: Mapping[str, Any] = {
     "provider_location": SnapshotInstanceRow.provider_location,
     "snapshot_instance_id": SnapshotInstanceRow.id,
     "instance_id": SnapshotInstanceRow.instance_id,
+    "replica_state": InstanceRow.replica_state,
 }
 """Columns of a snapshot with its instance, by the API's names."""
+_WORST_FIRST = (Status.DELETING, Status.CREATING, Status.ERROR)
 
 
 def selected() -> Select[Any]:
     """Return the selection of snapshots; each must have an instance to be seen."""
     columns = (column.label(name) for name, column in SELECTED.items())
-    return select(*columns).join(SnapshotInstanceRow, SnapshotInstanceRow.snapshot_id == SnapshotRow.id)
+    return (
+        select(*columns)
+        .join(SnapshotInstanceRow, SnapshotInstanceRow.snapshot_id == SnapshotRow.id)
+        .join(InstanceRow, and_(InstanceRow.id == SnapshotInstanceRow.instance_id, InstanceRow.is_primary))
+    )
+
+
+def with_status(session: Session, rows: Sequence[Row]) -> list[Row]:
+    """Return snapshots with the `status` of all their instances: of replicated shares, those with replicas in sync."""
+    replicated = [row["id"] for row in rows if row["replica_state"] is not None]
+    if not replicated:
+        return list(rows)
+    counted = [ReplicaState.ACTIVE, ReplicaState.IN_SYNC]
+    asked = (
+        select(SnapshotInstanceRow.snapshot_id, SnapshotInstanceRow.status)
+        .join(InstanceRow, InstanceRow.id == SnapshotInstanceRow.instance_id)
+        .where(SnapshotInstanceRow.snapshot_id.in_(replicated), InstanceRow.replica_state.in_(counted))
+    )
+    found: dict[str, set[str]] = {}
+    for snapshot_id, status in session.execute(asked):
+        found.setdefault(str(snapshot_id), set()).add(status)
+    return [{**row, "status": _worst(found.get(row["id"], set()), row["status"])} for row in rows]
+
+
+def _worst(statuses: set[str], own: str) -> str:
+    return next((str(each) for each in _WORST_FIRST if each in statuses), own)
 
 
 @dataclass(frozen=True)
@@ -105,6 +132,17 @@ def make(session: Session, of: Row, new: NewSnapshot, now: datetime) -> tuple[st
     return identity, instance_id
 
 
+def places_of(session: Session, snapshot_id: str) -> list[tuple[str, str]]:
+    """Return a snapshot's instances, each with the host it lies at; those that lie nowhere are left out."""
+    found = session.execute(
+        select(SnapshotInstanceRow.id, InstanceRow.host)
+        .join(InstanceRow, InstanceRow.id == SnapshotInstanceRow.instance_id)
+        .where(SnapshotInstanceRow.snapshot_id == snapshot_id)
+        .order_by(InstanceRow.created_at, InstanceRow.id)
+    )
+    return [(instance_id, host) for instance_id, host in found if host]
+
+
 def share_in_the_making(session: Session, snapshot_id: str) -> str | None:
     """Return a share that is just being made from the snapshot, if there is one."""
     return session.scalar(
@@ -116,21 +154,21 @@ def share_in_the_making(session: Session, snapshot_id: str) -> str | None:
     )
 
 
-def make_rule(
-    session: Session, *, snapshot_id: str, snapshot_instance_id: str, access_type: str, access_to: str, now: datetime
-) -> str:
-    """Write a rule that is still to be applied; return its id."""
+def make_rule(session: Session, *, snapshot_id: str, access_type: str, access_to: str, now: datetime) -> str:
+    """Write a rule that is still to be applied to all the snapshot's instances; return its id."""
     identity = str(uuid.uuid4())
     session.execute(
         insert(SnapshotRuleRow).values(
             id=identity, snapshot_id=snapshot_id, access_type=access_type, access_to=access_to, created_at=now
         )
     )
-    session.execute(
-        insert(SnapshotRuleStateRow).values(
-            rule_id=identity, snapshot_instance_id=snapshot_instance_id, state=RuleState.QUEUED_TO_APPLY
+    instances = select(SnapshotInstanceRow.id).where(SnapshotInstanceRow.snapshot_id == snapshot_id)
+    for instance_id in session.scalars(instances).all():
+        session.execute(
+            insert(SnapshotRuleStateRow).values(
+                rule_id=identity, snapshot_instance_id=instance_id, state=RuleState.QUEUED_TO_APPLY
+            )
         )
-    )
     return identity
 
 

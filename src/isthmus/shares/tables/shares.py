@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from sqlalchemy import Boolean, ForeignKey, Index, Integer, String
+from sqlalchemy import Boolean, ForeignKey, Index, Integer, String, true
 from sqlalchemy.orm import Mapped, mapped_column
 
 from isthmus.control.database import Base
@@ -10,13 +10,13 @@ from isthmus.shares.tables.columns import Id, Keystone, Moment, Name, Stamped, W
 
 
 class ShareRow(Stamped, Base):
-    """What a tenant asked for. Where and how it lies is with its instances (one, until replicas or a migration)."""
+    """What a tenant asked for. Where and how it lies is with its instances: one, or one for each replica."""
 
     __tablename__ = "share_shares"
     __table_args__ = (
-        # The list's own order: newest first, a page at a time.
-        Index("share_shares_by_project", "project_id", "created_at", "id"),
-        Index("share_shares_by_age", "created_at", "id"),
+        # The list's own order, newest first: what a page skips is read from these alone.
+        Index("share_shares_pages_of_project", "project_id", "is_soft_deleted", "created_at", "id"),
+        Index("share_shares_pages_of_all", "is_soft_deleted", "created_at", "id"),
     )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
@@ -43,10 +43,17 @@ class ShareRow(Stamped, Base):
 
 
 class InstanceRow(Stamped, Base):
-    """One place where a share's bytes lie. `host` is `machine@back end#pool`, empty until the scheduler chose."""
+    """One place where a share's bytes lie. `host` is `machine@back end#pool`, empty until the scheduler chose.
+
+    Of several (replicas) one `is_primary`: it stands for the share in the API. `replica_state` is None of a share that
+    is not replicated; `replica_asked_at` is when its back end was last asked for it.
+    """
 
     __tablename__ = "share_instances"
-    __table_args__ = (Index("share_instances_by_host", "host", "status"),)
+    __table_args__ = (
+        Index("share_instances_by_host", "host", "status"),
+        Index("share_instances_by_status", "status", "share_id"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     share_id: Mapped[str] = mapped_column(ForeignKey("share_shares.id"), index=True)
@@ -57,7 +64,9 @@ class InstanceRow(Stamped, Base):
     share_type_id: Mapped[str | None] = mapped_column(Id, index=True)
     share_network_id: Mapped[str | None] = mapped_column(Id, index=True)
     share_server_id: Mapped[str | None] = mapped_column(Id)
+    is_primary: Mapped[bool] = mapped_column(Boolean, default=True, server_default=true())
     replica_state: Mapped[str | None] = mapped_column(Word)
+    replica_asked_at: Mapped[datetime | None] = mapped_column(Moment)
     cast_rules_to_readonly: Mapped[bool] = mapped_column(Boolean, default=False)
     mount_point_name: Mapped[str | None] = mapped_column(Name)
     encryption_key_ref: Mapped[str | None] = mapped_column(Id)

@@ -41,6 +41,7 @@ class LedgerDriver(ShareDriver):
         self.rules: dict[str, set[str]] = {}
         self.refused: set[str] = set()
         self.asked: list[str] = []
+        self.given: list[tuple[str, str, bool, int]] = []
 
     def start(self) -> None:
         """Nothing has to be made."""
@@ -66,6 +67,10 @@ class LedgerDriver(ShareDriver):
         self._ask("delete_share")
         self.shares.discard(share.instance_id)
         self.rules.pop(share.instance_id, None)
+
+    def accept_transfer(self, share: ShareFacts, new_project: str, new_user: str, clear_rules: bool) -> None:
+        self._ask("accept_transfer")
+        self.given.append((new_project, new_user, clear_rules, len(share.rules)))
 
     def extend_share(self, share: ShareFacts, size_gib: int) -> None:
         """A ledger has room."""
@@ -118,11 +123,11 @@ class LedgerDriver(ShareDriver):
         return super().create_group_snapshot(group_snapshot_id, snapshots)
 
 
-def crash_at_the_next(shares: Shares, driver: ShareDriver) -> None:
+def crash_at_the_next(shares: Shares, driver: ShareDriver, host: str = HOST) -> None:
     """Do the oldest job at the back end, as a manager that is killed before it can record what came of it."""
-    work = Work(shares.conf, shares.database, driver, HOST, utc_now)
+    work = Work(shares.conf, shares.database, driver, host, utc_now)
     with shares.database.transaction() as session:
-        (job,) = jobs.claim(session, backends=[HOST], owner=OWNER, now=utc_now(), lease=timedelta(minutes=1), limit=1)
+        (job,) = jobs.claim(session, backends=[host], owner=OWNER, now=utc_now(), lease=timedelta(minutes=1), limit=1)
     OPERATIONS[job.kind].perform(work, job)
     with shares.database.transaction() as session:
         jobs.release(session, OWNER)

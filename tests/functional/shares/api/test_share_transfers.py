@@ -5,6 +5,7 @@ from uuid import uuid4
 import pytest
 from sqlalchemy import select, update
 from tests.functional.shares.api import made
+from tests.functional.shares.api.ledger import LedgerDriver, work_off
 from tests.functional.shares.api.parts import ADMIN, COLLEAGUE, MEMBER, READER, STRANGER, Person, Shares, refused
 
 from isthmus.control.database import utc_now
@@ -101,9 +102,32 @@ def test_rules_are_taken_away_before_the_new_owner_gets_the_share(shares: Shares
         assert session.scalars(select(RuleStateRow.state)).all() == [RuleState.QUEUED_TO_DENY]
 
 
-def test_a_share_without_rules_needs_no_back_end(shares: Shares, share: str) -> None:
+def test_a_share_without_rules_waits_for_no_back_end(shares: Shares, share: str) -> None:
     transfer = offer(shares, share)
     assert accept(shares, transfer, clear_access_rules=True).status_code == 202
+    assert status(shares, share) == Status.AVAILABLE
+
+
+@pytest.mark.parametrize("clear", [True, False])
+def test_the_back_end_is_told_whose_the_share_is(shares: Shares, share: str, clear: bool) -> None:
+    driver = LedgerDriver()
+    driver.shares.add(shares.get(f"/shares/{share}/instances")["share_instances"][0]["id"])
+    rule = {"allow_access": {"access_type": "ip", "access_to": "10.0.0.1"}}
+    shares.post(f"/shares/{share}/action", rule, by=MEMBER)
+    work_off(shares, driver)
+    accept(shares, offer(shares, share), clear_access_rules=clear)
+    work_off(shares, driver)
+    assert driver.given == [("p2", "zoe", clear, 0 if clear else 1)]
+    assert status(shares, share) == Status.AVAILABLE
+
+
+def test_a_back_end_that_takes_no_note_is_told_of(shares: Shares, share: str) -> None:
+    driver = LedgerDriver()
+    driver.refused = {"accept_transfer"}
+    accept(shares, offer(shares, share))
+    work_off(shares, driver)
+    (message,) = shares.get(f"/messages?resource_id={share}", by=STRANGER)["messages"]
+    assert (message["action_id"], message["detail_id"]) == ("026", "026")
     assert status(shares, share) == Status.AVAILABLE
 
 

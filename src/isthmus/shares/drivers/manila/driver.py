@@ -12,7 +12,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 from isthmus.control.errors import InvalidInput, IsthmusError
-from isthmus.shares.drivers.contract import BackendUnavailable, DriverFailed, NotAdoptable, ShareDriver
+from isthmus.shares.drivers.contract import BackendUnavailable, DriverFailed, NotAdoptable
 from isthmus.shares.drivers.facts import (
     AccessChange,
     Adopted,
@@ -28,6 +28,7 @@ from isthmus.shares.drivers.facts import (
 from isthmus.shares.drivers.manila import access, answers, journal, library, stats
 from isthmus.shares.drivers.manila.faults import Faults, gone_is_fine, kind_of
 from isthmus.shares.drivers.manila.journal import Journal
+from isthmus.shares.drivers.manila.replication import ManilaReplication
 from isthmus.shares.drivers.manila.rows import (
     Row,
     group_row,
@@ -43,7 +44,7 @@ REVERT_POLL_SECONDS = 2.0
 log = logging.getLogger(__name__)
 
 
-class ManilaDriver(ShareDriver):
+class ManilaDriver(ManilaReplication):
     """One back end of Manila's kind. Needs a store for private data before it is started."""
 
     kind = "manila"

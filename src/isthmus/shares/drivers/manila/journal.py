@@ -7,9 +7,20 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from isthmus.shares.drivers.facts import Adopted, Creation, ExportLocation, Progress, SnapshotMade
+from isthmus.shares.drivers.facts import (
+    Adopted,
+    Creation,
+    ExportLocation,
+    Progress,
+    ReplicaMade,
+    RuleOutcome,
+    SnapshotMade,
+    SnapshotOutcome,
+    SnapshotState,
+)
 from isthmus.shares.drivers.manila.private_storage import OURS
 from isthmus.shares.drivers.private_data import PrivateData
+from isthmus.shares.model import ReplicaState
 
 _BEGUN = f"{OURS}begun"
 _ANSWER = f"{OURS}answer."
@@ -73,6 +84,27 @@ def members_made(answer: Any) -> dict[str, SnapshotMade] | None:
     if answer is None:
         return None
     return {identity: SnapshotMade(**{**each, "exports": _exports(each)}) for identity, each in answer.items()}
+
+
+def replica_made(answer: Any) -> ReplicaMade | None:
+    """Return a replica as it was noted."""
+    if answer is None:
+        return None
+    rules = {rule_id: RuleOutcome(**outcome) for rule_id, outcome in answer["rules"].items()}
+    noted = {"exports": _exports(answer), "state": ReplicaState(answer["state"]), "rules": rules}
+    return ReplicaMade(**{**answer, **noted})
+
+
+def outcomes(answer: Any) -> dict[str, SnapshotOutcome] | None:
+    """Return what became of the instances of a replicated share's snapshot as it was noted, by instance id."""
+    if answer is None:
+        return None
+    return {identity: _outcome(each) for identity, each in answer.items()}
+
+
+def _outcome(answer: Mapping[str, Any]) -> SnapshotOutcome:
+    exports = None if answer["exports"] is None else _exports(answer)
+    return SnapshotOutcome(SnapshotState(answer["state"]), answer["provider_location"], exports)
 
 
 def _exports(answer: Mapping[str, Any]) -> tuple[ExportLocation, ...]:

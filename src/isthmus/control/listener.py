@@ -1,0 +1,92 @@
+"""The listener: gunicorn, whose processes each serve one WSGI application.
+
+A single process loads the application itself, so the one above it, which only starts it again, stays small. Several
+share what was loaded before they were forked.
+"""
+
+import gc
+import importlib
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from oslo_config.cfg import ConfigOpts
+from oslo_log import log
+
+from isthmus.control.errors import InvalidInput
+from isthmus.control.readiness import say_ready
+
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may lie idle before the server closes it; gunicorn's own 2 are soon over on a busy machine."""
+
+
+class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
+    """gunicorn without its command line: all settings come from `[api]`."""
+
+    def __init__(self, conf: ConfigOpts, application: str) -> None:
+        self._conf = conf
+        self._application = application
+        super().__init__()
+
+    def load_config(self) -> None:
+        """Take the settings; called by gunicorn."""
+        api = self._conf.api
+        host = f"[{api.host}]" if ":" in api.host else api.host
+        settings = {
+            "bind": f"{host}:{api.port}",
+            "workers": api.processes,
+            "worker_class": "gthread",
+            "threads": api.threads,
+            "graceful_timeout": 30,
+            # Answers that wait for a cloud take up to ask_timeout.
+            "timeout": api.ask_timeout + 60,
+            # A client that sends just as an idle connection is closed is cut off, and may not send a POST again.
+            # Clients and pools keep connections for about a minute: theirs should be the shorter wait.
+            "keepalive": KEEP_ALIVE_SECONDS,
+            # An environment in a URL is long.
+            "limit_request_line": 8190,
+            "pre_fork": _share_memory,
+            "post_worker_init": _say_ready,
+            "control_socket_disable": True,
+        }
+        for name, value in settings.items():
+            if name in self.cfg.settings:
+                self.cfg.set(name, value)
+
+    def load(self) -> Any:
+        """Make the application, in each process anew; called by gunicorn after its fork."""
+        module, _, name = self._application.partition(":")
+        return getattr(importlib.import_module(module), name)(self._conf)
+
+
+def _share_memory(server: object, worker: object) -> None:
+    """Keep the collector's hands off what is loaded, or its marks would give each process its own copy of it all."""
+    del server, worker
+    gc.collect()
+    gc.freeze()
+
+
+def _say_ready(worker: object) -> None:
+    del worker
+    say_ready()
+
+
+def serve(conf: ConfigOpts, application: str) -> None:
+    """Serve at `[api] host` and `port` until SIGTERM or SIGINT; running requests are finished.
+
+    `application` is `module:function`; the function takes the configuration and returns a WSGI application. Raises
+    `InvalidInput` for a configuration that cannot work.
+    """
+    if conf.api.auth_strategy == "noauth" and not _is_loopback(conf.api.host):
+        raise InvalidInput(
+            f"[api] auth_strategy = noauth makes every caller an administrator and [api] host = {conf.api.host} lets "
+            "others call; use 127.0.0.1, or auth_strategy = keystone"
+        )
+    log.setup(conf, "isthmus")
+    if conf.api.processes > 1:
+        # Loaded once, before the forks, and shared.
+        importlib.import_module(application.partition(":")[0])
+    _Listener(conf, application).run()
+
+
+def _is_loopback(host: str) -> bool:
+    return host in {"localhost", "::1"} or host.startswith("127.")
