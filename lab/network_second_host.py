@@ -3,7 +3,7 @@
 The two exchange tenants' packets in Geneve tunnels over that cable. Userspace tunnels (no kernel here has the switch's
 module) want the tunnel's own address on a bridge of the switch, so the cable's ends are in one on each side. They drop
 what the switch's segmentation offload leaves unfinished (Open vSwitch 3.1), so both switches do without: an interface
-must then finish its checksums itself (`ethtool -K … tx off`), which is the binder's work.
+must then finish its checksums itself, which the agent's binder sees to, for what was plugged before, too.
 """
 
 import os

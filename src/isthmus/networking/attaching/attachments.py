@@ -5,8 +5,9 @@ import time
 from collections.abc import Collection
 from dataclasses import replace
 
-from isthmus.control.errors import Conflict, IsthmusError, NotFound
+from isthmus.control.errors import Conflict, IsthmusError, NotFound, Unavailable
 from isthmus.networking.attaching.contract import Attachments, Publishing
+from isthmus.networking.attaching.limiting import missing_limits
 from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.attaching.plugging import plug_row, unplug_row
@@ -131,7 +132,21 @@ class HostAttachments(Attachments):
         if found.state is not State.PLUGGED or not (found.port and found.target and found.network):
             return (f"{key.id} is {found.state}, not plugged",)
         wanted = interface_configuration(found.port, found.network, default_route=found.target.default_route)
-        return self._parts.binders.get(row.binder).check(found.port, found.target, wanted)
+        wrong = self._parts.binders.get(row.binder).check(found.port, found.target, wanted)
+        return wrong or missing_limits(found)
+
+    def check_carrier(self, binder: str | None) -> None:
+        """Return if what carries ports on this host answers."""
+        found = self._parts.binders.get(binder)
+        if not found.is_alive():
+            raise Unavailable(
+                f"what carries ports of binder {found.name} on host {self._parts.host} does not answer; start it (for "
+                "ovs: ovsdb-server, ovs-vswitchd and, for its bridge, ovn-controller)"
+            )
+
+    def finishes_checksums(self, binder: str | None) -> bool:
+        """Return whether senders must finish their checksums themselves."""
+        return self._parts.binders.get(binder).finishes_checksums()
 
     def find(self, key: Key) -> Attachment | None:
         """Return the attachment of a key."""

@@ -38,12 +38,17 @@ _COLUMNS = {
     "Interface": ("error", "external_ids", "name", "ofport"),
 }
 _MARK = "isthmus"
+_CHECKSUMS, _FINISHED = "isthmus-checksums", "finished"
+_OFFLOAD = "userspace-tso-enable"
 _POLL = 0.01
 
 
 @dataclass(frozen=True)
 class OvsInterface:
-    """An interface of ours in the database. `offered`: OVN is told which port it is (`iface-id`)."""
+    """An interface of ours in the database.
+
+    `offered`: OVN is told which port it is (`iface-id`). `finished`: its sender was made to finish checksums.
+    """
 
     name: str
     port_id: str
@@ -51,6 +56,7 @@ class OvsInterface:
     of_port: int | None
     flows_installed: bool
     offered: bool = True
+    finished: bool = False
 
 
 class OvsDatabase:
@@ -69,10 +75,15 @@ class OvsDatabase:
         ids = api.db_get("Open_vSwitch", ".", "external_ids").execute(check_error=True)
         return dict(ids).get("hostname")
 
-    def connect_port(self, name: str, port_id: str, mac: str) -> None:
-        """Plug a link for a port, and unplug any other of ours for it. Already so: success."""
+    def connect_port(self, name: str, port_id: str, mac: str, *, finished: bool = False) -> None:
+        """Plug a link for a port, and unplug any other of ours for it. Already so: success.
+
+        `finished` is written down of a sender that finishes its checksums.
+        """
         api = self._connect()
         ids = {"iface-id": port_id, "attached-mac": mac, "iface-status": "active", "owner": _MARK, _MARK: port_id}
+        if finished:
+            ids[_CHECKSUMS] = _FINISHED
 
         def act() -> None:
             have = self.interfaces()
@@ -81,7 +92,8 @@ class OvsDatabase:
                     if other.port_id == port_id and other.name != name:
                         transaction.add(api.del_port(other.name, if_exists=True))
                 transaction.add(api.add_port(self._bridge, name, may_exist=True, external_ids=ids))
-                if name in have and (have[name].port_id != port_id or not have[name].offered):
+                old = have.get(name)
+                if old and (old.port_id != port_id or not old.offered or (finished and not old.finished)):
                     transaction.add(api.db_set("Interface", name, ("external_ids", ids)))
 
         self._try(f"plug {name} for port {port_id}", act)
@@ -124,12 +136,23 @@ class OvsDatabase:
                 return False
             time.sleep(_POLL)
 
+    def finishes_checksums(self) -> bool:
+        """Return whether the bridge drops unfinished checksums: the userspace datapath without segmentation offload."""
+        api = self._connect()
+        with api.ovsdb_connection.lock:
+            tables = api.idl.tables
+            settings = [row.other_config for row in tables["Open_vSwitch"].rows.values()]
+            kinds = [row.datapath_type for row in tables["Bridge"].rows.values() if row.name == self._bridge]
+        return kinds == ["netdev"] and not any(each.get(_OFFLOAD) == "true" for each in settings)
+
     def is_alive(self) -> bool:
-        """Return whether the database answers now."""
+        """Return whether the database answers now, and has the bridge."""
         try:
-            self._connect()
+            api = self._connect()
             # A connection of its own: that of the IDL does not say whether it is up.
-            return bool(idlutils.get_schema_helper(self._address, "Open_vSwitch"))
+            idlutils.get_schema_helper(self._address, "Open_vSwitch")
+            with api.ovsdb_connection.lock:
+                return any(row.name == self._bridge for row in api.idl.tables["Bridge"].rows.values())
         except Exception:  # noqa: BLE001 - ovs raises bare Exception
             return False
 
@@ -176,4 +199,5 @@ def _to_interface(row: Any, bridge: str | None) -> OvsInterface:
         row.ofport[0] if row.ofport else None,
         flows_installed=ids.get("ovn-installed") == "true",
         offered=ids.get("iface-id") == ids[_MARK],
+        finished=ids.get(_CHECKSUMS) == _FINISHED,
     )

@@ -43,6 +43,15 @@ class Projects:
             )
         return name
 
+    def name_of_id(self, project_id: str) -> str:
+        """Return the name of the project with Keystone's id. `NotFound` if the agent serves none with it."""
+        for name in self.names:
+            if self.neutron(name).project_id == project_id:
+                return name
+        raise NotFound(
+            f"this host's agent has no credential of project {project_id}; add one to [network_agent] credentials"
+        )
+
     def neutron(self, project: str | None = None) -> Neutron:
         """Return the client of a project (None: the default). `NotFound`, and the errors of `control.secrets`."""
         name = self.name_of(project)
