@@ -17,8 +17,8 @@ from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
 from lab.tiny_guest import MIB, TinyGuest, build_disks
 from openstack.exceptions import ConflictException
-from tests.functional.networking.test_agent import Ports, made_network, place
 from tests.libvirt_fixtures import BOOT_SECONDS, Notes
+from tests.network_ports import LONG, Ports, made_network, place
 
 from isthmus.control.errors import Conflict, InvalidInput, NotFound
 from isthmus.migration.machine import (
@@ -39,7 +39,6 @@ DEPLOYMENT = "cccccccc-0000-0000-0000-000000000001"
 MAC, ADDRESS = "52:54:00:aa:00:01", "10.64.0.77"
 KEEPING = {"neutron": {"keep_addresses": True}, "virt_type": "qemu"}
 LIVES = BootProbe(ProbeType.CONSOLE, marker="GUEST-UP", timeout_seconds=BOOT_SECONDS)
-LONG = 240
 
 
 @dataclass
@@ -70,11 +69,6 @@ class World:
         return self.playground.host.succeeds(*inside, "ping", "-c1", "-W2", ADDRESS) and self.playground.host.succeeds(
             *inside, "busybox", "nc", "-w", "5", ADDRESS, "7", "-e", "true"
         )
-
-
-@pytest.fixture(scope="module")
-def ports(network_playground: NetworkPlayground) -> Ports:
-    return Ports(network_playground)
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +129,9 @@ def demo_rules(world: World) -> Iterator[None]:
         world.neutron.delete_security_group_rule(rule.id)
 
 
-def test_a_machine_comes_to_life_on_a_neutron_network_with_its_mac_and_address(world: World, space: str) -> None:
+def test_a_machine_comes_to_life_on_a_neutron_network_with_its_mac_and_address(
+    world: World, cloud: LibvirtCloud, space: str
+) -> None:
     made = world.make()
     (port,) = world.ports()
     assert [each["ip_address"] for each in port.fixed_ips] == [ADDRESS]
@@ -154,22 +150,16 @@ def test_a_machine_comes_to_life_on_a_neutron_network_with_its_mac_and_address(w
     (nic,) = world.provider.get_machine(made.name).nics
     assert (nic.mac_address, nic.network_name) == (MAC, f"neutron:{world.network.name}")
 
-    world.provider.delete_machine(DEPLOYMENT, "web")
-    wait_for("the port is gone", lambda: not world.ports(), LONG)
-    world.provider.delete_machine(DEPLOYMENT, "web")
-
-
-def test_a_machine_that_is_started_again_is_on_its_network_again(world: World, cloud: LibvirtCloud, space: str) -> None:
-    made = world.make()
-    world.provider.boot_machine(made, LIVES, Notes())
-    wait_for("a container reaches the machine", lambda: world.is_reached_from(space), LONG)
+    # Started again by its owner, it has another tap of the same name.
     with closing(cloud.connect()) as connection:
         domain = connection.lookupByName(made.name)
         domain.destroy()
         domain.create()
     wait_for("a container reaches the machine again", lambda: world.is_reached_from(space), LONG)
+
     world.provider.delete_machine(DEPLOYMENT, "web")
     wait_for("the port is gone", lambda: not world.ports(), LONG)
+    world.provider.delete_machine(DEPLOYMENT, "web")
 
 
 def test_a_deployment_that_was_killed_after_its_port_was_reserved_leaves_nothing(world: World) -> None:

@@ -192,8 +192,10 @@ class HostAttachments(Attachments):
         name = self._parts.projects.name_of(project)
         wish = Wish(Key(Owner.HOST, ""), network_id)
         binder = self._parts.binders.get()
-        pool = pool_of(wish, name, binder.name) if binder.nesting is Nesting.NONE else None
-        if pool is not None and self._parts.limits.warm_ports:
+        if binder.nesting is not Nesting.NONE or not self._parts.limits.warm_ports:
+            return
+        pool = pool_of(wish, name, binder.name, self._networks.get(network_id, name))
+        if pool is not None:
             self._parts.spares.use_pool(Pool(pool, name, network_id, time.time()))
             self._parts.nudge.set()
 
@@ -237,7 +239,7 @@ def spare_of(parts: Parts, row: Row) -> SparePort:
     found = row.attachment
     if found.port is None:
         raise ValueError(f"{row.key.id} has no port")
-    pool = pool_of(found.wish, row.project, row.binder)
+    pool = None if found.network is None else pool_of(found.wish, row.project, row.binder, found.network)
     fate = Fate.DOOMED
     if pool is not None and row.borrowed is None and not addresses_of(found.port) & set(found.wish.addresses):
         short = parts.spares.count_warm().get(pool, 0) < parts.limits.warm_ports

@@ -39,6 +39,7 @@ _COLUMNS = {
 }
 _MARK = "isthmus"
 _CHECKSUMS, _FINISHED = "isthmus-checksums", "finished"
+_INDEX = "isthmus-ifindex"
 _OFFLOAD = "userspace-tso-enable"
 _POLL = 0.01
 
@@ -48,6 +49,8 @@ class OvsInterface:
     """An interface of ours in the database.
 
     `offered`: OVN is told which port it is (`iface-id`). `finished`: its sender was made to finish checksums.
+    `index` is the kernel's of the link that was plugged: another link of its name, as the tap of a machine that was
+    started again, is not read by the userspace datapath, which does not notice.
     """
 
     name: str
@@ -57,6 +60,12 @@ class OvsInterface:
     flows_installed: bool
     offered: bool = True
     finished: bool = False
+    index: int | None = None
+
+    def carries(self, link_index: int, *, finished: bool) -> bool:
+        """Return whether a link is on the bridge, offered to OVN, and of a sender as it must be."""
+        is_same = self.index in {None, link_index}
+        return is_same and self.bridge is not None and self.offered and (self.finished or not finished)
 
 
 class OvsDatabase:
@@ -75,25 +84,30 @@ class OvsDatabase:
         ids = api.db_get("Open_vSwitch", ".", "external_ids").execute(check_error=True)
         return dict(ids).get("hostname")
 
-    def connect_port(self, name: str, port_id: str, mac: str, *, finished: bool = False) -> None:
+    def connect_port(self, name: str, port_id: str, mac: str, index: int, *, finished: bool = False) -> None:
         """Plug a link for a port, and unplug any other of ours for it. Already so: success.
 
-        `finished` is written down of a sender that finishes its checksums.
+        `index` is the kernel's; `finished` is written down of a sender that finishes its checksums.
         """
         api = self._connect()
         ids = {"iface-id": port_id, "attached-mac": mac, "iface-status": "active", "owner": _MARK, _MARK: port_id}
+        ids[_INDEX] = str(index)
         if finished:
             ids[_CHECKSUMS] = _FINISHED
 
         def act() -> None:
             have = self.interfaces()
+            if name in have and have[name].index not in {None, index}:
+                # In a transaction of its own: the switch must have let go of the old link before it takes the new one.
+                api.del_port(name, if_exists=True).execute(check_error=True)
+                del have[name]
             with api.transaction(check_error=True) as transaction:
                 for other in have.values():
                     if other.port_id == port_id and other.name != name:
                         transaction.add(api.del_port(other.name, if_exists=True))
                 transaction.add(api.add_port(self._bridge, name, may_exist=True, external_ids=ids))
                 old = have.get(name)
-                if old and (old.port_id != port_id or not old.offered or (finished and not old.finished)):
+                if old and (old.port_id != port_id or old.index is None or not old.carries(index, finished=finished)):
                     transaction.add(api.db_set("Interface", name, ("external_ids", ids)))
 
         self._try(f"plug {name} for port {port_id}", act)
@@ -200,4 +214,5 @@ def _to_interface(row: Any, bridge: str | None) -> OvsInterface:
         flows_installed=ids.get("ovn-installed") == "true",
         offered=ids.get("iface-id") == ids[_MARK],
         finished=ids.get(_CHECKSUMS) == _FINISHED,
+        index=int(ids[_INDEX]) if ids.get(_INDEX, "").isdigit() else None,
     )
