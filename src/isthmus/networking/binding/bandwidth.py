@@ -9,11 +9,10 @@ socket, before any policing of the kernel there. The price: a container with CAP
 
 from dataclasses import dataclass
 
-from pyroute2 import IPRoute
-
 from isthmus.networking.binding.contract import BindingUnavailable
 from isthmus.networking.binding.links import explained, find_link
 from isthmus.networking.binding.namespaces import inside, open_namespace
+from isthmus.networking.binding.netlink import IPRoute
 from isthmus.networking.model import Bandwidth
 
 LATENCY_MICROSECONDS = 25_000

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from oslo_config.cfg import ConfigOpts
-from pyroute2 import IPRoute
 
 from isthmus.networking.binding.contract import Binder, BindingFailed, BindingUnavailable, Plugged, PluggedPort
 from isthmus.networking.binding.links import explained, find_link, kind_of, name_of, peer_here, port_of, remove_link
+from isthmus.networking.binding.netlink import IPRoute
 from isthmus.networking.binding.ovsdb import OvsDatabase
 from isthmus.networking.binding.veth import Veth, far_name, finish_checksums, inspect, settle
 from isthmus.networking.model import InterfaceConfiguration, Network, Port, Target, TargetKind

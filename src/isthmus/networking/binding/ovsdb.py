@@ -29,6 +29,7 @@ from ovsdbapp.backend.ovs_idl import connection, idlutils  # noqa: E402
 from ovsdbapp.schema.open_vswitch.impl_idl import OvsdbIdl  # noqa: E402
 
 from isthmus.networking.binding.contract import BindingUnavailable  # noqa: E402
+from isthmus.networking.binding.ovsdb_echo import answers  # noqa: E402 - as ovsdbapp's
 
 # Not an interface's statistics, which change every five seconds.
 _COLUMNS = {
@@ -42,6 +43,7 @@ _CHECKSUMS, _FINISHED = "isthmus-checksums", "finished"
 _INDEX = "isthmus-ifindex"
 _OFFLOAD = "userspace-tso-enable"
 _POLL = 0.01
+_LONGEST_ECHO = 5.0
 
 
 @dataclass(frozen=True)
@@ -164,7 +166,8 @@ class OvsDatabase:
         try:
             api = self._connect()
             # A connection of its own: that of the IDL does not say whether it is up.
-            idlutils.get_schema_helper(self._address, "Open_vSwitch")
+            if not answers(self._address, min(self._timeout, _LONGEST_ECHO)):
+                return False
             with api.ovsdb_connection.lock:
                 return any(row.name == self._bridge for row in api.idl.tables["Bridge"].rows.values())
         except Exception:  # noqa: BLE001 - ovs raises bare Exception

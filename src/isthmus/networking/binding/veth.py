@@ -9,8 +9,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyroute2 import IPRoute
-
 from isthmus.networking.binding import checksums
 from isthmus.networking.binding.contract import BindingUnavailable, InterfaceExists, NamespaceGone
 from isthmus.networking.binding.interfaces import configure, missing
@@ -27,6 +25,7 @@ from isthmus.networking.binding.links import (
     remove_link,
 )
 from isthmus.networking.binding.namespaces import inside, open_namespace, socket_inside
+from isthmus.networking.binding.netlink import IPRoute
 from isthmus.networking.model import InterfaceConfiguration, Target, TargetKind
 
 _ID_LENGTH = 11  # so that the name fits in the kernel's 15 bytes
