@@ -9,7 +9,7 @@ import pytest
 from lab.docker_networks import DockerNetworks
 from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
-from tests.functional.networking_libnetwork.conftest import tidy
+from tests.functional.networking_libnetwork.conftest import restart_agent, tidy
 
 from isthmus.embedded.open_vswitch import datapath
 
@@ -54,8 +54,8 @@ def public(patient_playground: NetworkPlayground) -> Iterator[Public]:
         cloud.create_subnet(
             network_id=external.id, cidr=EXTERNAL, ip_version=4, gateway_ip=OUTSIDE, is_dhcp_enabled=False
         )
-        undo.callback(_restart_agent, playground, before)
-        _restart_agent(playground, before + f"external_network = {external.id}\n")
+        undo.callback(restart_agent, playground, before)
+        restart_agent(playground, before + f"external_network = {external.id}\n")
         with tidy(playground) as networks:
             networks.make("north", "10.90.0.0/24", project="demo")
             demo = playground.cloud("demo").network
@@ -68,12 +68,6 @@ def public(patient_playground: NetworkPlayground) -> Iterator[Public]:
                 networks.clean_containers()
                 demo.remove_interface_from_router(router, subnet_id=subnet.id)
                 demo.delete_router(router)
-
-
-def _restart_agent(playground: NetworkPlayground, options: str) -> None:
-    (playground.state_dir / "network" / "agent.conf").write_text(options)
-    playground.plane.kill("network-agent")
-    playground.plane.wait_ready()
 
 
 @pytest.mark.parametrize(("name", "published", "port"), [("same", "80:80", 80), ("other", "8080:80", 8080)])

@@ -314,7 +314,7 @@ def test_a_mapped_port_carries_traffic_until_the_container_goes(
         return host.succeeds("busybox", "wget", "-T", "5", "-qO-", "http://127.0.0.1:18090/hostname")
 
     def echoed() -> str:
-        return host.run("sh", "-c", "echo there | busybox nc -u -w 2 127.0.0.1 18090", check=False)
+        return host.run("sh", "-c", "echo there | timeout 3 busybox nc -u 127.0.0.1 18090", check=False)
 
     with calls.namespace("c1") as netns:
         result = calls.add("c1", netns, **wanted)
