@@ -24,7 +24,7 @@ class NestedHost:
 
     def __init__(self, playground: NetworkPlayground, directory: Path, parent: Any, *, prefix_length: int = 24) -> None:
         self._playground = playground
-        self._parent = parent
+        self.parent = parent
         self._prefix_length = prefix_length
         self._programs: list[subprocess.Popen[bytes]] = []
         self.directory = directory
@@ -69,12 +69,12 @@ class NestedHost:
         """Have the host's agent make an interface on the parent port, and bring it into the machine."""
         outer = self._playground.host
         socket = ("--socket", str(agent_socket(self._playground.state_dir)))
-        outer.run(ISTHMUS, "port", "attach", self._parent.id, "--interface", PARENT, *socket, limit=120)
+        outer.run(ISTHMUS, "port", "attach", self.parent.id, "--interface", PARENT, *socket, limit=120)
         undo.callback(outer.run, ISTHMUS, "port", "detach", "--interface", PARENT, *socket, limit=120)
         subprocess.run(
             ["nsenter", f"--net=/proc/{outer.pid}/ns/net", "ip", "link", "set", PARENT, "netns", str(self.host.pid)],
             check=True,
         )
-        address = f"{self._parent.fixed_ips[0]['ip_address']}/{self._prefix_length}"
+        address = f"{self.parent.fixed_ips[0]['ip_address']}/{self._prefix_length}"
         self.host.run("ip", "address", "add", address, "dev", PARENT)
         self.host.run("ip", "link", "set", PARENT, "up")

@@ -11,7 +11,7 @@ DEFAULT_SOCKET = Path("/run/docker/plugins/isthmus.sock")
 
 
 class DockerPackage(Command):  # type: ignore[misc]  # cliff is not followed by mypy
-    """Write Docker's managed plug-in, which swarm mode needs, into a directory for `docker plugin create`."""
+    """Write the plug-in that swarm mode needs, as a directory for `docker plugin create`."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""

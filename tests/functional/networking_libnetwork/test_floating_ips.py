@@ -33,7 +33,7 @@ class Public:
         return [each for each in self.networks.cloud.network.ips() if endpoint in each.description]
 
     def answers(self, address: str, port: int) -> bool:
-        return self.networks.host.succeeds("busybox", "wget", "-T", "3", "-qO-", f"http://{address}:{port}/hostname")
+        return self.networks.host.succeeds("curl", "-sf", "-m", "5", f"http://{address}:{port}/hostname")
 
 
 @pytest.fixture(scope="module")
@@ -50,7 +50,7 @@ def public(patient_playground: NetworkPlayground) -> Iterator[Public]:
         external = cloud.create_network(
             name="public", is_router_external=True, provider_network_type="flat", provider_physical_network="external"
         )
-        undo.callback(cloud.delete_network, external.id)
+        undo.callback(_delete_external, cloud, external.id)
         cloud.create_subnet(
             network_id=external.id, cidr=EXTERNAL, ip_version=4, gateway_ip=OUTSIDE, is_dhcp_enabled=False
         )
@@ -61,13 +61,19 @@ def public(patient_playground: NetworkPlayground) -> Iterator[Public]:
             demo = playground.cloud("demo").network
             router = demo.create_router(name="north", external_gateway_info={"network_id": external.id})
             (subnet,) = demo.subnets(network_id=networks.neutron_network("north").id)
-            demo.add_interface_to_router(router, subnet_id=subnet.id)
-            try:
+            with ExitStack() as routed:
+                demo.add_interface_to_router(router, subnet=subnet.id)
+                routed.callback(demo.remove_interface_from_router, router, subnet=subnet.id)
+                routed.callback(networks.clean_containers)
                 yield Public(networks, playground)
-            finally:
-                networks.clean_containers()
-                demo.remove_interface_from_router(router, subnet_id=subnet.id)
-                demo.delete_router(router)
+            demo.delete_router(router)
+
+
+def _delete_external(cloud: Any, network_id: str) -> None:
+    for router in cloud.routers():
+        if (router.external_gateway_info or {}).get("network_id") == network_id:
+            cloud.update_router(router, external_gateway_info={})
+    cloud.delete_network(network_id)
 
 
 @pytest.mark.parametrize(("name", "published", "port"), [("same", "80:80", 80), ("other", "8080:80", 8080)])

@@ -311,12 +311,13 @@ def test_a_mapped_port_carries_traffic_until_the_container_goes(
     wanted: dict[str, Any] = {"runtimeConfig": {"portMappings": mappings}}
 
     def fetched() -> bool:
-        return host.succeeds("busybox", "wget", "-T", "5", "-qO-", "http://127.0.0.1:18090/hostname")
+        return host.succeeds("curl", "-sf", "-m", "5", "http://127.0.0.1:18090/hostname")
 
     def echoed() -> str:
         return host.run("sh", "-c", "echo there | timeout 3 busybox nc -u 127.0.0.1 18090", check=False)
 
     with calls.namespace("c1") as netns:
+        in_namespace(network_playground, "c1", "link", "set", "lo", "up")  # as runtimes do
         result = calls.add("c1", netns, **wanted)
         inside = ("ip", "netns", "exec", "c1", "busybox")
         log = network_playground.directory / "mapped.log"
