@@ -4,6 +4,7 @@ One floating IP for each attachment, found again by its description. A port publ
 more than that; one under another number is a port forwarding, where Neutron offers these.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -139,12 +140,22 @@ class HostPublishing(Publishing):
                     known = neutron.list("floatingips", {"description": _description(self._parts.host, key)})
                     fars = fars - {_PENDING} | {each["id"] for each in known}
                 for floating_id in fars:
-                    neutron.delete("floatingips", floating_id)
+                    _delete_floating_ip(neutron, floating_id)
             self._parts.publications.replace(key, ())
 
     def published(self, key: Key) -> tuple[PublishedPort, ...]:
         """Return what is published, with the address it is reached by."""
         return tuple(each.port for each in self._parts.publications.list_all(key))
+
+
+def _delete_floating_ip(neutron: Neutron, floating_id: str) -> None:
+    """Delete a floating IP with its port forwardings, as Neutron refuses one that has any. Gone: success."""
+    if neutron.has_extension("floating-ip-port-forwarding"):
+        kind = f"floatingips/{floating_id}/port_forwardings"
+        with contextlib.suppress(NotFound):
+            for each in neutron.list(kind):
+                neutron.delete(kind, each["id"])
+    neutron.delete("floatingips", floating_id)
 
 
 def _inside_of(row: Row) -> Inside:
