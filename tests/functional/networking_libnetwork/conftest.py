@@ -14,16 +14,9 @@ _SETTLED = 180.0
 @pytest.fixture(scope="session")
 def patient_playground(network_playground: NetworkPlayground) -> NetworkPlayground:
     """Give the playground with an agent that waits for a Neutron as slow as a loaded machine makes it."""
-    options = network_playground.state_dir / "network" / "agent.conf"
-    restart_agent(network_playground, options.read_text() + "call_timeout = 60\nattach_timeout = 100\n")
+    patient = "call_timeout = 60\nattach_timeout = 100\n"
+    network_playground.restart_agent(network_playground.agent_options + patient)
     return network_playground
-
-
-def restart_agent(playground: NetworkPlayground, options: str) -> None:
-    """Have the playground's agent run with these options, all of them."""
-    (playground.state_dir / "network" / "agent.conf").write_text(options)
-    playground.plane.kill("network-agent")
-    playground.plane.wait_ready()
 
 
 @contextlib.contextmanager

@@ -9,7 +9,7 @@ import pytest
 from lab.docker_networks import DockerNetworks
 from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
-from tests.functional.networking_libnetwork.conftest import restart_agent, tidy
+from tests.functional.networking_libnetwork.conftest import tidy
 
 from isthmus.embedded.open_vswitch import datapath
 
@@ -40,8 +40,7 @@ class Public:
 def public(patient_playground: NetworkPlayground) -> Iterator[Public]:
     """Give a network `north` behind a router with a gateway, and an agent that publishes by floating IPs."""
     playground, cloud = patient_playground, patient_playground.cloud("admin").network
-    options = playground.state_dir / "network" / "agent.conf"
-    before = options.read_text()
+    before = playground.agent_options
     with ExitStack() as undo:
         playground.switch.vsctl("add-br", "br-ex", "--", "set", "bridge", "br-ex", f"datapath_type={datapath()}")
         undo.callback(playground.switch.vsctl, "del-br", "br-ex")
@@ -54,8 +53,8 @@ def public(patient_playground: NetworkPlayground) -> Iterator[Public]:
         cloud.create_subnet(
             network_id=external.id, cidr=EXTERNAL, ip_version=4, gateway_ip=OUTSIDE, is_dhcp_enabled=False
         )
-        undo.callback(restart_agent, playground, before)
-        restart_agent(playground, before + f"external_network = {external.id}\n")
+        undo.callback(playground.restart_agent, before)
+        playground.restart_agent(before + f"external_network = {external.id}\n")
         with tidy(playground) as networks:
             networks.make("north", "10.90.0.0/24", project="demo")
             demo = playground.cloud("demo").network

@@ -13,7 +13,6 @@ from lab.network_engines import Docker
 from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
 from lab.network_second_host import FIRST_ADDRESS, SECOND_ADDRESS
-from tests.functional.networking_libnetwork.conftest import restart_agent
 
 LONG = 240
 RANGE = "10.95.0.0/24"
@@ -46,13 +45,12 @@ class Swarm:
 def swarm(patient_playground: NetworkPlayground) -> Iterator[Swarm]:
     """Give a swarm of the playground's two hosts; the engine of other tests, which swarm refuses, stops meanwhile."""
     playground = patient_playground
-    options = playground.state_dir / "network" / "agent.conf"
-    before = options.read_text()
+    before = playground.agent_options
     with ExitStack() as undo:
         playground.docker().stop()
         undo.callback(playground.docker().start)
-        undo.callback(restart_agent, playground, before)
-        restart_agent(playground, before + "docker_scope = global\n")
+        undo.callback(playground.restart_agent, before)
+        playground.restart_agent(before + "docker_scope = global\n")
         second = playground.second_host()
         agent = second.start_agent()
         undo.callback(agent.wait, 60)

@@ -194,7 +194,12 @@ class HostAttachments(Attachments):
         binder = self._parts.binders.get()
         if binder.nesting is not Nesting.NONE or not self._parts.limits.warm_ports:
             return
-        pool = pool_of(wish, name, binder.name, self._networks.get(network_id, name))
+        try:
+            network = self._networks.get(network_id, name)
+        except IsthmusError as error:
+            log.info("no ports of network %s are made ready before its first use: %s", network_id, error.message)
+            return
+        pool = pool_of(wish, name, binder.name, network)
         if pool is not None:
             self._parts.spares.use_pool(Pool(pool, name, network_id, time.time()))
             self._parts.nudge.set()

@@ -101,7 +101,7 @@ class Attachments(ABC):
 
     @abstractmethod
     def warm_up(self, network_id: str, project: str | None) -> None:
-        """Have ports of a network made ready in the background; returns at once."""
+        """Have ports of a network made ready in the background, if Neutron tells of the network; raises nothing."""
 
     @abstractmethod
     def forget_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
