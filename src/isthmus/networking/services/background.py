@@ -64,6 +64,11 @@ class Background:
             self._parts.alarm.wait(self._repair_interval)
 
     def _watch(self) -> None:
+        while not self._stopped.is_set():
+            self._guard(self._watch_links, "the watch for taps")
+            self._stopped.wait(_RETRY)
+
+    def _watch_links(self) -> None:
         for name in arrivals(self._stopped):
             if self._parts.attachments.is_tap(name):
                 self._parts.alarm.set()
