@@ -12,12 +12,14 @@ from typing import Any, cast
 
 import pytest
 from keystoneauth1.adapter import Adapter
+from lab import network_datagrams
 from lab.control_plane import ISTHMUS
 from lab.cri_calls import agent_socket
 from lab.network_guest import NetworkGuest
 from lab.network_host import wait_for
 from lab.network_nested import NestedHost
 from lab.network_playground import NetworkPlayground
+from openstack.exceptions import ConflictException
 from tests.network_ports import LONG, Ports, made_network, place
 
 from isthmus.embedded.keystone import REGION
@@ -63,8 +65,17 @@ def machine(network_playground: NetworkPlayground, network: Any, demo: Any, tmp_
     with NestedHost(network_playground, tmp_path / "nested", parent) as made:
         made.host.run("ip", "netns", "add", "c1")
         yield made
-    demo.delete_trunk(trunk)
+    wait_for("the trunk is deleted", lambda: is_deleted(demo, trunk), LONG)
     demo.delete_port(parent.id)
+
+
+def is_deleted(demo: Any, trunk: Any) -> bool:
+    """Delete a trunk, which Neutron refuses until its parent port, given back by an agent, is bound nowhere."""
+    try:
+        demo.delete_trunk(trunk)
+    except ConflictException:
+        return False
+    return True
 
 
 def attach(machine: NestedHost, to: str, *words: str) -> Any:
@@ -95,14 +106,12 @@ def test_an_allowed_address_pair_lets_a_container_in_a_machine_send(
     (pair,) = demo.get_port(machine.parent.id).allowed_address_pairs
     assert (pair["ip_address"], pair["mac_address"]) == (mine, VRRP_MAC)
     heard = network_playground.directory / f"heard-{space}"
-    listener = network_playground.host.spawn(
-        "ip", "netns", "exec", space, "busybox", "nc", "-u", "-l", "-p", "7000", log=heard
-    )
-    say = f"echo from a nested container | timeout 2 ip netns exec c1 busybox nc -u {address} 7000"
+    listener = network_playground.host.spawn("ip", "netns", "exec", space, *network_datagrams.echo(7000), log=heard)
+    say = network_datagrams.ask(address, 7000, "from a nested container")
     try:
 
         def is_heard() -> bool:
-            machine.host.succeeds("sh", "-c", say)
+            machine.host.succeeds("ip", "netns", "exec", "c1", *say)
             return "from a nested container" in heard.read_text()
 
         wait_for("the nested container is heard", is_heard, LONG)
@@ -194,5 +203,5 @@ def test_a_subport_of_a_trunk_carries_a_guests_vlan(
     host.run(ISTHMUS, "port", "detach", "--tap", "trunktap", *socket, limit=LONG)
     host.run("ip", "link", "del", "trunktap")
     client.delete("ports", made.id)
-    demo.delete_trunk(trunk)
+    wait_for("the trunk is deleted", lambda: is_deleted(demo, trunk), LONG)
     demo.delete_port(parent.id)

@@ -7,6 +7,7 @@ from typing import Any
 
 import psutil
 import pytest
+from lab import network_datagrams
 from lab.attach_truth import Truth, ovsdb, until_quiet
 from lab.cri_calls import CniCalls, CniRefused
 from lab.network_host import wait_for
@@ -313,19 +314,19 @@ def test_a_mapped_port_carries_traffic_until_the_container_goes(
     def fetched() -> bool:
         return host.succeeds("curl", "-sf", "-m", "5", "http://127.0.0.1:18090/hostname")
 
-    def echoed() -> str:
-        return host.run("sh", "-c", "echo there | timeout 3 busybox nc -u 127.0.0.1 18090", check=False)
+    def echoed() -> bool:
+        return host.succeeds(*network_datagrams.ask("127.0.0.1", 18090, "there"))
 
     with calls.namespace("c1") as netns:
         in_namespace(network_playground, "c1", "link", "set", "lo", "up")  # as runtimes do
         result = calls.add("c1", netns, **wanted)
-        inside = ("ip", "netns", "exec", "c1", "busybox")
+        inside = ("ip", "netns", "exec", "c1")
         log = network_playground.directory / "mapped.log"
-        web = host.spawn(*inside, "httpd", "-f", "-p", "80", "-h", "/etc", log=log)
-        echo = host.spawn(*inside, "udpsvd", "-vE", "0.0.0.0", "80", "/bin/busybox", "cat", log=log)
+        web = host.spawn(*inside, "busybox", "httpd", "-f", "-p", "80", "-h", "/etc", log=log)
+        echo = host.spawn(*inside, *network_datagrams.echo(80), log=log)
         try:
             wait_for("TCP comes through", fetched)
-            wait_for("UDP comes through, and back", lambda: "there" in echoed())
+            wait_for("UDP comes through, and back", echoed)
             calls.check("c1", netns, result, **wanted)
             # An agent that was killed forwards again.
             network_playground.plane.kill("network-agent")

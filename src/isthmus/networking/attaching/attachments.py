@@ -204,6 +204,11 @@ class HostAttachments(Attachments):
             self._parts.spares.use_pool(Pool(pool, name, network_id, time.time()))
             self._parts.nudge.set()
 
+    def cool_down(self, network_id: str) -> None:
+        """Have this host's warm ports of a network deleted in the background."""
+        self._parts.spares.forget_pools(network_id)
+        self._parts.nudge.set()
+
     def forget_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
         """Delete all warm ports of a network, and what is known of it."""
         self._parts.networks.forget(network_id)

@@ -104,6 +104,10 @@ class Attachments(ABC):
         """Have ports of a network made ready in the background, if Neutron tells of the network; raises nothing."""
 
     @abstractmethod
+    def cool_down(self, network_id: str) -> None:
+        """Have this host's warm ports of a network deleted in the background: nothing here is on it any more."""
+
+    @abstractmethod
     def forget_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
         """Delete all warm ports of a network, and what is known of it: it has changed, or is about to be deleted.
 

@@ -206,6 +206,9 @@ class Networks:
                 elif how is How.MADE or also_swarm:
                     self._delete_network(neutron, network.id, project)
                     _delete_pools(neutron, network.subnets)
+                else:
+                    # Swarm's manager deletes it, and meets no warm ports of a node that has no container there.
+                    self._agent.attachments.cool_down(network.id)
                 self._records.forget_pools_of(network.id)
             self._records.forget_network(docker_id)
 
