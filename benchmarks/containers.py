@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from benchmarks import containers_sandboxes
 from lab.docker_kuryr import kuryr
 from lab.docker_networks import DockerNetworks, docker_networks
 from lab.network_playground import NetworkPlayground
@@ -41,6 +42,7 @@ def main() -> None:
     ):
         make_networks(networks)
         result = Bench(playground, networks, peer).measure(wanted.rounds, wanted.seconds)
+        result["sandboxes through CNI"] = containers_sandboxes.measure(playground, max(wanted.rounds // 2, 1))
         networks.clean()
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=2) + "\n")

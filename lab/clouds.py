@@ -70,6 +70,7 @@ class LibvirtCloud:
     must be short enough for unix sockets (the whole socket path stays under 100 characters).
     With `users` (name to password) libvirtd asks for them by SASL; `qemu_settings` are further lines of qemu.conf.
     With `certificates` (a directory) libvirtd also listens for TLS at `TLS_PORT` of the cloud's own loopback.
+    With `host_pid` it is in the network namespace of that process instead of one of its own.
     """
 
     def __init__(
@@ -81,11 +82,13 @@ class LibvirtCloud:
         users: Mapping[str, str] | None = None,
         qemu_settings: str = "",
         certificates: Path | None = None,
+        host_pid: int | None = None,
     ) -> None:
         self.name = name
         self.users = dict(users or {})
         self.qemu_settings = qemu_settings
         self.certificates = certificates
+        self._host_pid = host_pid
         self.directory = directory
         self.networks = tuple(networks)
         self.pool_directory = directory / "pool"
@@ -120,7 +123,7 @@ class LibvirtCloud:
         init = [sys.executable, "-I", "-S", namespace_init.__file__, str(self.directory)]
         with (self.directory / "init.log").open("ab") as log:
             self._process = subprocess.Popen(
-                ["unshare", "--mount", "--net", "--pid", "--fork", "--mount-proc", "--kill-child", "--", *init],
+                [*self._network(), "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "--", *init],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
@@ -131,6 +134,12 @@ class LibvirtCloud:
         except BaseException:
             self.stop()
             raise
+
+    def _network(self) -> list[str]:
+        """Return the beginning of the command that makes the namespaces."""
+        if self._host_pid is None:
+            return ["unshare", "--net"]
+        return ["nsenter", f"--net=/proc/{self._host_pid}/ns/net", "--", "unshare"]
 
     def stop(self) -> None:
         """End everything in the cloud; the directory stays. Calling it twice is fine."""

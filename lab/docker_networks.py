@@ -177,10 +177,15 @@ class DockerNetworks:
         answer, _, status = done.stdout.decode().rpartition("\n")
         return int(status), json.loads(answer)
 
-    def clean(self) -> None:
-        """Remove what is left of what was made."""
+    def clean_containers(self) -> None:
+        """Remove the containers that are left of those that were made."""
         for container in reversed(self.containers):
             self.docker.tell("rm", "-f", container)
+        self.containers.clear()
+
+    def clean(self) -> None:
+        """Remove what is left of what was made."""
+        self.clean_containers()
         for network in reversed(self.networks):
             self.docker.tell("network", "rm", network)
 

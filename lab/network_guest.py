@@ -161,7 +161,7 @@ class NetworkGuest:
 
 def _initramfs(mtu: int) -> Iterator[bytes]:
     kernel = cloud_kernel()
-    modules = load_order(modules_of(kernel), ("virtio_pci", "virtio_net"))
+    modules = load_order(modules_of(kernel), ("virtio_pci", "virtio_net", "8021q"))
     for directory in ("bin", "etc"):
         yield cpio(directory, 0o040755, b"")
     yield cpio("bin/busybox", 0o100755, Path("/bin/busybox").read_bytes())

@@ -90,6 +90,21 @@ class NetworkPlayground:
         """The first host's Open vSwitch."""
         return Switch(self.host, self.state_dir / "run" / "ovs" / "ovsdb.sock")
 
+    @property
+    def agent_options(self) -> str:
+        """The text of the agent's own options, `[network_agent]` being its last section."""
+        return self._agent_file.read_text()
+
+    def restart_agent(self, options: str) -> None:
+        """Have the agent run with these options, all of them."""
+        self._agent_file.write_text(options)
+        self.plane.kill("network-agent")
+        self.plane.wait_ready()
+
+    @property
+    def _agent_file(self) -> Path:
+        return self.state_dir / "network" / "agent.conf"
+
     def session(self, user: str) -> Session:
         """Return a Keystone session of `admin`, `demo` or `demo2`, in the project of that name."""
         login = self.plane.environment(user)

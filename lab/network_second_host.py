@@ -3,10 +3,9 @@
 The two exchange tenants' packets in Geneve tunnels over that cable. Userspace tunnels (no kernel here has the switch's
 module) want the tunnel's own address on a bridge of the switch, so the cable's ends are in one on each side. They drop
 what the switch's segmentation offload leaves unfinished (Open vSwitch 3.1), so both switches do without: an interface
-must then finish its checksums itself (`ethtool -K … tx off`), which is the binder's work.
+must then finish its checksums itself, which the agent's binder sees to, for what was plugged before, too.
 """
 
-import os
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -14,9 +13,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from isthmus.control.readiness import READY_FILE
 from isthmus.embedded.open_vswitch import INTEGRATION_BRIDGE, datapath
-from lab.control_plane import ISTHMUS, ControlPlane
+from lab.control_plane import ControlPlane
+from lab.network_agents import start_agent
 from lab.network_host import NetworkHost, wait_for
 from lab.network_relay import LoopbackRelay
 
@@ -106,26 +105,8 @@ class SecondHost:
 
     def start_agent(self) -> subprocess.Popen[bytes]:
         """Start the network agent of this host, with the first's credentials; return when it is ready."""
-        state, ready = self.directory / "agent", self.directory / "agent.ready"
-        state.mkdir(exist_ok=True)
-        ready.unlink(missing_ok=True)
-        own = self.directory / "agent.conf"
-        own.write_text(
-            f"[DEFAULT]\nstate_dir = {state}\n[network_agent]\nhost = {HOSTNAME}\novsdb = {self.switch.connection}\n"
-        )
-        files = (self._plane.configuration, self._plane.state_dir / "network" / "agent.conf", own)
-        words = [word for file in files for word in ("--config-file", str(file))]
-        agent = self.spawn(
-            "agent", ISTHMUS, "network-agent", *words, environment={**os.environ, READY_FILE: str(ready)}
-        )
-
-        def is_ready() -> bool:
-            if agent.poll() is not None:
-                raise RuntimeError(f"the agent ended: {(self.directory / 'agent.log').read_text()[-2000:]}")
-            return ready.exists()
-
-        wait_for("the second host's agent", is_ready, START_SECONDS)
-        return agent
+        options = f"host = {HOSTNAME}\novsdb = {self.switch.connection}\n"
+        return start_agent(self._plane, self.directory, self.spawn, options)
 
     def _lay_cable(self) -> None:
         self._first.run("ip", "link", "add", CABLE, "type", "veth", "peer", "name", "cable1")

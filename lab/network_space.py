@@ -45,8 +45,11 @@ def container_space() -> Iterator[str]:
 
 
 @contextmanager
-def open_vswitch(bridge: str = "br-int") -> Iterator[str]:
-    """Run Open vSwitch with the userspace datapath in the thread's namespace; give its database's address."""
+def open_vswitch(bridge: str = "br-int", *, offload: bool = True) -> Iterator[str]:
+    """Run Open vSwitch with the userspace datapath in the thread's namespace; give its database's address.
+
+    Without `offload` it drops packets whose checksums are unfinished.
+    """
     directory = Path(tempfile.mkdtemp(prefix="isthmus-ovs-"))
     database, socket = directory / "vs.db", directory / "db.sock"
     schema = "/usr/share/openvswitch/vswitch.ovsschema"
@@ -64,7 +67,8 @@ def open_vswitch(bridge: str = "br-int") -> Iterator[str]:
                 running.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
             if command[0] == "ovsdb-server":
                 wait_until(lambda: vsctl(address, "--no-wait", "init").returncode == 0, "ovsdb-server")
-                vsctl(address, "--no-wait", "set", "open", ".", "other_config:userspace-tso-enable=true")
+                setting = f"other_config:userspace-tso-enable={str(offload).lower()}"
+                vsctl(address, "--no-wait", "set", "open", ".", setting)
         made = ("--may-exist", "add-br", bridge, "--", "set", "bridge", bridge, "datapath_type=netdev")
         wait_until(lambda: vsctl(address, *made).returncode == 0, "ovs-vswitchd")
         yield address

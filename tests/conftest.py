@@ -35,4 +35,6 @@ def network_playground() -> Iterator[NetworkPlayground]:
     parts wait until all run again.
     """
     with NetworkPlayground(only=("network-agent",)) as playground:
+        # Many tests wait for its repairs.
+        playground.restart_agent(playground.agent_options + "repair_interval = 5\n")
         yield playground

@@ -9,7 +9,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
-from lab.network_space import container_space, in_space, open_vswitch, private_space, run
+from lab.network_space import container_space, in_space, open_vswitch, private_space, run, vsctl, wait_until
 from stevedore import extension
 
 from isthmus.control.configuration import load
@@ -39,6 +39,7 @@ class Bench:
     binder: Binder
     one: str
     two: str
+    address: str
 
     def plug(self, port: Port, target: Target) -> str:
         return self.binder.plug(port, target, settings(port), time.monotonic() + 60).near_interface
@@ -57,11 +58,11 @@ def bench(request: pytest.FixtureRequest) -> Iterator[Bench]:
 
 
 @contextmanager
-def make_bench(name: str) -> Iterator[Bench]:
+def make_bench(name: str, *, offload: bool = True) -> Iterator[Bench]:
     with ExitStack() as stack:
         stack.enter_context(private_space())
         one, two = stack.enter_context(container_space()), stack.enter_context(container_space())
-        address = stack.enter_context(open_vswitch()) if name == "ovs" else "unix:/nowhere"
+        address = stack.enter_context(open_vswitch(offload=offload)) if name == "ovs" else "unix:/nowhere"
         run("ip", "link", "add", "parent0", "type", "veth", "peer", "name", "parent1")
         run("ip", "link", "set", "parent0", "up")
         run("ip", "link", "set", "parent1", "up")
@@ -70,7 +71,7 @@ def make_bench(name: str) -> Iterator[Bench]:
         conf.set_override("parent_interface", "parent0", "network_agent")
         conf.set_override("flows_timeout", 0.0, "network_agent")
         binder = Binders(conf).get(name)
-        yield Bench(binder, one, two)
+        yield Bench(binder, one, two, address)
         if isinstance(binder, OvsBinder):
             binder.database.close()
 
@@ -294,3 +295,71 @@ def test_a_tap_is_plugged_and_left_to_its_owner(bench: Bench) -> None:
     bench.unplug(port, target)
     assert "vm0" in links()
     assert bench.check(port, target)
+
+
+def test_checksums_are_finished_where_the_switch_would_drop_unfinished_ones() -> None:
+    with make_bench("ovs", offload=False) as bench:
+        assert bench.binder.finishes_checksums()
+        first, second = port_of(1), port_of(2)
+        bench.plug(first, inside(bench.one))
+        bench.plug(second, inside(bench.two))
+        assert bench.check(first, inside(bench.one)) == ()
+        received = _received(bench, "10.9.0.2")
+        assert received == "all of it"
+
+
+def test_an_interface_from_before_is_made_to_finish_its_checksums() -> None:
+    with make_bench("ovs") as bench:
+        assert isinstance(bench.binder, OvsBinder)
+        port, target = port_of(1), inside(bench.one)
+        bench.plug(port, target)
+        assert "tx-checksumming: on" in in_space(bench.one, "ethtool", "-k", "eth0")
+        assert all(each.connected for each in bench.binder.plugged_ports().values())
+        # As when somebody turns the offload off, which the switch reads as it starts.
+        vsctl(bench.address, "--no-wait", "set", "open", ".", "other_config:userspace-tso-enable=false")
+        wait_until(bench.binder.finishes_checksums, "the setting is seen")
+        assert any("checksums" in each for each in bench.check(port, target))
+        assert not any(each.connected for each in bench.binder.plugged_ports().values())
+        assert bench.binder.mend(port, target, settings(port))
+        assert "tx-checksumming: off" in in_space(bench.one, "ethtool", "-k", "eth0")
+        wait_until(lambda: bench.check(port, target) == (), "it is known to be mended")
+
+
+def _received(bench: Bench, address: str) -> str:
+    """Return what container one reads of container two by TCP."""
+    server = subprocess.Popen(
+        ["nsenter", f"--net=/run/netns/{bench.two}", "busybox", "nc", "-l", "-p", "7000"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
+    try:
+        assert server.stdin is not None
+        server.stdin.write(b"all of it")
+        server.stdin.close()
+        ask = ["nsenter", f"--net=/run/netns/{bench.one}", "busybox", "nc", "-w", "20", address, "7000"]
+        found: list[str] = []
+
+        def answered() -> bool:
+            done = subprocess.run(ask, check=False, capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            found.append(done.stdout)
+            return bool(done.stdout)
+
+        wait_until(answered, "an answer by TCP")
+        return found[-1]
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_tap_that_was_made_anew_is_seen_and_plugged_again() -> None:
+    with make_bench("ovs") as bench:
+        port, target = port_of(1), Target(TargetKind.TAP, "vm0")
+        run("ip", "tuntap", "add", "vm0", "mode", "tap")
+        bench.plug(port, target)
+        assert bench.binder.plugged_ports()["vm0"].connected
+        run("ip", "link", "del", "vm0")
+        run("ip", "tuntap", "add", "vm0", "mode", "tap")
+        assert any("earlier interface vm0" in each for each in bench.check(port, target))
+        assert not bench.binder.plugged_ports()["vm0"].connected
+        assert bench.binder.mend(port, target, settings(port))
+        wait_until(lambda: bench.check(port, target) == (), "the new tap is known to be plugged")

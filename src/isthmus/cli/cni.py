@@ -6,7 +6,7 @@ from typing import Any
 
 from cliff.command import Command
 
-from isthmus.cli.ports import DEFAULT_SOCKET
+from isthmus.control.network_agent import DEFAULT_SOCKET
 from isthmus.networking.cni.installing import install_executable, install_network
 
 

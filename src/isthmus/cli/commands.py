@@ -58,6 +58,11 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("conductor", f"{SERVICES}:Conductor", "Run a conductor until it is told to stop"),
     LazyCommand("worker", f"{SERVICES}:Worker", "Run a worker until it is told to stop"),
     LazyCommand("share-manager", f"{SERVICES}:ShareManager", "Run a share manager until it is told to stop"),
+    LazyCommand(
+        "docker package",
+        "isthmus.cli.docker:DockerPackage",
+        "Write the plug-in that swarm mode needs, as a directory for `docker plugin create`",
+    ),
     LazyCommand("cni install", "isthmus.cli.cni:CniInstall", "Install the CNI plug-in, and a network if one is named"),
     LazyCommand("network-agent", f"{SERVICES}:NetworkAgent", "Run this host's network agent until it is told to stop"),
     LazyCommand(

@@ -4,34 +4,15 @@ The agent of this host is asked on its socket, which only root can open.
 """
 
 import argparse
-import http.client
 import json
-import socket
 from abc import abstractmethod
 from pathlib import Path
 from typing import Any
 
 from cliff.command import Command
 
-from isthmus.control.errors import InvalidInput, StepFailed, Unavailable
-
-DEFAULT_SOCKET = Path("/var/lib/isthmus/network-agent.sock")
-_LONGEST = 120.0
-"""Seconds to wait for the agent, which has limits of its own."""
-
-
-class _Connection(http.client.HTTPConnection):
-    """HTTP over a unix socket."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__("localhost", timeout=_LONGEST)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX)
-        self.sock.settimeout(_LONGEST)
-        self.sock.connect(str(self._path))
+from isthmus.control.errors import InvalidInput
+from isthmus.control.network_agent import DEFAULT_SOCKET, ask
 
 
 class _PortCommand(Command):  # type: ignore[misc]  # cliff is not followed by mypy
@@ -138,25 +119,6 @@ def place_of(parsed_args: argparse.Namespace) -> dict[str, str]:
     if interface and not tap:
         return {"kind": "interface", "interface": interface}
     raise InvalidInput("say where: --tap NAME, or --netns PATH_OR_NAME --interface NAME, or --interface NAME")
-
-
-def ask(path: Path, method: str, target: str, body: dict[str, Any] | None) -> dict[str, Any]:
-    """Return the agent's answer. `Unavailable` if there is no agent, `StepFailed` with what it said if it refused."""
-    connection = _Connection(path)
-    try:
-        text = None if body is None else json.dumps(body)
-        connection.request(method, target, text, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        answer: dict[str, Any] = json.loads(response.read())
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise Unavailable(
-            f"no network agent answers at {path} ({error}); start `isthmus network-agent`, or name its --socket"
-        ) from error
-    finally:
-        connection.close()
-    if response.status >= 400:
-        raise StepFailed(str(answer.get("error", {}).get("message") or answer))
-    return answer
 
 
 def line_of(port: dict[str, Any]) -> str:

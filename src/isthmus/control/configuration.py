@@ -93,6 +93,11 @@ _WORKER: list[Any] = [
         help="Let endpoints lead to this worker's own machine (qemu:///system, unix sockets, its own addresses). "
         "Whoever may make endpoints then rules that hypervisor: only where the machine and all users are of one owner.",
     ),
+    cfg.StrOpt(
+        "network_agent",
+        help="Socket of the network agent on this worker's own machine: machines that arrive on this machine's "
+        "hypervisor can then be put on the Neutron networks of their owner's project. Default: they can not.",
+    ),
     cfg.IntOpt("bandwidth_limit", default=0, min=0, help="Bytes per second for all copies together; 0 is no limit."),
     cfg.IntOpt("nbd_connections", default=4, min=1, max=16, help="NBD connections for each side of one disk."),
 ]

@@ -10,7 +10,6 @@ from typing import Any, NoReturn, TypeVar
 
 import falcon
 from oslo_config.cfg import ConfigOpts
-from oslo_middleware import request_id
 from pydantic import BaseModel, ValidationError
 
 from isthmus.control.errors import (
@@ -31,6 +30,9 @@ from isthmus.control.identity import Caller
 log = logging.getLogger(__name__)
 
 Model = TypeVar("Model", bound=BaseModel)
+
+REQUEST_ID = "openstack.request_id"
+"""Where oslo.middleware's request_id leaves it. The network agent, which is small, has no such middleware."""
 
 FAULTS = {
     error.status: error.fault
@@ -192,7 +194,7 @@ def _falcons(req: falcon.Request, resp: falcon.Response, error: falcon.HTTPError
 
 def _unexpected(req: falcon.Request, resp: falcon.Response, error: Exception, params: dict[str, Any]) -> None:
     del params
-    identity = req.env.get(request_id.ENV_REQUEST_ID, "")
+    identity = req.env.get(REQUEST_ID, "")
     # A traceback's own lines show code, not values; the error's text may hold a statement with values.
     log.error("%s %s failed (%s)", req.method, req.path, identity, exc_info=error)
     resp.status = 500

@@ -101,6 +101,15 @@ def catalog_url(session: Adapter, service_type: str, interface: str | None = Non
     return re.sub(r"/v\d+(\.\d+)?$", "", str(url).rstrip("/"))
 
 
+def project_of(session: Adapter) -> str | None:
+    """Return the id of the project that a session acts in. Raises `Unavailable` if Keystone is silent."""
+    try:
+        found = session.get_project_id()
+    except exceptions.ClientException as error:
+        raise keystone_silent(error) from error
+    return str(found) if found else None
+
+
 def keystone_silent(error: Exception) -> Unavailable:
     """Return the error for a Keystone that does not answer as it should."""
     return Unavailable(f"Keystone does not answer as it should ({type(error).__name__}); try again, or see its log")

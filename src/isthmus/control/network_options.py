@@ -33,6 +33,7 @@ NETWORK_AGENT: list[Any] = [
         help="Interface by which this host, itself a virtual machine, is on its Neutron port; for macvlan and vlan.",
     ),
     cfg.FloatOpt("call_timeout", default=10.0, min=0.1, help="Seconds that one call of Neutron may take."),
+    cfg.IntOpt("neutron_calls", default=8, min=1, max=256, help="Calls of one cloud's Neutron in flight at once."),
     cfg.FloatOpt("attach_timeout", default=25.0, min=1.0, help="Seconds that attaching or detaching may take."),
     cfg.FloatOpt(
         "flows_timeout",

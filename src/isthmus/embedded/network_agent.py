@@ -31,6 +31,11 @@ def configuration_file(layout: Layout) -> Path:
     return layout.of("network") / "agent.conf"
 
 
+def socket_file(layout: Layout) -> Path:
+    """Return the agent's own socket."""
+    return layout.of("isthmus") / "network-agent.sock"
+
+
 def release() -> None:
     """Remove the interfaces that the agent held ready in this network namespace and gave to nobody. None: returns.
 
@@ -64,7 +69,7 @@ def part(site: Site) -> Part:
         environment={READY_FILE: str(ready)},
         check=file_exists(ready),
         ready_file=ready,
-        address=str(site.layout.of("isthmus") / "network-agent.sock"),
+        address=str(socket_file(site.layout)),
         depends_on=("keystone", "barbican", neutron.PART, ovn.CONTROLLER),
         preparation=Preparation(
             command=(

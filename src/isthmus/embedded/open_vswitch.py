@@ -125,6 +125,8 @@ def _facts(site: Site) -> Mapping[str, str]:
         "external-ids:ovn-bridge-datapath-type": kind,
         # A bridge of this name, if somebody makes one, is where the provider network `external` leaves the machine.
         "external-ids:ovn-bridge-mappings": "external:br-ex",
+        # Neutron puts routers' gateways, and so floating IPs, on no other host.
+        "external-ids:ovn-cms-options": "enable-chassis-as-gw",
         **offload,
     }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import isthmus.control
 from isthmus.control.readiness import READY_FILE
-from isthmus.embedded import shares
+from isthmus.embedded import network, network_agent, shares
 from isthmus.embedded.keystone import REGION
 from isthmus.embedded.layout import write_private
 from isthmus.embedded.mariadb import database_url
@@ -81,6 +81,7 @@ project_domain_name = Default
 region_name = {REGION}
 interface = internal
 """
+    beside = f"network_agent = {network_agent.socket_file(site.layout)}\n" if network.is_chosen(site.layout) else ""
     return f"""\
 [DEFAULT]
 state_dir = {site.layout.of("isthmus")}
@@ -103,4 +104,4 @@ queues = default
 staging_dir = {site.layout.of("isthmus") / "staging"}
 # The machine is its owner's, and so are the hypervisors on it.
 allow_local_hypervisors = true
-"""
+{beside}"""

@@ -139,6 +139,16 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Bandwidth:
+    """Limits of an interface in bits a second and bits, from its owner's view; a rate of 0 is no limit."""
+
+    ingress_rate: int = 0
+    ingress_burst: int = 0
+    egress_rate: int = 0
+    egress_burst: int = 0
+
+
+@dataclass(frozen=True)
 class Wish:
     """What somebody wants attached. `project` names the credential it is done with (None: the agent's first).
 
@@ -160,6 +170,7 @@ class Wish:
     port_id: str | None = None
     label: Label | None = None
     binder: str | None = None
+    bandwidth: Bandwidth | None = None
 
 
 class State(StrEnum):

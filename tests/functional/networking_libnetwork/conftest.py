@@ -14,10 +14,8 @@ _SETTLED = 180.0
 @pytest.fixture(scope="session")
 def patient_playground(network_playground: NetworkPlayground) -> NetworkPlayground:
     """Give the playground with an agent that waits for a Neutron as slow as a loaded machine makes it."""
-    options = network_playground.state_dir / "network" / "agent.conf"
-    options.write_text(options.read_text() + "call_timeout = 60\nattach_timeout = 100\n")
-    network_playground.plane.kill("network-agent")
-    network_playground.plane.wait_ready()
+    patient = "call_timeout = 60\nattach_timeout = 100\n"
+    network_playground.restart_agent(network_playground.agent_options + patient)
     return network_playground
 
 

@@ -5,7 +5,9 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
+from lab import network_datagrams
 from lab.attach_truth import Truth, ovsdb, until_quiet
 from lab.cri_calls import CniCalls, CniRefused
 from lab.network_host import wait_for
@@ -285,9 +287,77 @@ def test_bandwidth_is_limited_and_checked(network_playground: NetworkPlayground,
         inside = network_playground.host.run("ip", "netns", "exec", "c1", "tc", "qdisc", "show", "dev", "eth0")
         assert "rate 20Mbit" in inside
         calls.check("c1", netns, result, **wanted)
+        # What somebody takes away is told, and given back by the repairs, at both ends.
+        network_playground.host.run("tc", "qdisc", "del", "dev", far, "root")
         network_playground.host.run("ip", "netns", "exec", "c1", "tc", "qdisc", "del", "dev", "eth0", "root")
         assert "20000000" in refused(103, lambda: calls.check("c1", netns, result, **wanted)).details
+
+        def is_well() -> bool:
+            try:
+                calls.check("c1", netns, result, **wanted)
+            except CniRefused:
+                return False
+            return True
+
+        wait_for("the limits are given back", is_well, 120)
+        assert "rate 40Mbit" in network_playground.host.run("tc", "qdisc", "show", "dev", far)
         calls.delete("c1", netns)
+
+
+def test_a_mapped_port_carries_traffic_until_the_container_goes(
+    network_playground: NetworkPlayground, calls: CniCalls
+) -> None:
+    host = network_playground.host
+    mappings = [{"hostPort": 18090, "containerPort": 80, "protocol": protocol} for protocol in ("tcp", "udp")]
+    wanted: dict[str, Any] = {"runtimeConfig": {"portMappings": mappings}}
+
+    def fetched() -> bool:
+        return host.succeeds("curl", "-sf", "-m", "5", "http://127.0.0.1:18090/hostname")
+
+    def echoed() -> bool:
+        return host.succeeds(*network_datagrams.ask("127.0.0.1", 18090, "there"))
+
+    with calls.namespace("c1") as netns:
+        in_namespace(network_playground, "c1", "link", "set", "lo", "up")  # as runtimes do
+        result = calls.add("c1", netns, **wanted)
+        inside = ("ip", "netns", "exec", "c1")
+        log = network_playground.directory / "mapped.log"
+        web = host.spawn(*inside, "busybox", "httpd", "-f", "-p", "80", "-h", "/etc", log=log)
+        echo = host.spawn(*inside, *network_datagrams.echo(80), log=log)
+        try:
+            wait_for("TCP comes through", fetched)
+            wait_for("UDP comes through, and back", echoed)
+            calls.check("c1", netns, result, **wanted)
+            # An agent that was killed forwards again.
+            network_playground.plane.kill("network-agent")
+            network_playground.plane.wait_ready()
+            wait_for("TCP comes through again", fetched, 120)
+        finally:
+            for server in (web, echo):
+                if program := host.program_of(server):
+                    program.kill()
+                server.wait(60)
+        calls.delete("c1", netns, **wanted)
+    assert not fetched()
+
+
+def test_status_tells_that_the_switch_is_gone(network_playground: NetworkPlayground, calls: CniCalls) -> None:
+    calls.status()
+    database = psutil.Process(network_playground.plane.pid("ovsdb"))
+    database.suspend()
+    try:
+        assert "does not answer" in refused(50, calls.status).details
+    finally:
+        database.resume()
+
+    def is_well() -> bool:
+        try:
+            calls.status()
+        except CniRefused:
+            return False
+        return True
+
+    wait_for("STATUS is well again", is_well, 120)
 
 
 def test_both_families_at_once(calls: CniCalls, make_network: Callable[..., Any], demo: Any) -> None:

@@ -132,10 +132,6 @@ def neighbour(network_playground: NetworkPlayground, guarded_network: Any, group
     calls = CniCalls(second.host, socket, guarded_network.name, patience=180, securityGroups=[group.id])
     with calls.namespace("far") as netns:
         result = calls.add("far", netns)
-        # The playground's tunnels are userspace ones, which drop what offloads left unfinished (network_second_host):
-        # there containers finish their checksums themselves. A kernel's datapath needs none of this.
-        second.host.run("ip", "netns", "exec", "far", "ethtool", "-K", "eth0", "tx", "off")
-        network_playground.host.run("ip", "netns", "exec", "box", "ethtool", "-K", "eth0", "tx", "off")
         address = _address(result["ips"][0]["address"])
         with namespace_member(
             second.host, "container of the second host", "far", address, second.directory / "far.log"

@@ -115,3 +115,9 @@ def test_warm_ports_are_compared_too() -> None:
     assert kinds([], [warm], seen(PORT)) == [RepairKind.PREPARE_AGAIN]
     assert kinds([], [replace(warm, prepared=False)], seen(PORT)) == []
     assert kinds([], [replace(warm, fate=Fate.DOOMED)], seen()) == []
+
+
+def test_lost_limits_of_bandwidth_are_given_back_once_the_interface_is_connected() -> None:
+    assert kinds([row()], [], seen(PORT, interfaces=(interface(),), unlimited=[KEY])) == [RepairKind.LIMIT]
+    broken = seen(PORT, interfaces=(interface(connected=False),), unlimited=[KEY])
+    assert kinds([row()], [], broken) == [RepairKind.MEND]

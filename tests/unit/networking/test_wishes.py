@@ -47,20 +47,20 @@ def test_addresses_and_subnets_of_elsewhere_are_refused_by_name() -> None:
 
 
 def test_wishes_share_a_pool_if_their_ports_are_alike() -> None:
-    assert pool_of(WISH, "p", "ovs") == pool_of(replace(WISH, key=Key(Owner.HOST, "x")), "p", "ovs")
+    assert pool_of(WISH, "p", "ovs", NETWORK) == pool_of(replace(WISH, key=Key(Owner.HOST, "x")), "p", "ovs", NETWORK)
     different = [
         replace(WISH, network_id="m"),
         replace(WISH, security_groups=()),
         replace(WISH, security_groups=("a",)),
         replace(WISH, subnet_ids=("s4",)),
     ]
-    assert len({pool_of(each, "p", "ovs") for each in (WISH, *different)}) == 5
-    assert pool_of(WISH, "q", "ovs") != pool_of(WISH, "p", "ovs")
+    assert len({pool_of(each, "p", "ovs", NETWORK) for each in (WISH, *different)}) == 5
+    assert pool_of(WISH, "q", "ovs", NETWORK) != pool_of(WISH, "p", "ovs", NETWORK)
 
 
 @pytest.mark.parametrize("own", [{"mac": "fa:16:3e:00:00:02"}, {"port_id": "x"}, {"qos_policy": "q"}])
 def test_a_wish_for_a_port_of_its_own_has_no_pool(own: dict[str, str]) -> None:
-    assert pool_of(Wish(Key(Owner.CNI, "k"), "n", **own), "p", "ovs") is None  # type: ignore[arg-type]
+    assert pool_of(Wish(Key(Owner.CNI, "k"), "n", **own), "p", "ovs", NETWORK) is None  # type: ignore[arg-type]
 
 
 def test_a_misfit_names_what_differs() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from isthmus.control import errors
+from isthmus.networking.binding.bandwidth import limit_of
 from isthmus.networking.binding.contract import BindingFailed, BindingUnavailable, InterfaceExists, NamespaceGone
-from isthmus.networking.cni.bandwidth import limit_of
 from isthmus.networking.cni.protocol import ErrorCode, as_cni
 from isthmus.networking.neutron.faults import AddressTaken, Changed, NoAddressLeft, QuotaReached
 

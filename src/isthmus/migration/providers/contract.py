@@ -11,9 +11,11 @@ not fit, `StepFailed` for what no retry can mend. All name the object and the ne
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag, StrEnum
+from functools import cached_property
+from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Self
 
@@ -119,11 +121,31 @@ class _Silence:
         """Never stop."""
 
 
+class HostNetwork:
+    """The network agent of the worker's own machine: its socket, and Keystone's id of the project that it is asked for.
+
+    `find_project` asks Keystone when first needed and returns None where there is none (noauth).
+    """
+
+    def __init__(self, socket: Path, find_project: Callable[[], str | None]) -> None:
+        self.socket = socket
+        self._find_project = find_project
+
+    @cached_property
+    def project_id(self) -> str | None:
+        """The project whose networks are used: the caller's, never one that an endpoint or an environment names."""
+        return self._find_project()
+
+
 class Provider(ABC):
-    """Common to sources and destinations."""
+    """Common to sources and destinations.
+
+    `host_network` is set by the worker where it has a network agent beside it; None: there is none.
+    """
 
     platform: ClassVar[str]
     capabilities: ClassVar[Capability]
+    host_network: HostNetwork | None = None
 
     def __init__(self, connection: Mapping[str, Any]) -> None:
         """Take connection details that fit `connection_schema`; connect when first needed."""

@@ -17,6 +17,7 @@ from isthmus.control.diagnostics import host_name
 from isthmus.control.engine import EngineAddress
 from isthmus.control.queues import host_queue, worker_queue
 from isthmus.migration.morphing.contract import WayIn
+from isthmus.migration.providers.contract import HostNetwork
 from isthmus.migration.providers.registry import provider_class
 from isthmus.migration.services.introduction import Introduction
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
@@ -37,7 +38,15 @@ def run(conf: ConfigOpts) -> None:
     def resolve(trust_id: str | None, reference: str) -> Mapping[str, Any]:
         return secrets.fetch(session_of(trust_id), reference)
 
-    serve(conf, Clouds(provider_class, resolve, allow_local=conf.worker.allow_local_hypervisors))
+    def host_network(trust_id: str | None) -> HostNetwork | None:
+        if not conf.worker.network_agent:
+            return None
+        return HostNetwork(
+            Path(conf.worker.network_agent), lambda: identity.project_of(session_of(trust_id)) if trust_id else None
+        )
+
+    allow_local = conf.worker.allow_local_hypervisors
+    serve(conf, Clouds(provider_class, resolve, allow_local=allow_local, host_network=host_network))
     leave()
 
 

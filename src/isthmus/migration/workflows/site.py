@@ -13,7 +13,7 @@ from jsonschema import Draft7Validator, ValidationError
 from isthmus.control.errors import InvalidInput, NotAllowed, NotSupported
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.planning.work import EndpointRef
-from isthmus.migration.providers.contract import DestinationProvider, Provider, SourceProvider
+from isthmus.migration.providers.contract import DestinationProvider, HostNetwork, Provider, SourceProvider
 
 Side = TypeVar("Side", bound=Provider)
 
@@ -32,6 +32,7 @@ class Clouds:
     """Opens providers. `find` gives a platform's provider class, `resolve` a secret's content for a trust.
 
     Connections to the worker's own machine are refused unless `allow_local`: they are its operator's, not a tenant's.
+    `host_network` gives the network agent of the worker's machine for a trust's project, None where there is none.
     """
 
     def __init__(
@@ -40,10 +41,12 @@ class Clouds:
         resolve: Callable[[str | None, str], Mapping[str, Any]],
         *,
         allow_local: bool = False,
+        host_network: Callable[[str | None], HostNetwork | None] = lambda _: None,
     ) -> None:
         self._find = find
         self._resolve = resolve
         self._allow_local = allow_local
+        self._host_network = host_network
 
     def source(self, endpoint: EndpointRef, trust_id: str | None) -> SourceProvider:
         """Return a connected-on-demand source; close it (`with`). Raises as `any` does."""
@@ -75,7 +78,9 @@ class Clouds:
                 "its users; give another machine's address and a key of yours, or have the operator set "
                 "allow_local_hypervisors in [worker]"
             )
-        return kind(connection)
+        opened = kind(connection)
+        opened.host_network = self._host_network(trust_id)
+        return opened
 
 
 def check_connection(endpoint: EndpointRef, kind: type[Provider], connection: Mapping[str, Any]) -> None:

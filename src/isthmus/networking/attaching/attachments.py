@@ -5,8 +5,9 @@ import time
 from collections.abc import Collection
 from dataclasses import replace
 
-from isthmus.control.errors import Conflict, IsthmusError, NotFound
+from isthmus.control.errors import Conflict, IsthmusError, NotFound, Unavailable
 from isthmus.networking.attaching.contract import Attachments, Publishing
+from isthmus.networking.attaching.limiting import missing_limits
 from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.attaching.plugging import plug_row, unplug_row
@@ -131,7 +132,21 @@ class HostAttachments(Attachments):
         if found.state is not State.PLUGGED or not (found.port and found.target and found.network):
             return (f"{key.id} is {found.state}, not plugged",)
         wanted = interface_configuration(found.port, found.network, default_route=found.target.default_route)
-        return self._parts.binders.get(row.binder).check(found.port, found.target, wanted)
+        wrong = self._parts.binders.get(row.binder).check(found.port, found.target, wanted)
+        return wrong or missing_limits(found)
+
+    def check_carrier(self, binder: str | None) -> None:
+        """Return if what carries ports on this host answers."""
+        found = self._parts.binders.get(binder)
+        if not found.is_alive():
+            raise Unavailable(
+                f"what carries ports of binder {found.name} on host {self._parts.host} does not answer; start it (for "
+                "ovs: ovsdb-server, ovs-vswitchd and, for its bridge, ovn-controller)"
+            )
+
+    def finishes_checksums(self, binder: str | None) -> bool:
+        """Return whether senders must finish their checksums themselves."""
+        return self._parts.binders.get(binder).finishes_checksums()
 
     def find(self, key: Key) -> Attachment | None:
         """Return the attachment of a key."""
@@ -177,10 +192,22 @@ class HostAttachments(Attachments):
         name = self._parts.projects.name_of(project)
         wish = Wish(Key(Owner.HOST, ""), network_id)
         binder = self._parts.binders.get()
-        pool = pool_of(wish, name, binder.name) if binder.nesting is Nesting.NONE else None
-        if pool is not None and self._parts.limits.warm_ports:
+        if binder.nesting is not Nesting.NONE or not self._parts.limits.warm_ports:
+            return
+        try:
+            network = self._networks.get(network_id, name)
+        except IsthmusError as error:
+            log.info("no ports of network %s are made ready before its first use: %s", network_id, error.message)
+            return
+        pool = pool_of(wish, name, binder.name, network)
+        if pool is not None:
             self._parts.spares.use_pool(Pool(pool, name, network_id, time.time()))
             self._parts.nudge.set()
+
+    def cool_down(self, network_id: str) -> None:
+        """Have this host's warm ports of a network deleted in the background."""
+        self._parts.spares.forget_pools(network_id)
+        self._parts.nudge.set()
 
     def forget_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
         """Delete all warm ports of a network, and what is known of it."""
@@ -222,7 +249,7 @@ def spare_of(parts: Parts, row: Row) -> SparePort:
     found = row.attachment
     if found.port is None:
         raise ValueError(f"{row.key.id} has no port")
-    pool = pool_of(found.wish, row.project, row.binder)
+    pool = None if found.network is None else pool_of(found.wish, row.project, row.binder, found.network)
     fate = Fate.DOOMED
     if pool is not None and row.borrowed is None and not addresses_of(found.port) & set(found.wish.addresses):
         short = parts.spares.count_warm().get(pool, 0) < parts.limits.warm_ports

@@ -16,7 +16,7 @@ from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.attaching.reserving import drop_spare
 from isthmus.networking.binding.contract import Nesting
 from isthmus.networking.model import Fate, Key, Owner, Row, SparePort, Wish
-from isthmus.networking.planning.wishes import WARM_NAME, host_tag, label_of, port_body
+from isthmus.networking.planning.wishes import WARM_NAME, host_tag, kind_of_pool, label_of, pool_of, port_body
 from isthmus.networking.store.spare_ports import Pool
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,9 @@ Item = TypeVar("Item")
 
 _PAUSE, _PAUSE_WHEN_REFUSED = 15.0, 60.0
 """Seconds before a pool is filled again for which Neutron was silent, or had no address or quota left."""
+
+_GROUPS_IDLE = 15.0
+"""Seconds that a pool with security groups of its own is kept without an attachment that has them."""
 
 
 class Chores:
@@ -95,8 +98,9 @@ class Chores:
         have = self._parts.spares.count_warm()
         low: list[Pool] = []
         for pool in self._parts.spares.pools():
-            if pool.used_at + limits.warm_seconds < now:
-                log.info("network %s has not been used for a while: its warm ports go", pool.network_id)
+            why = self._why_forget(pool, now)
+            if why:
+                log.info("the warm ports of network %s go: %s", pool.network_id, why)
                 self._parts.spares.forget_pool(pool.pool)
                 self._parts.nudge.set()
             elif have.get(pool.pool, 0) * 2 <= limits.warm_ports and self._paused.get(pool.pool, 0) <= now:
@@ -104,20 +108,38 @@ class Chores:
         fill = partial(self._fill_one, have)
         return self._each(fill, low, lambda pool: f"the warm ports of network {pool.network_id}")
 
+    def _why_forget(self, pool: Pool, now: float) -> str | None:
+        """Return why a pool's ports are wanted no more; None if they are."""
+        kind = kind_of_pool(pool.pool)
+        known = self._parts.networks.recall(pool.project, pool.network_id)
+        if known is not None and kind.is_outdated(known[0]):
+            return "it has a subnet of another family by now"
+        idle = now - pool.used_at
+        if idle > self._parts.limits.warm_seconds:
+            return "it has not been used for a while"
+        if kind.security_groups and idle > _GROUPS_IDLE and not self._is_attached(pool):
+            # Neutron deletes no security group that a port has.
+            return "nothing here has these security groups any more"
+        return None
+
+    def _is_attached(self, pool: Pool) -> bool:
+        rows = self._parts.attachments.list_all()
+        return any(
+            row.attachment.network is not None
+            and pool_of(row.attachment.wish, row.project, row.binder, row.attachment.network) == pool.pool
+            for row in rows
+        )
+
     def _fill_one(self, have: Mapping[str, int], pool: Pool) -> None:
         count = self._parts.limits.warm_ports - have.get(pool.pool, 0)
-        _, network_id, binder, subnets, groups = pool.pool.rsplit("/", 4)
+        kind = kind_of_pool(pool.pool)
+        network_id, binder = kind.network_id, kind.binder
         try:
             network = self._networks.get(network_id, pool.project)
         except NotFound:
             self._parts.spares.forget_pool(pool.pool)
             raise
-        wish = Wish(
-            Key(Owner.HOST, ""),
-            network_id,
-            subnet_ids=tuple(filter(None, subnets.split(","))),
-            security_groups=None if groups == "default" else tuple(filter(None, groups.split(","))),
-        )
+        wish = Wish(Key(Owner.HOST, ""), network_id, subnet_ids=kind.subnet_ids, security_groups=kind.security_groups)
         nested = self._parts.binders.get(binder).nesting is not Nesting.NONE
         body = port_body(wish, network, None if nested else self._parts.host)
         body |= {"name": WARM_NAME, "device_owner": "compute:kuryr"}
@@ -127,6 +149,10 @@ class Chores:
             body["tags"] = [host_tag(self._parts.host), trying]
             try:
                 made = self._parts.neutron(pool.project).create_ports(body, count)
+            except NotFound:
+                # The network, or a security group, was deleted.
+                self._parts.spares.forget_pool(pool.pool)
+                raise
             except IsthmusError as error:
                 # One that Neutron was too slow to answer may be done yet: many of these would bury it.
                 self._paused[pool.pool] = self._clock() + (_PAUSE if error.retryable else _PAUSE_WHEN_REFUSED)

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 from oslo_config.cfg import ConfigOpts
 
+from isthmus.control.errors import InvalidInput
 from isthmus.networking.model import Attachment, IpAddress, Key, Network, Owner, PublishedPort, Subnet, Target, Wish
 from isthmus.networking.neutron.client import Neutron
 
@@ -61,6 +62,14 @@ class Attachments(ABC):
         """Return what is wrong with an attachment, a sentence each; `NotFound` for an unknown key."""
 
     @abstractmethod
+    def check_carrier(self, binder: str | None) -> None:
+        """Return if what carries ports on this host answers; `Unavailable` if not. None: the default binder's."""
+
+    @abstractmethod
+    def finishes_checksums(self, binder: str | None) -> bool:
+        """Return whether senders must finish their checksums themselves, as what carries their packets cannot."""
+
+    @abstractmethod
     def find(self, key: Key) -> Attachment | None:
         """Return the attachment of a key."""
 
@@ -92,7 +101,11 @@ class Attachments(ABC):
 
     @abstractmethod
     def warm_up(self, network_id: str, project: str | None) -> None:
-        """Have ports of a network made ready in the background; returns at once."""
+        """Have ports of a network made ready in the background, if Neutron tells of the network; raises nothing."""
+
+    @abstractmethod
+    def cool_down(self, network_id: str) -> None:
+        """Have this host's warm ports of a network deleted in the background: nothing here is on it any more."""
 
     @abstractmethod
     def forget_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
@@ -125,6 +138,8 @@ class Publishing(ABC):
 class Agent:
     """What a door gets: `neutron` returns a client by the name of a project (None: the first).
 
+    `project_of_id` returns that name for Keystone's id of a project.
+
     `isthmus.networking.services.agent` mounts two doors, each by a function that takes this:
     `libnetwork.application.make_application(agent)` returns a WSGI application for /Plugin.*, /NetworkDriver.* and
     /IpamDriver.*, `cni.application.add_routes(app, agent)` adds /cni to the Falcon application of the agent's socket,
@@ -136,3 +151,10 @@ class Agent:
     attachments: Attachments
     publishing: Publishing
     neutron: Callable[[str | None], Neutron]
+    project_of_id: Callable[[str], str]
+
+    def project_name(self, name: str | None, project_id: str | None) -> str | None:
+        """Return the project's name, given by name or by Keystone's id; `NotFound`, and `InvalidInput` for both."""
+        if name and project_id:
+            raise InvalidInput("give a project by its name or by its id, not by both")
+        return self.project_of_id(project_id) if project_id else name

@@ -7,7 +7,7 @@ is refused if the parent is not what was read (its revision), or if the VLAN id 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from isthmus.control.errors import Conflict, NotFound
+from isthmus.control.errors import Conflict, InvalidInput, NotFound
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.binding.contract import Binder, Nesting
 from isthmus.networking.binding.nested import NestedBinder
@@ -107,5 +107,13 @@ def _others(parent: Json, port: Port) -> list[dict[str, str]]:
 
 def _write_pairs(neutron: Neutron, parent: Json, pairs: list[dict[str, str]]) -> None:
     have = parent.get("allowed_address_pairs") or []
-    if sorted(map(str, have)) != sorted(map(str, pairs)):
+    if sorted(map(str, have)) == sorted(map(str, pairs)):
+        return
+    try:
         neutron.update("ports", parent["id"], {"allowed_address_pairs": pairs}, int(parent["revision_number"]))
+    except InvalidInput as error:
+        # Neutron's OVN driver (29) takes the parent's own MAC address and those of VRRP alone.
+        raise InvalidInput(
+            f"{error.message}. This Neutron does not let machines send with MAC addresses of their containers: use "
+            "binder vlan on a trunk, or ask for a MAC address that it takes"
+        ) from None

@@ -57,7 +57,7 @@ class InFlight:
 
 @dataclass(frozen=True)
 class Parts:
-    """The agent's parts. `nudge` is set when there is something to do behind."""
+    """The agent's parts. `nudge` is set when there is something to do behind, `alarm` when something may be broken."""
 
     host: str
     limits: Limits
@@ -70,6 +70,7 @@ class Parts:
     locks: KeyLocks = field(default_factory=KeyLocks)
     in_flight: InFlight = field(default_factory=InFlight)
     nudge: threading.Event = field(default_factory=threading.Event)
+    alarm: threading.Event = field(default_factory=threading.Event)
 
     @contextmanager
     def binding(self, binder: str, port_id: str, deadline: float) -> Iterator[Binder]:

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 
 from isthmus.control.errors import Conflict, IsthmusError
+from isthmus.networking.attaching.limiting import apply_limits
 from isthmus.networking.attaching.nesting import join_parent
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.binding.contract import Plugged
@@ -22,18 +23,20 @@ def plug_row(parts: Parts, row: Row, target: Target, deadline: float) -> Attachm
         raise Conflict(f"{row.key.id} is {found.state}; try again when that has ended")
     try:
         plugged = _plug(parts, found, row.binder, target, deadline)
+        done = replace(
+            found,
+            state=State.PLUGGED,
+            target=target,
+            far_interface=plugged.far_interface,
+            near_interface=plugged.near_interface,
+            problem=None,
+        )
+        apply_limits(done)
     except IsthmusError:
         _withdraw(parts, row, target, deadline)
         raise
     parts.attachments.plugged(row.key, plugged.far_interface, plugged.near_interface)
-    return replace(
-        found,
-        state=State.PLUGGED,
-        target=target,
-        far_interface=plugged.far_interface,
-        near_interface=plugged.near_interface,
-        problem=None,
-    )
+    return done
 
 
 def unplug_row(parts: Parts, row: Row, deadline: float) -> None:

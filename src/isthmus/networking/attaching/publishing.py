@@ -4,6 +4,7 @@ One floating IP for each attachment, found again by its description. A port publ
 more than that; one under another number is a port forwarding, where Neutron offers these.
 """
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,9 @@ from isthmus.networking.model import Key, Port, PublishedPort, Row, State
 from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.parsing import Json
 from isthmus.networking.store.publications import Publication
+
+_PENDING = "pending"
+"""Stands for the id of a floating IP that is being made."""
 
 log = logging.getLogger(__name__)
 
@@ -73,6 +77,8 @@ class HostPublishing(Publishing):
                 "this Neutron cannot publish a port under another number (floating-ip-port-forwarding); "
                 "publish it under its own, as -p 80:80"
             )
+        # Written down before it is made: an agent that is killed in between leaves no floating IP that nobody knows.
+        self._parts.publications.replace(row.key, [Publication(row.key, each, _PENDING) for each in ports])
         floating = self._floating_ip(neutron, row.key, external)
         address = ip_address(floating["floating_ip_address"])
         kept = [Publication(row.key, replace(each, host_address=address), floating["id"]) for each in ports]
@@ -101,6 +107,10 @@ class HostPublishing(Publishing):
         inside = next((str(fixed.address) for fixed in port.fixed_ips if fixed.address.version == 4), None)
         if inside is None:
             raise NotSupported(f"port {port.id} has no IPv4 address, and floating IPs lead to none else")
+        wanted = {(each.protocol, each.host_port) for each in ports}
+        for what, one in have.items():
+            if what not in wanted:
+                neutron.delete(kind, one["id"])
         for each in ports:
             if (each.protocol, each.host_port) not in have:
                 neutron.create(
@@ -123,14 +133,29 @@ class HostPublishing(Publishing):
         row = self._parts.attachments.find(key)
         with self._parts.locks.hold(("publish", key), self._parts.deadline(None)):
             self._forwards.replace(key, (), None)
-            for floating_id in {each.far for each in found if each.far}:
-                project = row.project if row else self._parts.projects.names[0]
-                self._parts.neutron(project).delete("floatingips", floating_id)
+            fars = {each.far for each in found if each.far}
+            if fars:
+                neutron = self._parts.neutron(row.project if row else self._parts.projects.names[0])
+                if _PENDING in fars:
+                    known = neutron.list("floatingips", {"description": _description(self._parts.host, key)})
+                    fars = fars - {_PENDING} | {each["id"] for each in known}
+                for floating_id in fars:
+                    _delete_floating_ip(neutron, floating_id)
             self._parts.publications.replace(key, ())
 
     def published(self, key: Key) -> tuple[PublishedPort, ...]:
         """Return what is published, with the address it is reached by."""
         return tuple(each.port for each in self._parts.publications.list_all(key))
+
+
+def _delete_floating_ip(neutron: Neutron, floating_id: str) -> None:
+    """Delete a floating IP with its port forwardings, as Neutron refuses one that has any. Gone: success."""
+    if neutron.has_extension("floating-ip-port-forwarding"):
+        kind = f"floatingips/{floating_id}/port_forwardings"
+        with contextlib.suppress(NotFound):
+            for each in neutron.list(kind):
+                neutron.delete(kind, each["id"])
+    neutron.delete("floatingips", floating_id)
 
 
 def _inside_of(row: Row) -> Inside:

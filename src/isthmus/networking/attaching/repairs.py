@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from isthmus.control.errors import IsthmusError, NotFound
 from isthmus.networking.attaching.attachments import release_row
+from isthmus.networking.attaching.limiting import apply_limits, missing_limits
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.attaching.plugging import plug_row, unplug_row
 from isthmus.networking.binding.contract import BindingUnavailable, NamespaceGone
@@ -46,6 +47,7 @@ class Repairs:
             RepairKind.FINISH_RELEASE: self._finish_release,
             RepairKind.UNDO_PLUG: self._undo_plug,
             RepairKind.MEND: self._mend,
+            RepairKind.LIMIT: self._limit,
             RepairKind.MARK: self._mark,
             RepairKind.UNMARK: self._unmark,
             RepairKind.REMOVE_STRAY: self._remove_stray,
@@ -93,7 +95,27 @@ class Repairs:
                 interfaces[binder.name] = None
         held = {key for key in parts.locks.held() if isinstance(key, Key)}
         blind = {binder.name for binder in parts.binders.in_use() if not binder.sees_containers}
-        return Observed(ports, interfaces, held, before | parts.in_flight.tags(), blind)
+        return Observed(ports, interfaces, held, before | parts.in_flight.tags(), blind, self._unlimited())
+
+    def _unlimited(self) -> list[Key]:
+        found = []
+        for row in self._parts.attachments.list_all():
+            if row.attachment.wish.bandwidth is None or row.attachment.state is not State.PLUGGED:
+                continue
+            try:
+                if missing_limits(row.attachment):
+                    found.append(row.key)
+            except (BindingUnavailable, NamespaceGone) as error:
+                log.info("the bandwidth of %s cannot be looked at: %s", row.key.id, error.message)
+        return found
+
+    def _limit(self, repair: Repair) -> bool:
+        with self._parts.locks.hold(repair.key, time.monotonic() + _SOON):
+            row = self._row(repair, State.PLUGGED)
+            if row is None or not missing_limits(row.attachment):
+                return False
+            apply_limits(row.attachment)
+            return True
 
     def _ports_of(self, project: str) -> Mapping[str, Port]:
         neutron = self._parts.neutron(project)

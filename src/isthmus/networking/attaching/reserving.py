@@ -40,7 +40,7 @@ class Reservations:
         wish = replace(wish, network_id=network.id)
         binder = parts.binders.get(wish.binder).name
         nested = parts.binders.get(binder).nesting is not Nesting.NONE
-        pool = None if nested else pool_of(wish, project, binder)
+        pool = None if nested else pool_of(wish, project, binder, network)
         if pool is not None and parts.limits.warm_ports:
             parts.spares.use_pool(Pool(pool, project, network.id, now))
             taken = self._take_warm(pool, wish, network)
@@ -99,13 +99,15 @@ class Reservations:
             # Ports that are being made, or given up, may hold it for a moment longer.
             with self._parts.locks.hold(("spares", network.id), self._parts.deadline(None)):
                 self._give_up_spares(row, network)
-            return neutron.create_port(**body)
+                return neutron.create_port(**body)
 
     def _give_up_spares(self, row: Row, network: Network) -> None:
-        """Delete this host's idle ports that hold what the wish wants."""
-        wanted = set(row.attachment.wish.addresses)
+        """Delete this host's idle ports that hold the address or the MAC that the wish demands; all, if it has none."""
+        wish = row.attachment.wish
+        wanted, mac = set(wish.addresses), (wish.mac or "").lower()
         for spare in self._parts.spares.list_all(network_id=network.id):
-            if spare.borrowed is None and (not wanted or wanted & addresses_of(spare.port)):
+            holds = wanted & addresses_of(spare.port) or mac == spare.port.mac.lower()
+            if spare.borrowed is None and (holds or not (wanted or mac)):
                 self._parts.spares.doom(spare.port.id)
                 drop_spare(self._parts, spare)
 

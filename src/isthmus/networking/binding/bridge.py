@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 from oslo_config.cfg import ConfigOpts
-from pyroute2 import IPRoute
 
 from isthmus.networking.binding.contract import Binder, BindingFailed, Plugged, PluggedPort
 from isthmus.networking.binding.links import (
@@ -22,6 +21,7 @@ from isthmus.networking.binding.links import (
     port_of,
     remove_link,
 )
+from isthmus.networking.binding.netlink import IPRoute
 from isthmus.networking.binding.veth import Veth, far_name, inspect, settle
 from isthmus.networking.model import InterfaceConfiguration, Network, Port, Target, TargetKind
 

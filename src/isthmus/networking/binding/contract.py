@@ -125,3 +125,10 @@ class Binder(ABC):
     def is_alive(self) -> bool:
         """Return whether what carries the ports answers now."""
         return True
+
+    def finishes_checksums(self) -> bool:
+        """Return whether what is plugged must finish its checksums itself, since what carries it does not.
+
+        Interfaces that the binder makes do so then. A virtual machine behind a tap must be told by whoever starts it.
+        """
+        return False

@@ -6,11 +6,8 @@ from ipaddress import ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-from pyroute2.netlink.rtnl.ifaddrmsg import IFA_F_NODAD
-
 from isthmus.networking.binding.links import Link, name_of
+from isthmus.networking.binding.netlink import IFA_F_NODAD, IPRoute, NetlinkError
 from isthmus.networking.model import InterfaceConfiguration, IpAddress, IpNetwork
 
 _FAMILY = {4: socket.AF_INET, 6: socket.AF_INET6}

@@ -5,10 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from pyroute2 import IPRoute
-from pyroute2.netlink.exceptions import NetlinkError
-
 from isthmus.networking.binding.contract import BindingFailed, BindingUnavailable, InterfaceExists
+from isthmus.networking.binding.netlink import IPRoute, NetlinkError
 
 Link = Any
 """A link as pyroute2 has it: a message with `get_attr`."""

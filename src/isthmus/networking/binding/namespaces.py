@@ -11,9 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
-from pyroute2 import IPRoute
-
 from isthmus.networking.binding.contract import NamespaceGone
+from isthmus.networking.binding.netlink import IPRoute
 
 Answer = TypeVar("Answer")
 

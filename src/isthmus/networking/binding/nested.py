@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from oslo_config.cfg import ConfigOpts
-from pyroute2 import IPRoute
 
 from isthmus.networking.binding.contract import (
     Binder,
@@ -26,6 +25,7 @@ from isthmus.networking.binding.contract import (
 from isthmus.networking.binding.interfaces import configure, missing
 from isthmus.networking.binding.links import MARK, Link, explained, find_link, kind_of, name_of, port_of, remove_link
 from isthmus.networking.binding.namespaces import inside, open_namespace
+from isthmus.networking.binding.netlink import IPRoute
 from isthmus.networking.binding.veth import near_name
 from isthmus.networking.model import InterfaceConfiguration, Network, Port, Target, TargetKind
 

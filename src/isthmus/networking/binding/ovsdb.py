@@ -29,6 +29,7 @@ from ovsdbapp.backend.ovs_idl import connection, idlutils  # noqa: E402
 from ovsdbapp.schema.open_vswitch.impl_idl import OvsdbIdl  # noqa: E402
 
 from isthmus.networking.binding.contract import BindingUnavailable  # noqa: E402
+from isthmus.networking.binding.ovsdb_echo import answers  # noqa: E402 - as ovsdbapp's
 
 # Not an interface's statistics, which change every five seconds.
 _COLUMNS = {
@@ -38,12 +39,21 @@ _COLUMNS = {
     "Interface": ("error", "external_ids", "name", "ofport"),
 }
 _MARK = "isthmus"
+_CHECKSUMS, _FINISHED = "isthmus-checksums", "finished"
+_INDEX = "isthmus-ifindex"
+_OFFLOAD = "userspace-tso-enable"
 _POLL = 0.01
+_LONGEST_ECHO = 5.0
 
 
 @dataclass(frozen=True)
 class OvsInterface:
-    """An interface of ours in the database. `offered`: OVN is told which port it is (`iface-id`)."""
+    """An interface of ours in the database.
+
+    `offered`: OVN is told which port it is (`iface-id`). `finished`: its sender was made to finish checksums.
+    `index` is the kernel's of the link that was plugged: another link of its name, as the tap of a machine that was
+    started again, is not read by the userspace datapath, which does not notice.
+    """
 
     name: str
     port_id: str
@@ -51,6 +61,13 @@ class OvsInterface:
     of_port: int | None
     flows_installed: bool
     offered: bool = True
+    finished: bool = False
+    index: int | None = None
+
+    def carries(self, link_index: int, *, finished: bool) -> bool:
+        """Return whether a link is on the bridge, offered to OVN, and of a sender as it must be."""
+        is_same = self.index in {None, link_index}
+        return is_same and self.bridge is not None and self.offered and (self.finished or not finished)
 
 
 class OvsDatabase:
@@ -69,19 +86,30 @@ class OvsDatabase:
         ids = api.db_get("Open_vSwitch", ".", "external_ids").execute(check_error=True)
         return dict(ids).get("hostname")
 
-    def connect_port(self, name: str, port_id: str, mac: str) -> None:
-        """Plug a link for a port, and unplug any other of ours for it. Already so: success."""
+    def connect_port(self, name: str, port_id: str, mac: str, index: int, *, finished: bool = False) -> None:
+        """Plug a link for a port, and unplug any other of ours for it. Already so: success.
+
+        `index` is the kernel's; `finished` is written down of a sender that finishes its checksums.
+        """
         api = self._connect()
         ids = {"iface-id": port_id, "attached-mac": mac, "iface-status": "active", "owner": _MARK, _MARK: port_id}
+        ids[_INDEX] = str(index)
+        if finished:
+            ids[_CHECKSUMS] = _FINISHED
 
         def act() -> None:
             have = self.interfaces()
+            if name in have and have[name].index not in {None, index}:
+                # In a transaction of its own: the switch must have let go of the old link before it takes the new one.
+                api.del_port(name, if_exists=True).execute(check_error=True)
+                del have[name]
             with api.transaction(check_error=True) as transaction:
                 for other in have.values():
                     if other.port_id == port_id and other.name != name:
                         transaction.add(api.del_port(other.name, if_exists=True))
                 transaction.add(api.add_port(self._bridge, name, may_exist=True, external_ids=ids))
-                if name in have and (have[name].port_id != port_id or not have[name].offered):
+                old = have.get(name)
+                if old and (old.port_id != port_id or old.index is None or not old.carries(index, finished=finished)):
                     transaction.add(api.db_set("Interface", name, ("external_ids", ids)))
 
         self._try(f"plug {name} for port {port_id}", act)
@@ -124,12 +152,24 @@ class OvsDatabase:
                 return False
             time.sleep(_POLL)
 
+    def finishes_checksums(self) -> bool:
+        """Return whether the bridge drops unfinished checksums: the userspace datapath without segmentation offload."""
+        api = self._connect()
+        with api.ovsdb_connection.lock:
+            tables = api.idl.tables
+            settings = [row.other_config for row in tables["Open_vSwitch"].rows.values()]
+            kinds = [row.datapath_type for row in tables["Bridge"].rows.values() if row.name == self._bridge]
+        return kinds == ["netdev"] and not any(each.get(_OFFLOAD) == "true" for each in settings)
+
     def is_alive(self) -> bool:
-        """Return whether the database answers now."""
+        """Return whether the database answers now, and has the bridge."""
         try:
-            self._connect()
+            api = self._connect()
             # A connection of its own: that of the IDL does not say whether it is up.
-            return bool(idlutils.get_schema_helper(self._address, "Open_vSwitch"))
+            if not answers(self._address, min(self._timeout, _LONGEST_ECHO)):
+                return False
+            with api.ovsdb_connection.lock:
+                return any(row.name == self._bridge for row in api.idl.tables["Bridge"].rows.values())
         except Exception:  # noqa: BLE001 - ovs raises bare Exception
             return False
 
@@ -176,4 +216,6 @@ def _to_interface(row: Any, bridge: str | None) -> OvsInterface:
         row.ofport[0] if row.ofport else None,
         flows_installed=ids.get("ovn-installed") == "true",
         offered=ids.get("iface-id") == ids[_MARK],
+        finished=ids.get(_CHECKSUMS) == _FINISHED,
+        index=int(ids[_INDEX]) if ids.get(_INDEX, "").isdigit() else None,
     )

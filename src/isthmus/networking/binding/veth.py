@@ -3,12 +3,13 @@
 Names are Kuryr's, from the port's id: `tap…` and `t_c…` with its first 11 characters.
 """
 
+import contextlib
+import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from pyroute2 import IPRoute
-
+from isthmus.networking.binding import checksums
 from isthmus.networking.binding.contract import BindingUnavailable, InterfaceExists, NamespaceGone
 from isthmus.networking.binding.interfaces import configure, missing
 from isthmus.networking.binding.links import (
@@ -23,7 +24,8 @@ from isthmus.networking.binding.links import (
     port_of,
     remove_link,
 )
-from isthmus.networking.binding.namespaces import inside, open_namespace
+from isthmus.networking.binding.namespaces import inside, open_namespace, socket_inside
+from isthmus.networking.binding.netlink import IPRoute
 from isthmus.networking.model import InterfaceConfiguration, Target, TargetKind
 
 _ID_LENGTH = 11  # so that the name fits in the kernel's 15 bytes
@@ -42,11 +44,12 @@ def near_name(port_id: str) -> str:
 
 @dataclass(frozen=True)
 class Veth:
-    """The pair of one port."""
+    """The pair of one port. `finished`: what leaves its near end has its checksums finished."""
 
     port_id: str
     mac: str
     mtu: int
+    finished: bool = False
 
     @property
     def far(self) -> str:
@@ -77,6 +80,9 @@ class Veth:
             netlink.link("set", index=far["index"], ifalias=MARK + self.port_id)
             _without_ipv6(self.far)
         netlink.link("set", index=far["index"], mtu=self.mtu, state="up")
+        if self.finished:
+            # It goes with the interface into any namespace.
+            checksums.finish(name_of(near))
         return near
 
     def _refuse_foreign(self, far: Link) -> None:
@@ -109,6 +115,23 @@ def settle(netlink: IPRoute, pair: Veth, target: Target, wanted: InterfaceConfig
             remove_link(netlink, pair.far)
             raise
     return target.interface
+
+
+def finish_checksums(netlink: IPRoute, port_id: str, target: Target | None) -> None:
+    """Have a pair's near end finish its checksums, wherever it is. Gone: success."""
+    far = find_link(netlink, far_name(port_id))
+    if far is None:
+        return
+    here = peer_here(netlink, far)
+    if here is not None:
+        checksums.finish(name_of(here))
+    elif target is not None and target.netns is not None:
+        path, index = target.netns, far.get_attr("IFLA_LINK") or 0
+        with contextlib.suppress(NamespaceGone), open_namespace(path) as namespace:
+            near = inside(namespace, path, lambda there: find_link_by_index(there, index))
+            if near is not None:
+                with socket_inside(namespace, path, socket.AF_INET, socket.SOCK_DGRAM) as through:
+                    checksums.finish(name_of(near), through)
 
 
 def inspect(netlink: IPRoute, port_id: str, target: Target, wanted: InterfaceConfiguration) -> tuple[str, ...]:

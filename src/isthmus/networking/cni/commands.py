@@ -14,7 +14,7 @@ from typing import Any
 
 from isthmus.control.errors import IsthmusError, Unavailable
 from isthmus.networking.attaching.contract import Agent
-from isthmus.networking.cni import bandwidth, results
+from isthmus.networking.cni import results
 from isthmus.networking.cni.calls import Call, key_of
 from isthmus.networking.cni.configuration import host_address_of, protocol_of
 from isthmus.networking.cni.named_objects import QOS_POLICIES, SECURITY_GROUPS, NamedObjects, subnet_ids
@@ -77,9 +77,6 @@ class Commands:
             attachment = attachments.plug(call.key, _target(call), deadline)
             if published:
                 self._agent.publishing.publish(call.key, published, deadline)
-            limits = call.configuration.runtime_config.bandwidth
-            if limits and attachment.far_interface:
-                bandwidth.apply(limits, attachment.far_interface, call.netns, call.interface)
             answer = self._result(call, attachment)
             undo.pop_all()
         return answer
@@ -103,9 +100,6 @@ class Commands:
         wrong = list(self._agent.attachments.check(call.key))
         if attachment.port is not None and attachment.network is not None:
             wrong += results.differences(previous, self._facts(call, attachment))
-        limits = call.configuration.runtime_config.bandwidth
-        if limits and attachment.far_interface and not wrong:
-            wrong += bandwidth.missing(limits, attachment.far_interface, call.netns, call.interface)
         wrong += self._unpublished(call)
         if wrong:
             raise CniError(ErrorCode.NOT_AS_IT_SHOULD_BE, f"{call.key.id}: {'; '.join(wrong)}")
@@ -123,9 +117,10 @@ class Commands:
         return None
 
     def status(self, call: Call) -> Answer:
-        """Return if ADD would find Neutron and the network; error 50 or 51 if not."""
+        """Return if ADD would find Open vSwitch, or what else carries it, Neutron and the network; error 50 if not."""
         configuration = call.configuration
         try:
+            self._agent.attachments.check_carrier(configuration.binder)
             self._agent.neutron(configuration.project).find_network(configuration.network_wanted)
         except IsthmusError as error:
             raise CniError(ErrorCode.NOT_AVAILABLE, error.message) from None
@@ -136,7 +131,7 @@ class Commands:
     def _wish(self, call: Call, network: Network) -> Wish:
         configuration = call.configuration
         groups = configuration.security_groups
-        policy = configuration.qos_policy
+        policy, limits = configuration.qos_policy, configuration.runtime_config.bandwidth
         project = configuration.project
         return Wish(
             call.key,
@@ -151,6 +146,7 @@ class Commands:
             qos_policy=None if policy is None else self._objects.id_of(QOS_POLICIES, policy, project),
             label=Label(_name(call), call.container_id),
             binder=configuration.binder,
+            bandwidth=limits.limits() if limits else None,
         )
 
     def _facts(self, call: Call, attachment: Attachment) -> results.Result:

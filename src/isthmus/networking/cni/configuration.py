@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
+from isthmus.networking import model
 from isthmus.networking.cni.protocol import CniError, ErrorCode
 from isthmus.networking.model import IpAddress, Protocol
 
@@ -76,6 +77,10 @@ class Bandwidth(_Model):
     ingress_burst: int = Field(0, ge=0, le=MOST_BURST_BITS)
     egress_rate: int = Field(0, ge=0)
     egress_burst: int = Field(0, ge=0, le=MOST_BURST_BITS)
+
+    def limits(self) -> model.Bandwidth:
+        """Return it in the model's form."""
+        return model.Bandwidth(**self.model_dump())
 
 
 class RuntimeDns(_Model):

@@ -6,30 +6,23 @@ one that was built with this installation; where there is none it is built from 
 
 import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from isthmus.control.errors import Conflict, InvalidInput, NotSupported, StepFailed
+from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.networking.cni.calls import NAME
 from isthmus.networking.cni.protocol import SUPPORTED_VERSIONS
+from isthmus.networking.static_programs import content_of
 
 EXECUTABLE = "isthmus-cni"
 CAPABILITIES = ("mac", "ips", "portMappings", "bandwidth", "dns")
-_BUILD_SECONDS = 120
 
 
 def install_executable(directory: Path) -> Path:
     """Put the executable into a directory; return its path. There already: replaced, which a running call outlives."""
-    built = Path(sys.executable).with_name(EXECUTABLE)
-    with tempfile.TemporaryDirectory() as scratch:
-        source = built if built.exists() else _build(Path(scratch))
-        return _put(directory / EXECUTABLE, source.read_bytes(), 0o755)
+    program = content_of(EXECUTABLE, "isthmus.networking.cni", "executable/isthmus_cni.c")
+    return _put(directory / EXECUTABLE, program, 0o755)
 
 
 def install_network(directory: Path, name: str, socket: Path, keys: Mapping[str, Any], *, order: int = 10) -> Path:
@@ -66,22 +59,3 @@ def _put(path: Path, content: bytes, mode: int) -> Path:
     finally:
         beside.unlink(missing_ok=True)
     return path
-
-
-def _build(scratch: Path) -> Path:
-    if shutil.which("gcc") is None:
-        raise NotSupported(
-            f"there is no {EXECUTABLE} beside {sys.executable} and no gcc to build it; install gcc and libc6-dev"
-        )
-    source, output = scratch / "isthmus_cni.c", scratch / EXECUTABLE
-    source.write_bytes(resources.files("isthmus.networking.cni").joinpath("executable/isthmus_cni.c").read_bytes())
-    done = subprocess.run(
-        ["gcc", "-std=c11", "-O2", "-static", "-s", "-o", str(output), str(source)],
-        capture_output=True,
-        text=True,
-        timeout=_BUILD_SECONDS,
-        check=False,
-    )
-    if done.returncode:
-        raise StepFailed(f"{EXECUTABLE} cannot be built: {' '.join(done.stderr.split())[-300:]}; install libc6-dev")
-    return output

@@ -195,6 +195,9 @@ class Networks:
             record = self._records.network(docker_id)
             if record is None and found:
                 record = NetworkRecord(docker_id, project, found[0].id, Progress.READY, how_of(found[0], docker_id))
+            if record is not None and record.how is How.SWARM and record.state is Progress.DELETING:
+                # The manager's own deletion failed before; the node's on the same host must not forget that.
+                also_swarm = True
             if record is not None and (record.how is not How.SWARM or also_swarm):
                 # Docker forgets the network whatever we answer: what fails now is tried again.
                 self._records.keep_network(replace(record, state=Progress.DELETING))
@@ -206,6 +209,9 @@ class Networks:
                 elif how is How.MADE or also_swarm:
                     self._delete_network(neutron, network.id, project)
                     _delete_pools(neutron, network.subnets)
+                else:
+                    # Swarm's manager deletes it, and meets no warm ports of a node that has no container there.
+                    self._agent.attachments.cool_down(network.id)
                 self._records.forget_pools_of(network.id)
             self._records.forget_network(docker_id)
 

@@ -1,8 +1,9 @@
 """Neutron's REST API as far as the agent needs it, with one project's credential.
 
-Every call has a time limit. A call is sent again only where that cannot do anything twice: reading, deleting, and
-writing what is then so. A creation never is: one whose answer was lost may have been done (the repairs find such a
-port by its tags), and keystoneauth does not tell a connection that was refused from one that broke.
+Every call has a time limit, and goes through the brake (`neutron.brake`). It is sent again only where that cannot do
+anything twice: reading, deleting, and writing what is then so. A creation never is: one whose answer was lost may have
+been done (the repairs find such a port by its tags), and keystoneauth does not tell a connection that was refused from
+one that broke.
 
 A credential that may bind ports has the role `service`, and Neutron (29) shows such a caller every project's objects
 and lets it use them. What keeps tenants apart is therefore here: of what Neutron answers, only what is the project's
@@ -22,12 +23,11 @@ from keystoneauth1.adapter import Adapter
 from isthmus.control.errors import Conflict, InvalidInput, NotFound
 from isthmus.control.identity import catalog_url
 from isthmus.networking.model import Network, Port, Subnet, SubnetPool
+from isthmus.networking.neutron.brake import Brake
 from isthmus.networking.neutron.faults import explain, silent
 from isthmus.networking.neutron.parsing import Json, parse_network, parse_port, parse_subnet, parse_subnet_pool
 
 Answer = TypeVar("Answer")
-
-_AGAIN = (500, 502, 503, 504)
 
 _NO_TAGS = "'tags'"
 """Stands in the refusal of a Neutron that cannot create a port with its tags: an unrecognized attribute."""
@@ -36,10 +36,11 @@ _NO_TAGS = "'tags'"
 class Neutron:
     """One project's view of Neutron. Safe to be used by several threads."""
 
-    def __init__(self, session: Adapter, call_timeout: float, retries: int = 1) -> None:
+    def __init__(self, session: Adapter, call_timeout: float, brake: Brake, tries: int = 2) -> None:
         self._session = session
         self._timeout = call_timeout
-        self._retries = retries
+        self._brake = brake
+        self._tries = tries
         self._url: str | None = None
         self._project_id: str | None = None
         self._extensions: frozenset[str] | None = None
@@ -269,19 +270,13 @@ class Neutron:
     def _call(
         self, method: str, path: str, what: str, *, again: bool = False, slower: int = 1, **arguments: Any
     ) -> Json:
-        retries = self._retries if again else 0
-        return _answer_of(
-            what,
-            lambda: self._session.request(
-                self._base() + path,
-                method,
-                timeout=self._timeout * slower,
-                connect_retries=retries,
-                status_code_retries=retries,
-                retriable_status_codes=_AGAIN,
-                **arguments,
-            ),
-        )
+        limit = self._timeout * slower
+
+        def send() -> Any:
+            return self._session.request(self._base() + path, method, timeout=limit, **arguments)
+
+        tries = self._tries if again else 1
+        return _answer_of(what, lambda: self._brake.run(what, send, tries=tries, limit=limit))
 
     def _base(self) -> str:
         if self._url is None:

@@ -16,6 +16,7 @@ from isthmus.control import secrets
 from isthmus.control.configuration import SERVICE_CREDENTIALS
 from isthmus.control.errors import InvalidInput, NotFound
 from isthmus.control.identity import service_session
+from isthmus.networking.neutron.brake import Brake
 from isthmus.networking.neutron.client import Neutron
 
 
@@ -26,6 +27,7 @@ class Projects:
         self._conf = conf
         self._references = dict(references)
         self._clients: dict[str, Neutron] = {}
+        self._brakes: dict[str, Brake] = {}
         self._lock = threading.Lock()
 
     @property
@@ -43,6 +45,15 @@ class Projects:
             )
         return name
 
+    def name_of_id(self, project_id: str) -> str:
+        """Return the name of the project with Keystone's id. `NotFound` if the agent serves none with it."""
+        for name in self.names:
+            if self.neutron(name).project_id == project_id:
+                return name
+        raise NotFound(
+            f"this host's agent has no credential of project {project_id}; add one to [network_agent] credentials"
+        )
+
     def neutron(self, project: str | None = None) -> Neutron:
         """Return the client of a project (None: the default). `NotFound`, and the errors of `control.secrets`."""
         name = self.name_of(project)
@@ -51,14 +62,21 @@ class Projects:
                 self._clients[name] = self._open(name)
             return self._clients[name]
 
+    def refusing(self) -> str | None:
+        """Return why no calls are sent to a cloud's Neutron now, in a sentence; None if they are."""
+        with self._lock:
+            brakes = tuple(self._brakes.values())
+        return next((why for why in (brake.refusing() for brake in brakes) if why), None)
+
     def _open(self, name: str) -> Neutron:
         limit = self._conf.network_agent.call_timeout
         service = service_session(self._conf)
         service.session.timeout = service.session.timeout or limit
         found = secrets.fetch(service, self._references[name])
+        cloud = str(found.get("auth_url") or self._conf[SERVICE_CREDENTIALS].auth_url)
         try:
             credential = ApplicationCredential(
-                auth_url=str(found.get("auth_url") or self._conf[SERVICE_CREDENTIALS].auth_url),
+                auth_url=cloud,
                 application_credential_id=str(found["application_credential_id"]),
                 application_credential_secret=str(found["application_credential_secret"]),
             )
@@ -66,4 +84,5 @@ class Projects:
             raise InvalidInput(f"the secret of project {name} has no {missing.args[0]}; store it again") from None
         session = Session(auth=credential, verify=service.session.verify, cert=service.session.cert, timeout=limit)
         adapter = Adapter(session, interface=service.interface, region_name=service.region_name)
-        return Neutron(adapter, limit)
+        brake = self._brakes.setdefault(cloud, Brake(self._conf.network_agent.neutron_calls))
+        return Neutron(adapter, limit, brake)

@@ -18,6 +18,7 @@ class RepairKind(StrEnum):
     FINISH_RELEASE = "finish-release"
     UNDO_PLUG = "undo-plug"  # half plugged or half unplugged: reserved again
     MEND = "mend"  # plugged, and its connection or interface is lost
+    LIMIT = "limit"  # plugged, and its limits of bandwidth are lost
     MARK = "mark"  # cannot be mended: say so
     UNMARK = "unmark"
     REMOVE_STRAY = "remove-stray"  # an interface of no attachment
@@ -54,7 +55,8 @@ class Observed:
     """What is there. `ports` are Neutron's by project, None where Neutron was silent; each with its port's id.
 
     `interfaces` are by binder, None where the binder was silent. `settling` are keys in motion and tags of creations
-    under way: left alone. `blind` are the binders that do not see into containers.
+    under way: left alone. `blind` are the binders that do not see into containers. `unlimited` are the keys whose
+    limits of bandwidth are not there.
     """
 
     ports: Mapping[str, Mapping[str, Port] | None]
@@ -62,6 +64,7 @@ class Observed:
     settling_keys: Collection[Key] = ()
     settling_tags: Collection[str] = ()
     blind: Collection[str] = ()
+    unlimited: Collection[Key] = ()
 
 
 def plan_repairs(rows: Sequence[Row], spares: Sequence[SparePort], observed: Observed) -> tuple[Repair, ...]:
@@ -94,11 +97,19 @@ def _of_attachment(row: Row, observed: Observed) -> list[Repair]:
     if ports is not None and found.port.id not in ports:
         why = f"somebody deleted port {found.port.id} from Neutron; detach and attach again"
         return [] if found.problem == why else [Repair(RepairKind.MARK, why, row.key)]
-    if found.state is State.PLUGGED and _is_broken(row, observed):
-        return [Repair(RepairKind.MEND, f"{found.far_interface} of {row.key.id} is not connected", row.key)]
+    lost = _lost(row, observed) if found.state is State.PLUGGED else None
+    if lost is not None:
+        kind, what = lost
+        return [Repair(kind, f"{found.far_interface} of {row.key.id} {what}", row.key)]
     if found.problem and ports is not None:
         return [Repair(RepairKind.UNMARK, f"{row.key.id} is well again", row.key)]
     return []
+
+
+def _lost(row: Row, observed: Observed) -> tuple[RepairKind, str] | None:
+    if _is_broken(row, observed):
+        return RepairKind.MEND, "is not connected"
+    return (RepairKind.LIMIT, "lost its limits of bandwidth") if row.key in observed.unlimited else None
 
 
 def _is_broken(row: Row, observed: Observed) -> bool:

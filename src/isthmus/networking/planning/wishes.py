@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from isthmus.control.errors import InvalidInput
@@ -9,6 +10,8 @@ from isthmus.networking.model import IpAddress, Label, Network, Port, Wish
 
 WARM_NAME = "isthmus-warm"
 _TAG_LENGTH = 60
+_FAMILY = "ipv"
+_DEFAULT_GROUPS = "default"
 
 
 def host_tag(host: str) -> str:
@@ -22,12 +25,52 @@ def label_of(wish: Wish) -> Label:
     return wish.label or Label(name=f"{wish.key.owner}-{wish.key.id}"[:255], device_id=wish.key.id[:255])
 
 
-def pool_of(wish: Wish, project: str, binder: str) -> str | None:
-    """Return the pool whose ports are right for a wish but for its addresses; None if only a port of its own is."""
+def pool_of(wish: Wish, project: str, binder: str, network: Network) -> str | None:
+    """Return the pool whose ports are right for a wish but for its addresses; None if only a port of its own is.
+
+    Ports from before the network had a subnet of a further family are of another pool.
+    """
     if wish.port_id or wish.mac or wish.qos_policy:
         return None
-    groups = "default" if wish.security_groups is None else ",".join(sorted(wish.security_groups))
-    return "/".join((project, wish.network_id, binder, ",".join(wish.subnet_ids), groups))
+    subnets = wish.subnet_ids or families_of(network)
+    return "/".join((project, wish.network_id, binder, ",".join(subnets), _groups(wish.security_groups)))
+
+
+def families_of(network: Network) -> tuple[str, ...]:
+    """Return the families of a network's subnets, as they stand in the name of a pool."""
+    return tuple(f"{_FAMILY}{version}" for version in sorted({subnet.cidr.version for subnet in network.subnets}))
+
+
+@dataclass(frozen=True)
+class PoolKind:
+    """What the name of a pool says. `families` are those of the network's subnets when no `subnet_ids` are named."""
+
+    binder: str
+    network_id: str
+    subnet_ids: tuple[str, ...]
+    families: tuple[str, ...]
+    security_groups: tuple[str, ...] | None
+
+    def is_outdated(self, network: Network) -> bool:
+        """Return whether the network's subnets are of other families by now."""
+        return not self.subnet_ids and self.families != families_of(network)
+
+
+def kind_of_pool(pool: str) -> PoolKind:
+    """Return what the name of a pool says."""
+    _, network_id, binder, named, groups = pool.rsplit("/", 4)
+    subnets = tuple(filter(None, named.split(",")))
+    return PoolKind(
+        binder,
+        network_id,
+        tuple(each for each in subnets if not each.startswith(_FAMILY)),
+        tuple(each for each in subnets if each.startswith(_FAMILY)),
+        None if groups == _DEFAULT_GROUPS else tuple(filter(None, groups.split(","))),
+    )
+
+
+def _groups(named: tuple[str, ...] | None) -> str:
+    return _DEFAULT_GROUPS if named is None else ",".join(sorted(named))
 
 
 def port_body(wish: Wish, network: Network, host: str | None) -> dict[str, Any]:

@@ -53,7 +53,7 @@ def assemble(conf: ConfigOpts) -> Running:
     networks = Networks(parts)
     publishing = HostPublishing(parts, conf)
     attachments = HostAttachments(parts, networks, publishing)
-    agent = Agent(conf, parts.host, attachments, publishing, projects.neutron)
+    agent = Agent(conf, parts.host, attachments, publishing, projects.neutron, projects.name_of_id)
     repairs = Repairs(parts)
 
     def repair() -> None:

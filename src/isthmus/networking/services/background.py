@@ -1,10 +1,15 @@
-"""The agent's own threads: the chores when nudged, the repairs at start and every while."""
+"""The agent's own threads: the chores when nudged, the repairs at start, when alarmed and every while.
+
+The alarm is raised when a tap of an attachment is made again, so that a machine that was started again has its network
+before it asks for an address, and not only after the next while.
+"""
 
 import logging
 import threading
 from collections.abc import Callable
 
 from isthmus.networking.attaching.parts import Parts
+from isthmus.networking.binding.arrivals import arrivals
 
 log = logging.getLogger(__name__)
 
@@ -13,7 +18,7 @@ _RETRY = 1.0
 
 
 class Background:
-    """Two threads, from `start` to `stop`."""
+    """Three threads, from `start` to `stop`."""
 
     def __init__(
         self, parts: Parts, do_chores: Callable[[], bool], repair: Callable[[], object], repair_interval: float
@@ -26,6 +31,7 @@ class Background:
         self._threads = [
             threading.Thread(target=self._chores, name="chores", daemon=True),
             threading.Thread(target=self._repairs, name="repairs", daemon=True),
+            threading.Thread(target=self._watch, name="arrivals", daemon=True),
         ]
 
     def start(self) -> None:
@@ -37,6 +43,7 @@ class Background:
         """Have both end after what they are at."""
         self._stopped.set()
         self._parts.nudge.set()
+        self._parts.alarm.set()
         for thread in self._threads:
             thread.join()
 
@@ -52,8 +59,19 @@ class Background:
 
     def _repairs(self) -> None:
         while not self._stopped.is_set():
+            self._parts.alarm.clear()
             self._guard(self._repair, "the repairs")
-            self._stopped.wait(self._repair_interval)
+            self._parts.alarm.wait(self._repair_interval)
+
+    def _watch(self) -> None:
+        while not self._stopped.is_set():
+            self._guard(self._watch_links, "the watch for taps")
+            self._stopped.wait(_RETRY)
+
+    def _watch_links(self) -> None:
+        for name in arrivals(self._stopped):
+            if self._parts.attachments.is_tap(name):
+                self._parts.alarm.set()
 
     def _guard(self, act: Callable[[], object], what: str) -> object:
         try:

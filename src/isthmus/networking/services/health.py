@@ -25,6 +25,7 @@ class Health:
             "host": parts.host,
             "binding": binding,
             "neutron": dict(last.neutron),
+            "neutron_left_alone": parts.projects.refusing(),
             "attachments": dict(Counter(row.attachment.state for row in rows)),
             "problems": {
                 f"{row.key.owner}/{row.key.id}": row.attachment.problem for row in rows if row.attachment.problem

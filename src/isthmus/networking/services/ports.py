@@ -1,4 +1,8 @@
-"""What `isthmus port` asks on the agent's socket: attach a tap, a namespace or an interface of the host to a port."""
+"""What the host's own programs ask on the agent's socket, `isthmus port` and the migration's worker among them.
+
+Attach a tap, a namespace or an interface of the host to a port, at once or in two steps: reserve, and plug once the tap
+is there.
+"""
 
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
@@ -39,13 +43,19 @@ class Place(BaseModel):
 
 
 class AttachRequest(BaseModel):
-    """The body of an attach call. `to` is a port's or a network's id or name."""
+    """The body of an attach or reserve call. `to` is a port's or a network's id or name.
+
+    `project` is a name of `[network_agent] credentials`, `project_id` Keystone's id of a project that is among them.
+    `name` is the port's in Neutron.
+    """
 
     model_config = ConfigDict(extra="forbid")
 
     place: Place
     to: Annotated[str, Field(min_length=1, max_length=255)]
     project: str | None = None
+    project_id: str | None = None
+    name: Annotated[str, Field(max_length=255)] | None = None
     addresses: list[IPv4Address | IPv6Address] = []
     mac: Annotated[str, Field(pattern=r"^[0-9a-fA-F]{2}(:[0-9a-fA-F]{2}){5}$")] | None = None
     security_groups: list[str] | None = None
@@ -68,7 +78,7 @@ class Ports:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:  # noqa: ARG002 - Falcon's signature
         """Answer with all attachments of the host, of every owner."""
-        resp.media = {"ports": [view(each) for each in self._agent.attachments.list_all()]}
+        resp.media = {"ports": [self._view(each) for each in self._agent.attachments.list_all()]}
 
     def on_post_attach(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Attach."""
@@ -78,11 +88,22 @@ class Ports:
         known = attachments.find(request.place.key())
         reserved = attachments.reserve(self._wish(request))
         try:
-            resp.media = {"port": view(attachments.plug(reserved.wish.key, target))}
+            resp.media = {"port": self._view(attachments.plug(reserved.wish.key, target))}
         except Exception:
             if known is None:
                 attachments.release(reserved.wish.key)
             raise
+
+    def on_post_reserve(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Reserve a port for a place where nothing is yet. Reserved or attached already: the same."""
+        request = parse(AttachRequest, _body(req), "body")
+        request.place.target()  # refuses a place that is none
+        resp.media = {"port": self._view(self._agent.attachments.reserve(self._wish(request)))}
+
+    def on_post_plug(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Plug what was reserved for a place. Plugged there already: the same."""
+        place = parse(PlaceRequest, _body(req), "body").place
+        resp.media = {"port": self._view(self._agent.attachments.plug(place.key(), place.target()))}
 
     def on_post_detach(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Detach; nothing there is success."""
@@ -96,33 +117,53 @@ class Ports:
         found = self._agent.attachments.find(key)
         if found is None:
             raise NotFound(f"nothing is attached at {key.id}; `isthmus port list` shows what is")
-        resp.media = {"port": {**view(found), "problems": list(self._agent.attachments.check(key))}}
+        resp.media = {"port": {**self._view(found), "problems": list(self._agent.attachments.check(key))}}
+
+    def _view(self, found: Attachment) -> dict[str, Any]:
+        return {**view(found), "finish_checksums": self._agent.attachments.finishes_checksums(found.wish.binder)}
 
     def _wish(self, request: AttachRequest) -> Wish:
-        neutron = self._agent.neutron(request.project)
+        project = self._agent.project_name(request.project, request.project_id)
+        neutron = self._agent.neutron(project)
         key = request.place.key()
         port_id, network_id = _resolve(neutron, request.to)
         groups = request.security_groups
         return Wish(
             key=key,
             network_id=network_id,
-            project=request.project,
+            project=project,
             addresses=tuple(request.addresses),
             mac=request.mac,
             security_groups=None
             if groups is None
             else tuple(str(neutron.find("security-groups", each)["id"]) for each in groups),
             port_id=port_id,
-            label=Label(f"{self._agent.host}-{request.place.interface}", f"{self._agent.host}/{key.id}"[:255]),
+            label=Label(
+                request.name or f"{self._agent.host}-{request.place.interface}", f"{self._agent.host}/{key.id}"[:255]
+            ),
             binder=request.binder,
         )
 
 
+class ProjectNetworks:
+    """`GET /networks?project_id=`: what a project's machines can be attached to."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with the networks that the project may use and that have a subnet."""
+        project = self._agent.project_name(req.get_param("project"), req.get_param("project_id"))
+        found = self._agent.neutron(project).networks()
+        resp.media = {"networks": [{"id": each.id, "name": each.name} for each in found if each.subnets]}
+
+
 def add_port_routes(app: "falcon.App[Any, Any]", agent: Agent) -> None:
-    """Serve `isthmus port`."""
+    """Serve `isthmus port` and the worker."""
     ports = Ports(agent)
     app.add_route("/ports", ports)
-    for call in ("attach", "detach", "show"):
+    app.add_route("/networks", ProjectNetworks(agent))
+    for call in ("attach", "reserve", "plug", "detach", "show"):
         app.add_route(f"/ports/{call}", ports, suffix=call)
 
 

@@ -28,6 +28,7 @@ INSERT = """INSERT INTO attachments
 FIND = "SELECT * FROM attachments WHERE owner = :owner AND id = :id"
 LIST = "SELECT * FROM attachments WHERE :owner IS NULL OR owner = :owner ORDER BY owner, id"
 LIST_OF_NETWORK = "SELECT * FROM attachments WHERE owner = :owner AND network_id = :network_id AND port IS NOT NULL"
+IS_TAP = "SELECT 1 FROM attachments WHERE far = :far AND near = far AND state = 'plugged'"
 LIST_UNLABELLED = "SELECT * FROM attachments WHERE labelled = 0 AND port_id IS NOT NULL AND state != 'reserving'"
 MOVE = """UPDATE attachments SET state = :new WHERE owner = :owner AND id = :id
     AND state IN (SELECT value FROM json_each(:old))"""
@@ -79,6 +80,11 @@ class AttachmentStore:
         """Return the rows whose port does not carry their label in Neutron yet."""
         with self._database.transaction() as connection:
             return tuple(map(to_row, connection.execute(LIST_UNLABELLED)))
+
+    def is_tap(self, interface: str) -> bool:
+        """Return whether an interface of this host is the tap of a plugged attachment."""
+        with self._database.transaction() as connection:
+            return connection.execute(IS_TAP, {"far": interface}).fetchone() is not None
 
     def move(self, key: Key, old: Collection[State], new: State) -> bool:
         """Move from one of the old states to the new one."""

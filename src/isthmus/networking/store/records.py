@@ -7,6 +7,7 @@ from ipaddress import ip_address, ip_network
 from typing import Any, TypeVar
 
 from isthmus.networking.model import (
+    Bandwidth,
     FixedIp,
     Key,
     Label,
@@ -72,11 +73,13 @@ def to_wish(found: dict[str, Any]) -> Wish:
     key = found.pop("key")
     label = found.pop("label")
     groups = found.pop("security_groups")
+    limits = found.pop("bandwidth", None)
     return Wish(
         key=Key(Owner(key["owner"]), key["id"]),
         subnet_ids=tuple(found.pop("subnet_ids")),
         addresses=tuple(map(ip_address, found.pop("addresses"))),
         security_groups=None if groups is None else tuple(groups),
+        bandwidth=Bandwidth(**limits) if limits else None,
         label=Label(**{**label, "tags": frozenset(label["tags"])}) if label else None,
         **found,
     )

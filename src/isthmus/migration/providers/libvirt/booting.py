@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import libvirt
@@ -14,6 +15,7 @@ import libvirt_qemu
 
 from isthmus.control.errors import InvalidInput
 from isthmus.migration.machine import BootProbe, DeployedMachine, ProbeResult, ProbeType
+from isthmus.migration.providers.libvirt import neutron_nics
 from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.faults import is_gone, translated
 from isthmus.migration.providers.libvirt.inventory import addresses_by_mac, domain_tree, find_domain
@@ -88,32 +90,45 @@ def plain_line(line: str) -> str:
     return _CONTROL.sub("", line).replace("\t", " ")[:LINE_CHARACTERS].rstrip()
 
 
-def boot_machine(hypervisor: Hypervisor, deployed: DeployedMachine, probe: BootProbe, report: Report) -> ProbeResult:
-    """Start the machine and watch it (see the contract)."""
+def boot_machine(
+    hypervisor: Hypervisor,
+    deployed: DeployedMachine,
+    probe: BootProbe,
+    report: Report,
+    *,
+    connect: Callable[[Sequence[str]], None],
+) -> ProbeResult:
+    """Start the machine and watch it (see the contract); `connect` plugs its taps on Neutron ports before it runs."""
     try:
         marker = re.compile(probe.marker)
     except re.error as error:
         raise InvalidInput(f"boot probe marker {probe.marker!r} is not a regular expression: {error}") from error
     domain = find_domain(hypervisor, deployed.id)
     with translated(f"machine {deployed.name} (starting it at the destination)"):
-        console = _start(hypervisor, domain, probe)
+        console = _start(hypervisor, domain, probe, connect)
         try:
             return _watch(domain, console, probe, marker, report)
         finally:
             console.close()
 
 
-def _start(hypervisor: Hypervisor, domain: Any, probe: BootProbe) -> Console:
+def _start(hypervisor: Hypervisor, domain: Any, probe: BootProbe, connect: Callable[[Sequence[str]], None]) -> Console:
     """Start with the console open from the first instruction; reset a running machine whose lines are gone."""
     running = bool(domain.isActive()) and domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED
     if not domain.isActive():
         domain.createWithFlags(libvirt.VIR_DOMAIN_START_PAUSED)
+    connect(_taps(domain))
     console = Console(hypervisor, domain)
     if not running:
         domain.resume()
     elif probe.type is ProbeType.CONSOLE:
         domain.reset(0)
     return console
+
+
+def _taps(domain: Any) -> list[str]:
+    targets = domain_tree(domain).findall("devices/interface[@type='ethernet']/target")
+    return [tap for target in targets if neutron_nics.is_tap(tap := target.get("dev", ""))]
 
 
 def _watch(domain: Any, console: Console, probe: BootProbe, marker: re.Pattern[str], report: Report) -> ProbeResult:

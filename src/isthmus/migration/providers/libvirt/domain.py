@@ -3,7 +3,8 @@
 Which deployment made it is written in its metadata; nothing without that mark is ever touched.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 from xml.etree import ElementTree as ET
 
@@ -17,6 +18,7 @@ from isthmus.migration.providers.libvirt.acceleration import trial_name, virt_ty
 from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.documents import parse, text_of
 from isthmus.migration.providers.libvirt.faults import is_gone, translated
+from isthmus.migration.providers.libvirt.neutron_nics import ReservedPort
 
 _UNDEFINE = (
     libvirt.VIR_DOMAIN_UNDEFINE_NVRAM
@@ -26,6 +28,14 @@ _UNDEFINE = (
 )
 _ARCHITECTURES = frozenset({"x86_64", "i686"})
 _PREFIX = {"virtio": "vd", "scsi": "sd", "sata": "sd"}
+
+
+@dataclass(frozen=True)
+class DeployedNics:
+    """The NICs of a machine, and the Neutron ports of some of them by their index."""
+
+    mappings: Sequence[NicMapping] = ()
+    ports: Mapping[int, ReservedPort] = field(default_factory=dict)
 
 
 def validate_machine(machine: Machine) -> None:
@@ -57,7 +67,7 @@ def create_machine(
     machine: Machine,
     environment: Environment,
     disks: Sequence[DestinationDisk],
-    nics: Sequence[NicMapping],
+    nics: DeployedNics,
 ) -> DeployedMachine:
     """Define the machine, off. Already done: a machine with this deployment's UUID is defined."""
     validate_machine(machine)
@@ -79,8 +89,9 @@ def create_machine(
         return DeployedMachine(id=identity, name=domain.name(), details={"hypervisor": hypervisor.label})
 
 
-def delete_machine(hypervisor: Hypervisor, deployment_id: str, machine_name: str) -> None:
-    """Remove the deployment's machine of this source or own name. Already done: it is gone."""
+def delete_machine(hypervisor: Hypervisor, deployment_id: str, machine_name: str) -> Sequence[str]:
+    """Remove the deployment's machine of this source or own name; return its source name. Already done: it is gone."""
+    removed = []
     with translated(f"machine {machine_name} (removing it from the destination)"):
         for domain in hypervisor.connection.listAllDomains():
             mark = _mark(domain)
@@ -88,6 +99,8 @@ def delete_machine(hypervisor: Hypervisor, deployment_id: str, machine_name: str
                 continue
             if machine_name in (mark.get("machine"), domain.name()):
                 _remove(domain)
+                removed.append(str(mark.get("machine")))
+    return removed
 
 
 def _remove(domain: Any) -> None:
@@ -133,7 +146,7 @@ def machine_xml(
     machine: Machine,
     environment: Environment,
     disks: Sequence[DestinationDisk],
-    nics: Sequence[NicMapping],
+    nics: DeployedNics,
 ) -> ET.Element:
     """Return the definition of the deployed machine; the environment's `virt_type` is decided by now."""
     kind = environment["virt_type"]
@@ -143,7 +156,7 @@ def machine_xml(
     if machine.description:
         ET.SubElement(root, "description").text = machine.description
     mark = {"deployment": deployment_id, "machine": machine.name}
-    ET.SubElement(ET.SubElement(root, "metadata"), f"{{{names.METADATA_URI}}}deployed", mark)
+    deployed = ET.SubElement(ET.SubElement(root, "metadata"), f"{{{names.METADATA_URI}}}deployed", mark)
     ET.SubElement(root, "memory", unit="MiB").text = str(machine.memory_mb)
     ET.SubElement(root, "vcpu").text = str(machine.num_cpu)
     root.append(_firmware(machine, environment))
@@ -158,11 +171,7 @@ def machine_xml(
         ET.SubElement(root, event).text = action
     devices = ET.SubElement(root, "devices")
     _add_disks(hypervisor, devices, environment.get("disk_bus", "virtio"), disks)
-    for mapping in nics:
-        nic = ET.SubElement(devices, "interface", type="network")
-        ET.SubElement(nic, "mac", address=mapping.nic.mac_address)
-        ET.SubElement(nic, "source", network=network_name(hypervisor, mapping.destination_network))
-        ET.SubElement(nic, "model", type=environment.get("nic_model", "virtio"))
+    _add_nics(hypervisor, devices, environment.get("nic_model", "virtio"), nics, deployed)
     _add_consoles(devices)
     return root
 
@@ -196,6 +205,27 @@ def _add_disks(hypervisor: Hypervisor, devices: ET.Element, bus: str, disks: Seq
         ET.SubElement(element, "driver", name="qemu", type=disk.format, discard="unmap")
         ET.SubElement(element, "target", dev=_PREFIX[bus] + names.drive_letters(index), bus=bus)
         ET.SubElement(element, "boot", order=str(index + 1))
+
+
+def _add_nics(
+    hypervisor: Hypervisor, devices: ET.Element, model: str, nics: DeployedNics, deployed: ET.Element
+) -> None:
+    for index, mapping in enumerate(nics.mappings):
+        port = nics.ports.get(index)
+        nic = ET.SubElement(devices, "interface", type="ethernet" if port else "network")
+        ET.SubElement(nic, "mac", address=mapping.nic.mac_address)
+        if port is None:
+            ET.SubElement(nic, "source", network=network_name(hypervisor, mapping.destination_network))
+        else:
+            # The tap is made and removed with the machine's process; who carries it is the network agent's affair.
+            ET.SubElement(nic, "target", dev=port.tap, managed="yes")
+            ET.SubElement(nic, "mtu", size=str(port.mtu))
+            place = {"mac": mapping.nic.mac_address, "network": mapping.destination_network}
+            ET.SubElement(deployed, f"{{{names.METADATA_URI}}}nic", place)
+        ET.SubElement(nic, "model", type=model)
+        if port is not None and port.finish_checksums and model == "virtio":
+            offloads = dict.fromkeys(("csum", "gso", "tso4", "tso6", "ecn", "ufo"), "off")
+            ET.SubElement(ET.SubElement(nic, "driver", name="qemu"), "host", offloads)
 
 
 def _add_consoles(devices: ET.Element) -> None:

@@ -10,6 +10,7 @@ import libvirt
 
 from isthmus.control.errors import InvalidInput, NotFound
 from isthmus.migration.machine import Disk, Firmware, Machine, Network, Nic, PowerState, StorageBackend
+from isthmus.migration.providers.libvirt import names
 from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.documents import parse, required
 from isthmus.migration.providers.libvirt.faults import is_gone, translate, translated
@@ -192,11 +193,14 @@ def _disk(domain: Any, disk: DomainDisk) -> Disk:
 def _nics(domain: Any, tree: ET.Element) -> Iterator[Nic]:
     elements = tree.findall("devices/interface")
     addresses = addresses_by_mac(domain, tree) if elements and domain.isActive() else {}
+    # A machine that a deployment put on Neutron's networks: its taps do not tell which.
+    marks = tree.iter(f"{{{names.METADATA_URI}}}nic")
+    on_neutron = {mark.get("mac", "").lower(): mark.get("network", "") for mark in marks}
     for element in elements:
         mac, source, model = element.find("mac"), element.find("source"), element.find("model")
         address = mac.get("address", "").lower() if mac is not None else ""
         places = source.attrib if source is not None else {}
-        name = places.get("network") or places.get("bridge") or places.get("dev") or ""
+        name = places.get("network") or places.get("bridge") or places.get("dev") or on_neutron.get(address, "")
         yield Nic(
             id=address,
             mac_address=address,
@@ -232,8 +236,8 @@ def addresses_by_mac(domain: Any, tree: ET.Element) -> dict[str, list[str]]:
 def list_networks(hypervisor: Hypervisor) -> Sequence[Network]:
     """Return libvirt's networks, ordered by name."""
     with translated(f"hypervisor {hypervisor.label}"):
-        names = sorted(network.name() for network in hypervisor.connection.listAllNetworks())
-    return [Network(id=name, name=name) for name in names]
+        found = sorted(network.name() for network in hypervisor.connection.listAllNetworks())
+    return [Network(id=name, name=name) for name in found]
 
 
 def list_storage(hypervisor: Hypervisor) -> tuple[Sequence[StorageBackend], str | None]:
@@ -242,5 +246,5 @@ def list_storage(hypervisor: Hypervisor) -> tuple[Sequence[StorageBackend], str 
         pools = hypervisor.connection.listAllStoragePools(libvirt.VIR_CONNECT_LIST_STORAGE_POOLS_ACTIVE)
         backends = [StorageBackend(id=pool.name(), name=pool.name(), free_bytes=pool.info()[3]) for pool in pools]
     backends.sort(key=lambda backend: backend.name)
-    names = [backend.id for backend in backends]
-    return backends, "default" if "default" in names else (names[0] if len(names) == 1 else None)
+    ids = [backend.id for backend in backends]
+    return backends, "default" if "default" in ids else (ids[0] if len(ids) == 1 else None)

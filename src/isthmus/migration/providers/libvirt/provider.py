@@ -21,6 +21,7 @@ from isthmus.migration.providers.contract import (
     DestinationProvider,
     Environment,
     ExportedDisk,
+    HostNetwork,
     Reading,
     SourceProvider,
 )
@@ -30,6 +31,7 @@ from isthmus.migration.providers.libvirt import (
     domain,
     images,
     inventory,
+    neutron_nics,
     options,
     power,
     reading,
@@ -68,6 +70,11 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
         """Close the libvirt connection."""
         self._hypervisor.close()
 
+    @property
+    def _host(self) -> HostNetwork | None:
+        """The network agent of the hypervisor's host: that of the worker's, if they are the same."""
+        return self.host_network if leads_here(self._hypervisor.uri) else None
+
     @classmethod
     def connection_schema(cls) -> dict[str, Any]:
         """Return the schema of the connection details."""
@@ -104,8 +111,8 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
         return inventory.get_machine(self._hypervisor, instance)
 
     def list_networks(self) -> Sequence[Network]:
-        """Return libvirt's networks."""
-        return inventory.list_networks(self._hypervisor)
+        """Return libvirt's networks, and Neutron's where the hypervisor is the worker's own machine."""
+        return [*inventory.list_networks(self._hypervisor), *neutron_nics.list_networks(self._host)]
 
     def list_storage(self) -> tuple[Sequence[StorageBackend], str | None]:
         """Return the active storage pools."""
@@ -158,7 +165,7 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
 
     def destination_options(self, environment: Environment) -> Sequence[EnvironmentOption]:  # noqa: ARG002 - the contract's
         """Return the destination environment's keys with pools and networks."""
-        return options.destination_options(self._hypervisor)
+        return options.destination_options(self._hypervisor, self.list_networks())
 
     def validate_destination(
         self,
@@ -172,7 +179,9 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
         domain.validate_machine(machine)
         with translated(f"hypervisor {self._hypervisor.label}"):
             for mapping in nics:
-                domain.network_name(self._hypervisor, mapping.destination_network)
+                if not neutron_nics.is_neutron(mapping.destination_network):
+                    domain.network_name(self._hypervisor, mapping.destination_network)
+            neutron_nics.check(self._host, environment, nics)
             volumes.check_space(self._hypervisor, transfer_id, machine, environment, disks)
 
     def ensure_disks(
@@ -223,15 +232,24 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
         disks: Sequence[DestinationDisk],
         nics: Sequence[NicMapping],
     ) -> DeployedMachine:
-        """Define the domain."""
+        """Reserve ports for what goes to Neutron, and define the domain."""
+        ports = neutron_nics.reserve(self._host, environment, deployment_id, machine.name, nics)
         return domain.create_machine(
-            self._hypervisor, deployment_id, machine=machine, environment=environment, disks=disks, nics=nics
+            self._hypervisor,
+            deployment_id,
+            machine=machine,
+            environment=environment,
+            disks=disks,
+            nics=domain.DeployedNics(nics, ports),
         )
 
     def boot_machine(self, deployed: DeployedMachine, probe: BootProbe, report: Report) -> ProbeResult:
-        """Start the domain and watch."""
-        return booting.boot_machine(self._hypervisor, deployed, probe, report)
+        """Start the domain, plug its taps before it runs, and watch."""
+        return booting.boot_machine(
+            self._hypervisor, deployed, probe, report, connect=lambda taps: neutron_nics.plug(self._host, taps)
+        )
 
     def delete_machine(self, deployment_id: str, machine_name: str) -> None:
-        """Remove the domain."""
-        domain.delete_machine(self._hypervisor, deployment_id, machine_name)
+        """Remove the domain, then its ports."""
+        for name in {machine_name, *domain.delete_machine(self._hypervisor, deployment_id, machine_name)}:
+            neutron_nics.release(self._host, deployment_id, name)

@@ -81,6 +81,23 @@ DESTINATION: dict[str, Any] = {
         "virt_type": {"enum": ["auto", "kvm", "qemu"], "default": "auto"},
         "cpu_mode": {"enum": ["host-passthrough", "host-model", "maximum"]},
         "firmware_loader": {"type": "string", "description": "path of the OVMF code image; chosen by libvirt"},
+        "neutron": {
+            "type": "object",
+            "additionalProperties": False,
+            "description": "for NICs whose destination network is neutron:NAME_OR_ID",
+            "properties": {
+                "keep_addresses": {
+                    "type": "boolean",
+                    "default": False,
+                    "description": "demand the source NIC's addresses for its port",
+                },
+                "security_groups": {
+                    "type": "array",
+                    "items": {"type": "string", "minLength": 1, "maxLength": 255},
+                    "description": "names or ids; the project's default group if left out",
+                },
+            },
+        },
         "allow_overcommit": {
             "type": "boolean",
             "default": False,

@@ -1,4 +1,4 @@
-"""The capability `bandwidth`: token buckets of the kernel (tc-tbf) at both ends of a container's interface.
+"""Limits of bandwidth (CNI's capability): token buckets of the kernel (tc-tbf) at both ends of an interface.
 
 Why not Neutron's QoS: a policy for each container would have to be made by an administrator at each start, which costs
 calls on the path of the start and a role that the agent must not have. A policy that exists is named by `qosPolicy`.
@@ -9,12 +9,11 @@ socket, before any policing of the kernel there. The price: a container with CAP
 
 from dataclasses import dataclass
 
-from pyroute2 import IPRoute
-
 from isthmus.networking.binding.contract import BindingUnavailable
 from isthmus.networking.binding.links import explained, find_link
 from isthmus.networking.binding.namespaces import inside, open_namespace
-from isthmus.networking.cni.configuration import Bandwidth
+from isthmus.networking.binding.netlink import IPRoute
+from isthmus.networking.model import Bandwidth
 
 LATENCY_MICROSECONDS = 25_000
 """How long a packet may wait for its tokens before it is dropped; the reference plugin's value."""
