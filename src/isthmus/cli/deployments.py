@@ -8,7 +8,7 @@ from cliff.columns import FormattableColumn
 from isthmus.cli import inputs
 from isthmus.cli.answers import Deployment
 from isthmus.cli.display import choose
-from isthmus.cli.executions import steps_text
+from isthmus.cli.executions import instance_option, steps_text
 from isthmus.cli.rest import Record, RestCommand, RestDelete, RestLister, RestShow, Table
 from isthmus.cli.watching import follow_deployment
 
@@ -65,6 +65,7 @@ class DeploymentCreate(RestShow):
             "--script", action="append", default=[], metavar="PHASE=FILE", help="a script for the guest"
         )
         parser.add_argument("--force", action="store_true", help="also if the last execution did not complete")
+        instance_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:
@@ -75,6 +76,7 @@ class DeploymentCreate(RestShow):
             "skip_os_morphing": parsed_args.skip_os_morphing,
             "user_scripts": inputs.user_scripts(parsed_args.script),
             "force": parsed_args.force,
+            "instances": parsed_args.instances or None,
         }
         return _record(self.api.deploy({key: value for key, value in wanted.items() if value is not None}))
 
@@ -141,6 +143,20 @@ class DeploymentCancel(_OneDeployment, RestCommand):
         """Ask for it; `isthmus deployment watch DEPLOYMENT` shows when it is done."""
         self.api.cancel_deployment(parsed_args.deployment, force=parsed_args.force)
         return 0
+
+
+class DeploymentRetry(_OneDeployment, RestShow):
+    """Take up the instances that failed in a deployment, in a new one."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        instance_option(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Record:
+        """Begin; `isthmus deployment watch DEPLOYMENT` follows it."""
+        return _record(self.api.retry_deployment(parsed_args.deployment, parsed_args.instances))
 
 
 class DeploymentDelete(RestDelete):

@@ -209,6 +209,61 @@ class FiringOutcome(StrEnum):
     MISSED = "MISSED"
 
 
+class WaveStatus(StrEnum):
+    """Status of a wave, and of a group of it (which is never SCHEDULED or CANCELLING)."""
+
+    PENDING = "PENDING"
+    SCHEDULED = "SCHEDULED"
+    RUNNING = "RUNNING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    CANCELLING = "CANCELLING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    CANCELED = "CANCELED"
+
+
+WAVE_ACTIVE = frozenset({WaveStatus.SCHEDULED, WaveStatus.RUNNING, WaveStatus.AWAITING_APPROVAL, WaveStatus.CANCELLING})
+"""A workflow works on the wave, or waits to."""
+
+WAVE_MOVES: Mapping[WaveStatus, frozenset[WaveStatus]] = {
+    WaveStatus.PENDING: frozenset({WaveStatus.SCHEDULED}),
+    WaveStatus.SCHEDULED: frozenset({WaveStatus.RUNNING, WaveStatus.AWAITING_APPROVAL, WaveStatus.CANCELLING}),
+    WaveStatus.RUNNING: frozenset(
+        {WaveStatus.AWAITING_APPROVAL, WaveStatus.CANCELLING, WaveStatus.COMPLETED, WaveStatus.ERROR}
+    ),
+    WaveStatus.AWAITING_APPROVAL: frozenset(
+        {WaveStatus.RUNNING, WaveStatus.CANCELLING, WaveStatus.COMPLETED, WaveStatus.ERROR}
+    ),
+    WaveStatus.CANCELLING: frozenset({WaveStatus.CANCELED}),
+    WaveStatus.COMPLETED: frozenset(),
+    WaveStatus.ERROR: frozenset({WaveStatus.SCHEDULED}),
+    WaveStatus.CANCELED: frozenset({WaveStatus.SCHEDULED}),
+}
+
+
+class Gate(StrEnum):
+    """When a group of a wave begins: when the one before is COMPLETED, or when somebody has approved it."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class MemberStatus(StrEnum):
+    """How a transfer stands in a wave."""
+
+    PENDING = "PENDING"
+    EXECUTING = "EXECUTING"
+    DEPLOYING = "DEPLOYING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    CANCELED = "CANCELED"
+
+
+MEMBER_ENDED = frozenset({MemberStatus.COMPLETED, MemberStatus.ERROR, MemberStatus.CANCELED})
+
+IN_FLIGHT = frozenset({MemberStatus.EXECUTING, MemberStatus.DEPLOYING})
+
+
 class ServiceStatus(StrEnum):
     """Whether a service has been heard of lately."""
 

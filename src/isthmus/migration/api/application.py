@@ -19,6 +19,7 @@ from isthmus.migration.api import (
     transfers,
     updates,
     versions,
+    waves,
 )
 from isthmus.migration.api.service import Service
 from isthmus.migration.model import PoolPlatform
@@ -84,4 +85,7 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{base}/minion_pools", minion_pools.MinionPools(service))
     app.add_route(f"{base}/minion_pools/{{pool_id}}", minion_pools.MinionPool(service))
     app.add_route(f"{base}/minion_pools/{{pool_id}}/actions", minion_pools.MinionPoolActions(service))
+    app.add_route(f"{base}/waves", waves.Waves(service))
+    app.add_route(f"{base}/waves/{{wave_id}}", waves.Wave(service))
+    app.add_route(f"{base}/waves/{{wave_id}}/actions", waves.WaveActions(service))
     app.add_route(f"{base}/diagnostics", diagnostics.Diagnostics(service))

@@ -12,11 +12,11 @@ from isthmus.control.identity import Caller
 from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of, wrapped
 from isthmus.migration.api.queries import flag, page_of
-from isthmus.migration.api.schemas import Cancel, DeploymentCreate
+from isthmus.migration.api.schemas import Cancel, DeploymentCreate, Retry
 from isthmus.migration.api.service import Service, new_id
 from isthmus.migration.api.transfers import check_known, new_execution, pool_wishes
 from isthmus.migration.model import ExecutionStatus, ExecutionType
-from isthmus.migration.store import pools, reading, requests
+from isthmus.migration.store import pools, reading, requests, retrying
 from isthmus.migration.store.paging import Page
 from isthmus.migration.tables import DeploymentRow, ExecutionRow, TransferRow
 
@@ -98,10 +98,13 @@ class DeploymentActions:
         self._service = service
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, deployment_id: str) -> None:
-        """Cancel an active deployment; what it began is undone first, unless forced."""
-        caller = self._service.allow(req, "deployments:cancel")
+        """Cancel an active deployment; what it began is undone first, unless forced. Or retry one that has failed."""
         body = self._service.body(req)
-        wanted = parse(Cancel, body[action_of(body, "cancel")] or {}, "cancel")
+        if "retry" in body:
+            self._retry(req, resp, deployment_id)
+            return
+        caller = self._service.allow(req, "deployments:cancel")
+        wanted = parse(Cancel, body[action_of(body, "cancel", "retry")] or {}, "cancel")
         with self._service.database.transaction() as session:
             row = requests.claim_deployment(session, caller.project_id, deployment_id)
             runs = _runs(session, caller, [row])
@@ -109,6 +112,22 @@ class DeploymentActions:
                 raise InvalidInput(f"deployment {row.id} has no execution to cancel; wait until it has started")
             requests.cancel_execution(session, runs[0], force=wanted.force, now=utc_now())
         resp.status = 204
+
+    def _retry(self, req: falcon.Request, resp: falcon.Response, deployment_id: str) -> None:
+        """Start a deployment of the instances that failed in this one."""
+        caller = self._service.allow(req, "deployments:retry")
+        body = self._service.body(req)
+        wanted = parse(Retry, body[action_of(body, "retry")] or {}, "retry")
+        with self._service.database.transaction() as session:
+            transfer_id = reading.deployment(session, caller.project_id, deployment_id).transfer_id
+        trust_id = self._service.trusts(caller)
+        with self._service.database.transaction() as session:
+            transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
+            old = reading.deployment(session, caller.project_id, deployment_id)
+            transfer.trust_id = trust_id
+            run = new_execution(caller, "", ExecutionType.DEPLOYMENT)
+            row = retrying.retry_deployment(session, transfer, old, run, wanted.instances, new_id=new_id())
+            resp.media = {"deployment": views.deployment(row, transfer, [run])}
 
 
 def _runs(session: Session, caller: Caller, rows: Sequence[DeploymentRow]) -> Sequence[ExecutionRow]:
@@ -132,6 +151,7 @@ def _check_pools(session: Session, transfer: TransferRow, row: DeploymentRow) ->
 
 def _row(caller: Caller, trust_id: str | None, transfer: TransferRow, wanted: DeploymentCreate) -> DeploymentRow:
     check_known(wanted.user_scripts.instances, transfer.instances, "deployment.user_scripts.instances")
+    check_known(wanted.instances or (), transfer.instances, "deployment.instances")
     mappings = wanted.instance_osmorphing_minion_pool_mappings
     if mappings is None:
         mappings = transfer.instance_osmorphing_minion_pool_mappings or {}
@@ -142,7 +162,7 @@ def _row(caller: Caller, trust_id: str | None, transfer: TransferRow, wanted: De
         user_id=caller.user_id,
         trust_id=trust_id,
         transfer_id=transfer.id,
-        instances=list(transfer.instances),
+        instances=list(wanted.instances or transfer.instances),
         clone_disks=wanted.clone_disks,
         force=wanted.force,
         skip_os_morphing=wanted.skip_os_morphing,

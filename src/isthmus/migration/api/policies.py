@@ -27,10 +27,11 @@ _OPERATIONS = {
         (),
     ),
     "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks"), ()),
-    "transfer_executions": (("list", "show"), ("create", "delete", "cancel"), ()),
+    "transfer_executions": (("list", "show"), ("create", "delete", "cancel", "retry"), ()),
     "transfer_schedules": (("list", "show"), ("create", "update", "delete"), ()),
-    "deployments": (("list", "show"), ("create", "delete", "cancel"), ()),
+    "deployments": (("list", "show"), ("create", "delete", "cancel", "retry"), ()),
     "minion_pools": (("list", "show"), ("create", "update", "delete", "allocate", "refresh", "deallocate"), ()),
+    "waves": (("list", "show"), ("create", "update", "delete", "start", "approve", "cancel", "retry"), ()),
     # Regions and services belong to the whole installation, so a project's member must not change them.
     "regions": (("list", "show"), (), ("create", "update", "delete")),
     "services": (("list", "show"), (), ("create", "update", "delete")),

@@ -64,6 +64,9 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
+Chosen = Annotated[list[Instance], Field(min_length=1, max_length=1000), AfterValidator(_unique)] | None
+
+
 class SecretReference(Body):
     """Connection details that are in Barbican already."""
 
@@ -164,6 +167,9 @@ class ExecutionCreate(Body):
 
     shutdown_instances: No = False
     auto_deploy: No = False
+    # Isthmus' own: only some of the transfer's instances; keep what a first copy has sent when it fails.
+    instances: Chosen = None
+    keep_partial: No = False
 
 
 class DeploymentCreate(Body):
@@ -176,12 +182,26 @@ class DeploymentCreate(Body):
     # Left out or null: the transfer's own.
     instance_osmorphing_minion_pool_mappings: dict[str, PoolId] | None = None
     user_scripts: Scripts = UserScripts()
+    # Isthmus' own: only some of the transfer's instances.
+    instances: Chosen = None
 
 
 class Cancel(Body):
     """`cancel` of the actions; null is without force."""
 
     force: No = False
+
+
+class ExecutionCancel(Cancel):
+    """`cancel` of an execution. `keep`: what a first copy has sent stays, for a retry to go on with."""
+
+    keep: No = False
+
+
+class Retry(Body):
+    """`retry` of the actions; null is all instances that failed."""
+
+    instances: Chosen = None
 
 
 class ScheduleCreate(Body):

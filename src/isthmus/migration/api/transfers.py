@@ -17,7 +17,7 @@ from isthmus.migration.api.schemas import StorageMappings, TransferCreate, Trans
 from isthmus.migration.api.service import Service, new_id
 from isthmus.migration.model import ExecutionStatus, ExecutionType
 from isthmus.migration.providers.registry import provider_class
-from isthmus.migration.store import endpoints, pools, reading, requests, schedules
+from isthmus.migration.store import endpoints, pools, reading, requests, schedules, waves
 from isthmus.migration.store.paging import Page
 from isthmus.migration.tables import EndpointRow, ExecutionRow, TransferRow
 
@@ -96,6 +96,7 @@ class Transfer:
         with self._service.database.transaction() as session:
             row = requests.claim_transfer(session, caller.project_id, transfer_id)
             row.trust_id = trust_id
+            waves.refuse_if_planned(session, row.id)
             schedules.forget_all(session, row.id, utc_now())
             requests.delete_transfer(session, row, utc_now())
         resp.status = 204
@@ -122,7 +123,14 @@ class TransferActions:
 
 
 def new_execution(
-    caller: Caller, action_id: str, kind: ExecutionType, *, shutdown_instances: bool = False, auto_deploy: bool = False
+    caller: Caller,
+    action_id: str,
+    kind: ExecutionType,
+    *,
+    shutdown_instances: bool = False,
+    auto_deploy: bool = False,
+    instances: Sequence[str] | None = None,
+    keep_partial: bool = False,
 ) -> ExecutionRow:
     """Return the row of an execution that is about to start."""
     return ExecutionRow(
@@ -132,6 +140,8 @@ def new_execution(
         type=kind,
         shutdown_instances=shutdown_instances,
         auto_deploy=auto_deploy,
+        instances=None if instances is None else list(instances),
+        keep_partial=keep_partial,
         tasks=[],
         created_at=utc_now(),
     )

@@ -111,6 +111,7 @@ def deployment(
         "transfer_id": row.transfer_id,
         "transfer_scenario_type": parent.scenario,
         "deployer_id": row.deployer_id,
+        "retry_of": row.retry_of,
         "trust_id": row.trust_id,
         "instances": row.instances,
         "user_scripts": row.user_scripts or {"global": {}, "instances": {}},
@@ -139,6 +140,10 @@ def execution(row: ExecutionRow, *, with_tasks: bool) -> dict[str, Any]:
         "type": row.type,
         "shutdown_instances": row.shutdown_instances,
         "auto_deploy": row.auto_deploy,
+        # Isthmus' own; `instances` null is all of the transfer's.
+        "instances": row.instances,
+        "keep_partial": bool(row.keep_partial),
+        "retry_of": row.retry_of,
     }
     return {**whole, "tasks": _tasks(row)} if with_tasks else whole
 

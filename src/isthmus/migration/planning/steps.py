@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from isthmus.control.errors import IsthmusError
 from isthmus.control.queues import worker_queue
 from isthmus.migration.model import ExecutionType, TaskType
 from isthmus.migration.planning.work import Facts, Work
@@ -100,12 +101,21 @@ def applies_after_failure(step: Step, begun: Iterable[TaskType], done: Iterable[
         return False
     match step.task_type:
         case TaskType.DELETE_TRANSFER_DISKS:
-            return facts.replica.point is None
+            return facts.replica.point is None and not facts.replica.partial
         case TaskType.START_SOURCE_INSTANCE if step.undoes is TaskType.SHUTDOWN_INSTANCE:
             return facts.source_ran
         case TaskType.START_SOURCE_INSTANCE:
             return facts.replica.stopped_by is not None and not facts.replica.deployed
     return True
+
+
+def keeps_partial(error: IsthmusError, *, asked: bool, copied: bool) -> bool:
+    """Whether a first copy that stopped with this error is kept, so that a retry goes on where it was.
+
+    Kept without being asked: what an outage has stopped, as nobody has to change anything for it to go on. An error
+    that somebody must mend, and a cancel, leave nothing unless `asked` to. What never `copied` a byte is not kept.
+    """
+    return copied and (asked or error.retryable)
 
 
 def _place(work: Work, instance: str, drafts: Sequence[_Draft], *, first_index: int) -> Iterable[Step]:

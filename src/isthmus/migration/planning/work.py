@@ -38,6 +38,7 @@ class Work:
     storage_mappings: Mapping[str, Any] = field(default_factory=dict)
     user_scripts: Mapping[str, Any] = field(default_factory=dict)
     shutdown_instances: bool = False
+    keep_partial: bool = False
     clone_disks: bool = True
     skip_os_morphing: bool = False
     force: bool = False
@@ -49,7 +50,8 @@ class Replica:
 
     `disks` are the replica's disks; none before the first execution and after a deployment took them for its machine.
     `point` is the source's point in time that they hold, None until a pass was complete. `tainted`: something else
-    has written to the disks since, so only a comparison can trust them. `generation` names the series of passes that
+    has written to the disks since, so only a comparison can trust them. `partial`: the first pass stopped in its midst
+    and what it had copied is kept, for the next one to go on. `generation` names the series of passes that
     the stored hash maps belong to. `stopped_by` is the execution that shut the source down; None if it was not us.
     `deployed`: a deployment has succeeded since the source was last seen running, so the source must stay off.
     `last_pass` is for people, see `isthmus.migration.store.recording`.
@@ -60,6 +62,7 @@ class Replica:
     point: str | None = None
     stopped_by: str | None = None
     tainted: bool = False
+    partial: bool = False
     deployed: bool = False
     generation: str | None = None
     source_stopped_at: str | None = None

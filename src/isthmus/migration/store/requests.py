@@ -71,7 +71,7 @@ def start_execution(session: Session, transfer: TransferRow, execution: Executio
     """Begin an execution of a claimed transfer: a synchronisation, an update, or the deletion of its disks."""
     refuse_if_in_use(session, transfer)
     now = execution.created_at
-    execution.status = _first_status(session, pools.wanted_by(transfer, None, execution.type))
+    execution.status = _first_status(session, pools.wanted_by(transfer, None, execution.type, execution.instances))
     moved = session.execute(
         update(TransferRow)
         .where(TransferRow.id == transfer.id, TransferRow.last_execution_status.not_in(ACTIVE))
@@ -118,8 +118,10 @@ def _start(session: Session, execution: ExecutionRow, trust_id: str | None, now:
     return execution
 
 
-def cancel_execution(session: Session, execution: ExecutionRow, *, force: bool, now: datetime) -> None:
-    """Have an active execution stop.
+def cancel_execution(
+    session: Session, execution: ExecutionRow, *, force: bool, now: datetime, keep: bool = False
+) -> None:
+    """Have an active execution stop; with `keep` it keeps what a first copy has copied.
 
     As in Coriolis, one that has ended, or that is being cancelled already and not forced, is bad input (400).
     """
@@ -135,7 +137,7 @@ def cancel_execution(session: Session, execution: ExecutionRow, *, force: bool, 
             else f"execution {execution.id} is {execution.status}: there is nothing to cancel"
         )
     _show_status(session, execution, now)
-    outbox.cancel(session, workflow_id=f"execution-{execution.id}", force=force, now=now)
+    outbox.cancel(session, workflow_id=f"execution-{execution.id}", force=force, keep=keep, now=now)
 
 
 def _move(session: Session, execution: ExecutionRow, target: ExecutionStatus, now: datetime) -> bool:

@@ -24,6 +24,7 @@ BEGIN_POOL_ACTION = "begin_pool_action"
 MOVE_POOL = "move_pool"
 DESCRIBE_SERVICE = "describe_service"
 RECORD_SERVICE = "record_service"
+ADVANCE_WAVE = "advance_wave"
 
 EVENTS_OF_AN_ATTEMPT = 10_000
 """Each attempt at a step numbers its events from its own multiple of this: all attempts' events are kept, in order."""
@@ -169,3 +170,12 @@ class ServiceFacts:
     regions: tuple[str, ...] = ()
     providers: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WaveLook:
+    """How a wave stands after a look at it, and in how many seconds to look again."""
+
+    status: str
+    ended: bool
+    wait_seconds: float = 0.0

@@ -21,7 +21,7 @@ from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, Task
 from isthmus.migration.planning.steps import Step, When, plan, plan_forget
 from isthmus.migration.planning.work import EndpointRef, Facts, Replica, Work
 from isthmus.migration.reporting import Level
-from isthmus.migration.store import pools, recording, regions, requests
+from isthmus.migration.store import pools, recording, regions, retrying, waves
 from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
 from isthmus.migration.workflows.calls import (
     BEGIN_EXECUTION,
@@ -129,7 +129,7 @@ class ControlActivities:
             steps = plan(work)
             recording.add_tasks(session, [_task(work.execution_id, step, now) for step in steps])
             deployment = session.get(DeploymentRow, row.action_id) if work.deployment_id else None
-            wanted = pools.wanted_by(transfer, deployment, row.type)
+            wanted = pools.wanted_by(transfer, deployment, row.type, row.instances)
             return Plan(work, steps, _facts(transfer, work.instances), wanted)
 
     @activity.defn(name=BEGIN_FORGET)
@@ -213,6 +213,7 @@ class ControlActivities:
                 moved = recording.move_execution(session, row.id, ExecutionStatus.ERROR, now)
             if not moved:
                 return
+            waves.nudge_those_of(session, row, now)
             recording.end_open_tasks(session, row.id, now)
             if finish.status is not ExecutionStatus.COMPLETED:
                 return
@@ -220,40 +221,10 @@ class ControlActivities:
                 _apply(session, row)
             elif row.auto_deploy:
                 try:
-                    self._deploy(session, row, now)
+                    retrying.deploy_after(session, row, self._new_id, now)
                 except Conflict as refused:
                     # A minion pool that gives nothing. The replica is good all the same, and so is the execution.
                     recording.tell(session, row, Level.WARNING, f"not deployed: {refused.message}", now)
-
-    def _deploy(self, session: Session, execution: ExecutionRow, now: datetime) -> None:
-        transfer = requests.claim_transfer(session, execution.project_id, execution.action_id)
-        deployment = DeploymentRow(
-            id=self._new_id(),
-            project_id=transfer.project_id,
-            user_id=transfer.user_id,
-            trust_id=transfer.trust_id,
-            transfer_id=transfer.id,
-            deployer_id=execution.id,
-            instances=list(transfer.instances),
-            clone_disks=transfer.clone_disks,
-            force=False,
-            skip_os_morphing=transfer.skip_os_morphing,
-            instance_osmorphing_minion_pool_mappings=transfer.instance_osmorphing_minion_pool_mappings,
-            user_scripts=transfer.user_scripts,
-            last_execution_status=ExecutionStatus.RUNNING,
-            info={},
-            created_at=now,
-        )
-        run = ExecutionRow(
-            id=self._new_id(),
-            action_id=deployment.id,
-            project_id=transfer.project_id,
-            type=ExecutionType.DEPLOYMENT,
-            status=ExecutionStatus.RUNNING,
-            number=1,
-            created_at=now,
-        )
-        requests.start_deployment(session, transfer, deployment, run)
 
 
 def _apply(session: Session, execution: ExecutionRow) -> None:
@@ -326,7 +297,13 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
         transfer = _get(session, TransferRow, row.action_id, "transfer")
         work = _transfer_work(session, transfer, row.id, row.type, trust_id)
         wished = {key: value for key, value in (row.requested or {}).items() if key in _OF_WORK}
-        return replace(work, shutdown_instances=bool(row.shutdown_instances), **wished), transfer
+        return replace(
+            work,
+            instances=tuple(row.instances or transfer.instances),
+            shutdown_instances=bool(row.shutdown_instances),
+            keep_partial=bool(row.keep_partial),
+            **wished,
+        ), transfer
     deployment = _get(session, DeploymentRow, row.action_id, "deployment")
     transfer = _get(session, TransferRow, deployment.transfer_id, "transfer")
     work = _transfer_work(session, transfer, row.id, row.type, trust_id or deployment.trust_id)

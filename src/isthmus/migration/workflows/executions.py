@@ -41,6 +41,11 @@ class _Execution:
         """Stop undo steps too."""
         self._cancellation.request(force=True)
 
+    @workflow.signal(name="keep_partial")
+    def keep_partial(self) -> None:
+        """Keep what a first copy has copied when it is stopped."""
+        self._cancellation.keep = True
+
     async def execute(self, argument: dict[str, Any]) -> str:
         """Return the final status."""
         work = asyncio.ensure_future(self._work(argument))

@@ -6,6 +6,7 @@ second, forced cancel also stops undo steps that do not get on.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,7 +16,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from isthmus.control.engine import from_failure
 from isthmus.control.errors import Cancelled, Conflict, IsthmusError
 from isthmus.migration.model import TaskStatus, TaskType
-from isthmus.migration.planning.steps import Step, When, applies_after_failure
+from isthmus.migration.planning.steps import Step, When, applies_after_failure, keeps_partial
 from isthmus.migration.planning.work import Facts
 from isthmus.migration.workflows.calls import (
     BEGIN_STEP,
@@ -47,6 +48,7 @@ class Cancellation:
     def __init__(self) -> None:
         self.requested = False
         self.forced = False
+        self.keep = False
         self._steps: set[Handle] = set()
         self._undo_steps: set[Handle] = set()
 
@@ -130,12 +132,26 @@ class InstanceRun:
             if error.retryable and self._cancellation.requested and step.is_interruptible:
                 # Its worker died, or the cloud was silent, just when it should stop: it did stop.
                 error = Cancelled(f"the execution was cancelled; at that time {error.message}")
-            await self._record(step, _failed(error), notes=_notes(failure), error=error.message)
+            notes = _notes(failure)
+            await self._record(
+                step, _failed(error), notes=notes, error=error.message, facts=self._kept(step, error, notes)
+            )
             return error
         self._facts = outcome.facts
         self._done.append(step.task_type)
         await self._record(step, TaskStatus.COMPLETED, notes=outcome.notes, facts=outcome.facts, result=outcome.result)
         return None
+
+    def _kept(self, step: Step, error: IsthmusError, notes: Notes) -> Facts | None:
+        """Return what is known now if a first copy that failed is kept for a later execution; else None."""
+        replica = self._facts.replica
+        if step.task_type is not TaskType.REPLICATE_DISKS or replica.point is not None:
+            return None
+        copied = any(each.unit == "bytes" and each.done for each in notes.progress)
+        if not keeps_partial(error, asked=self._plan.work.keep_partial or self._cancellation.keep, copied=copied):
+            return None
+        self._facts = replace(self._facts, replica=replace(replica, partial=True))
+        return self._facts
 
     async def _record(self, step: Step, status: TaskStatus, **what: Any) -> None:
         end = StepEnd(self._plan.work.execution_id, step.id, status, **what)

@@ -79,14 +79,18 @@ def deploy_disks(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
                 work.transfer_id, call.step.instance, work.destination_environment, call.facts.disk_mappings
             )
         )
-    lost = replica.point is not None and _are_new(replica.disks, disks)
+    known = replica.point is not None or replica.partial
+    lost = known and _are_new(replica.disks, disks)
     if lost:
         report.event(Level.WARNING, "the replica's disks were gone and are made anew: everything is copied again")
-    fresh = replica.point is None or lost or replica.tainted
+    if replica.partial and not lost:
+        report.event(Level.INFO, "going on with what an earlier execution has copied")
+    fresh = not known or lost or replica.tainted
     replica = replace(
         replica,
         disks=disks,
         point=None if lost else replica.point,
+        partial=replica.partial and not lost,
         generation=work.execution_id if fresh else replica.generation,
     )
     return StepOutcome(replace(call.facts, replica=replica), {"disks": [asdict(disk) for disk in disks]})
@@ -170,7 +174,7 @@ def _jobs(
                 source=_side(disk),
                 destination=_side(targets[disk.disk_id]),
                 size_bytes=disk.size_bytes,
-                reads=Reads.COMPARE if replica.tainted else READS[disk.changes],
+                reads=Reads.COMPARE if replica.tainted or replica.partial else READS[disk.changes],
                 state_file=state,
                 point=reading.point,
                 dirty_context=disk.dirty_context,
@@ -204,7 +208,7 @@ def _replicated(
     }
     report.event(Level.INFO, f"{sent} bytes sent in {seconds:.1f} s; every chunk is verified at the destination")
     disks = tuple(replace(disk, is_zero=False) for disk in replica.disks)
-    replica = replace(replica, disks=disks, point=reading.point, tainted=False, last_pass=summary)
+    replica = replace(replica, disks=disks, point=reading.point, tainted=False, partial=False, last_pass=summary)
     return StepOutcome(replace(call.facts, replica=replica), summary)
 
 
@@ -214,7 +218,7 @@ def close_source(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
     with site.clouds.source(work.origin, work.trust_id) as cloud:
         cloud.close_reading(work.transfer_id, call.step.instance, keep=replica.point)
     report.event(Level.INFO, "reading is closed at the source")
-    if replica.point is None:
+    if replica.point is None and not replica.partial:
         site.forget_state(work.transfer_id, call.step.instance)
     return StepOutcome(call.facts)
 
