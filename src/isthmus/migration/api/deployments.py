@@ -1,6 +1,7 @@
 """Deployments: machines made from a transfer's replicas."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import falcon
 from sqlalchemy.orm import Session
@@ -101,7 +102,7 @@ class DeploymentActions:
         """Cancel an active deployment; what it began is undone first, unless forced. Or retry one that has failed."""
         body = self._service.body(req)
         if "retry" in body:
-            self._retry(req, resp, deployment_id)
+            self._retry(req, resp, body, deployment_id)
             return
         caller = self._service.allow(req, "deployments:cancel")
         wanted = parse(Cancel, body[action_of(body, "cancel", "retry")] or {}, "cancel")
@@ -113,10 +114,9 @@ class DeploymentActions:
             requests.cancel_execution(session, runs[0], force=wanted.force, now=utc_now())
         resp.status = 204
 
-    def _retry(self, req: falcon.Request, resp: falcon.Response, deployment_id: str) -> None:
+    def _retry(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], deployment_id: str) -> None:
         """Start a deployment of the instances that failed in this one."""
         caller = self._service.allow(req, "deployments:retry")
-        body = self._service.body(req)
         wanted = parse(Retry, body[action_of(body, "retry")] or {}, "retry")
         with self._service.database.transaction() as session:
             transfer_id = reading.deployment(session, caller.project_id, deployment_id).transfer_id

@@ -1,5 +1,7 @@
 """Executions of a transfer: each brings its replicas to one new point in time, or deletes them."""
 
+from typing import Any
+
 import falcon
 
 from isthmus.control.database import utc_now
@@ -95,7 +97,7 @@ class ExecutionActions:
         """Cancel an active execution; what it began is undone first, unless forced. Or retry one that has failed."""
         body = self._service.body(req)
         if "retry" in body:
-            self._retry(req, resp, transfer_id, execution_id)
+            self._retry(req, resp, body, (transfer_id, execution_id))
             return
         caller = self._service.allow(req, "transfer_executions:cancel")
         wanted = parse(ExecutionCancel, body[action_of(body, "cancel", "retry")] or {}, "cancel")
@@ -105,10 +107,10 @@ class ExecutionActions:
             requests.cancel_execution(session, row, force=wanted.force, keep=wanted.keep, now=utc_now())
         resp.status = 204
 
-    def _retry(self, req: falcon.Request, resp: falcon.Response, transfer_id: str, execution_id: str) -> None:
+    def _retry(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], which: tuple[str, str]) -> None:
         """Start an execution of the instances that failed in this one."""
+        transfer_id, execution_id = which
         caller = self._service.allow(req, "transfer_executions:retry")
-        body = self._service.body(req)
         wanted = parse(Retry, body[action_of(body, "retry")] or {}, "retry")
         with self._service.database.transaction() as session:
             reading.execution(session, caller.project_id, transfer_id, execution_id)
