@@ -239,7 +239,7 @@ class Move:
             )
         return run_id
 
-    def begin_deployment(self, **wishes: Any) -> str:
+    def begin_deployment(self, *, hold_on_error: bool = False, **wishes: Any) -> str:
         """Accept a deployment as the API does and return its execution's id."""
         deployment_id = str(uuid.uuid4())
         facts = {"clone_disks": True, "skip_os_morphing": True, "instances": self.instances}
@@ -255,7 +255,7 @@ class Move:
                     **{**facts, **wishes},
                 )
             )
-        return self.begin(ExecutionType.DEPLOYMENT, deployment_id)
+        return self.begin(ExecutionType.DEPLOYMENT, deployment_id, hold_on_error=hold_on_error)
 
     def cancel(self, execution_id: str, *, force: bool = False, keep: bool = False) -> None:
         """Have an execution cancelled as the API does."""

@@ -180,6 +180,7 @@ class MigrationApi(RestApi):
         auto_deploy: bool = False,
         instances: Sequence[str] = (),
         keep_partial: bool = False,
+        hold_on_error: bool = False,
     ) -> Execution:
         """Begin to copy what has changed since the last time, of all instances or those named."""
         wanted: JSON = {"shutdown_instances": shutdown_instances, "auto_deploy": auto_deploy}
@@ -187,6 +188,8 @@ class MigrationApi(RestApi):
             wanted["instances"] = list(instances)
         if keep_partial:
             wanted["keep_partial"] = True
+        if hold_on_error:
+            wanted["hold_on_error"] = True
         body = {"execution": wanted}
         answer = self._mapping("POST", f"/transfers/{transfer_id}/executions", "execution", body)
         return Execution.model_validate(answer)

@@ -102,7 +102,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand(
         "execution retry",
         f"{EXECUTIONS}:ExecutionRetry",
-        "Take up the instances that failed in an execution, in a new one",
+        "Take up what failed in an execution: its held steps, or in a new one the instances",
     ),
     LazyCommand("execution delete", f"{EXECUTIONS}:ExecutionDelete", "Delete the records of ended executions"),
     LazyCommand("schedule create", f"{SCHEDULES}:ScheduleCreate", "Have a transfer executed by itself"),
@@ -118,7 +118,7 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand(
         "deployment retry",
         f"{DEPLOYMENTS}:DeploymentRetry",
-        "Take up the instances that failed in a deployment, in a new one",
+        "Take up what failed in a deployment: its held steps, or in a new one the instances",
     ),
     LazyCommand("deployment delete", f"{DEPLOYMENTS}:DeploymentDelete", "Delete the records of ended deployments"),
     LazyCommand("wave create", f"{WAVES}:WaveCreate", "Plan transfers group after group"),

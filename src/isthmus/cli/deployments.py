@@ -8,7 +8,7 @@ from cliff.columns import FormattableColumn
 from isthmus.cli import inputs
 from isthmus.cli.answers import Deployment
 from isthmus.cli.display import choose
-from isthmus.cli.executions import instance_option, steps_text
+from isthmus.cli.executions import hold_option, instance_option, steps_text
 from isthmus.cli.rest import Record, RestCommand, RestDelete, RestLister, RestShow, Table
 from isthmus.cli.watching import follow_deployment
 
@@ -66,6 +66,7 @@ class DeploymentCreate(RestShow):
         )
         parser.add_argument("--force", action="store_true", help="also if the last execution did not complete")
         instance_option(parser)
+        hold_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:
@@ -77,6 +78,7 @@ class DeploymentCreate(RestShow):
             "user_scripts": inputs.user_scripts(parsed_args.script),
             "force": parsed_args.force,
             "instances": parsed_args.instances or None,
+            "hold_on_error": parsed_args.hold_on_error,
         }
         return _record(self.api.deploy({key: value for key, value in wanted.items() if value is not None}))
 
@@ -146,7 +148,7 @@ class DeploymentCancel(_OneDeployment, RestCommand):
 
 
 class DeploymentRetry(_OneDeployment, RestShow):
-    """Take up the instances that failed in a deployment, in a new one."""
+    """Take up what failed in a deployment: its held steps, or in a new one the instances."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""

@@ -30,6 +30,13 @@ def instance_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def hold_option(parser: argparse.ArgumentParser) -> None:
+    """Add the wish to look at a failure before it is undone."""
+    parser.add_argument(
+        "--hold-on-error", action="store_true", help="a failed step waits, up to a day, to be retried or cancelled"
+    )
+
+
 def _begun(transfer_id: str, execution: Execution) -> Record:
     return (
         ("id", "transfer", "number", "status"),
@@ -61,6 +68,7 @@ class ExecutionCreate(RestShow):
         parser.add_argument(
             "--keep-partial", action="store_true", help="keep what a first copy has sent if it fails, for a retry"
         )
+        hold_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:
@@ -71,6 +79,7 @@ class ExecutionCreate(RestShow):
             auto_deploy=parsed_args.auto_deploy,
             instances=parsed_args.instances,
             keep_partial=parsed_args.keep_partial,
+            hold_on_error=parsed_args.hold_on_error,
         )
         return _begun(parsed_args.transfer, execution)
 
@@ -144,7 +153,7 @@ class ExecutionCancel(_OneExecution, RestCommand):
 
 
 class ExecutionRetry(_OneExecution, RestShow):
-    """Take up the instances that failed in an execution, in a new one."""
+    """Take up what failed in an execution: its held steps, or in a new one the instances."""
 
     def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
         """Return the parser."""

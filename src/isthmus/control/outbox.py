@@ -53,6 +53,7 @@ def cancel(session: Session, *, workflow_id: str, force: bool, now: datetime, ke
     session.add(OutboxRow(kind=Kind.CANCEL, workflow_id=workflow_id, input=wishes, created_at=now))
 
 
-def signal(session: Session, *, workflow_id: str, name: str, now: datetime) -> None:
+def signal(session: Session, *, workflow_id: str, name: str, now: datetime, argument: str | None = None) -> None:
     """Have the workflow told something once this transaction is committed; one that has ended is left alone."""
-    session.add(OutboxRow(kind=Kind.SIGNAL, workflow_id=workflow_id, workflow=name, created_at=now))
+    content = None if argument is None else {"argument": argument}
+    session.add(OutboxRow(kind=Kind.SIGNAL, workflow_id=workflow_id, workflow=name, input=content, created_at=now))

@@ -88,7 +88,8 @@ TASK_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.EXECUTE_ON_ERROR_ONLY: frozenset({TaskStatus.RUNNING, TaskStatus.UNSCHEDULED}),
     TaskStatus.RUNNING: frozenset({TaskStatus.COMPLETED, TaskStatus.ERROR, TaskStatus.CANCELED}),
     TaskStatus.COMPLETED: frozenset(),
-    TaskStatus.ERROR: frozenset(),
+    # Of an execution that holds on errors, when the step is retried.
+    TaskStatus.ERROR: frozenset({TaskStatus.RUNNING}),
     TaskStatus.CANCELED: frozenset(),
     TaskStatus.UNSCHEDULED: frozenset(),
 }

@@ -116,6 +116,8 @@ class ExecutionRow(Stamped, Base):
     # Those of the transfer's instances that it is for; null: all.
     instances: Mapped[list[str] | None] = mapped_column(JSON)
     keep_partial: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    # A step that failed waits to be retried or cancelled, before anything is undone.
+    hold_on_error: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
     # The execution whose failed instances this one takes up.
     retry_of: Mapped[str | None] = mapped_column(Id)
     # What a transfer_update shall change: the transfer's columns that take new values when it has COMPLETED.

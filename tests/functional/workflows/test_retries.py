@@ -3,8 +3,8 @@
 import uuid
 from typing import Any
 
-from lab.cloud_files import calls, set_up
-from lab.engine_room import PROJECT, EngineRoom, retried
+from lab.cloud_files import calls, leftovers, set_up
+from lab.engine_room import PROJECT, EngineRoom, Move, retried
 from sqlalchemy import select
 
 from isthmus.control.database import utc_now
@@ -71,3 +71,51 @@ def test_retry_of_a_deployment_takes_up_the_failed_machine_alone(room: EngineRoo
 def _deployment(room: EngineRoom, execution_id: str) -> Any:
     with room.database.transaction() as session:
         return session.scalars(select(DeploymentRow).where(DeploymentRow.deployer_id == execution_id)).one()
+
+
+def _retry_held(room: EngineRoom, move: Move, run_id: str) -> None:
+    with room.database.transaction() as session:
+        requests.claim_transfer(session, PROJECT, move.id)
+        retrying.retry_held(session, session.get_one(ExecutionRow, run_id), None, utc_now())
+
+
+def test_a_held_step_is_retried_alone(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.destination, fail={"create_machine": "step-failed"})
+    move.ended(move.begin())
+    run_id = move.begin_deployment(hold_on_error=True)
+    move.running(run_id, "FINALIZE_INSTANCE_DEPLOYMENT", "ERROR")
+    held = move.task(run_id, "FINALIZE_INSTANCE_DEPLOYMENT")
+    assert held.events[-1].message.startswith("held: ")
+    set_up(move.destination, fail={})
+    _retry_held(room, move, run_id)
+    assert move.ended(run_id).status == "COMPLETED"
+    made = calls(move.destination)
+    assert (made.count("clone_disks"), made.count("create_machine")) == (1, 2)
+    assert "delete_clones" not in made
+    levels = [event.level for event in move.task(run_id, "FINALIZE_INSTANCE_DEPLOYMENT").events]
+    assert {"ERROR", "WARNING", "INFO"} == set(levels)
+
+
+def test_a_held_step_that_is_cancelled_is_undone(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.source, fail={"open_reading": "step-failed"})
+    run_id = move.begin(hold_on_error=True)
+    move.running(run_id, "REPLICATE_DISKS", "ERROR")
+    assert leftovers(move.destination) != []
+    move.cancel(run_id)
+    assert move.ended(run_id, limit=20).status == "ERROR"
+    assert leftovers(move.source) == leftovers(move.destination) == []
+
+
+def test_a_hold_survives_the_death_of_the_conductor(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.source, fail={"open_reading": "step-failed"})
+    run_id = move.begin(hold_on_error=True)
+    move.running(run_id, "REPLICATE_DISKS", "ERROR")
+    room.kill("conductor")
+    set_up(move.source, fail={})
+    room.start("conductor")
+    _retry_held(room, move, run_id)
+    assert move.ended(run_id).status == "COMPLETED"
+    assert move.same_disks()

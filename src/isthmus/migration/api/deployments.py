@@ -16,7 +16,7 @@ from isthmus.migration.api.queries import flag, page_of
 from isthmus.migration.api.schemas import Cancel, DeploymentCreate, Retry
 from isthmus.migration.api.service import Service, new_id
 from isthmus.migration.api.transfers import check_known, new_execution, pool_wishes
-from isthmus.migration.model import ExecutionStatus, ExecutionType
+from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType
 from isthmus.migration.store import pools, reading, requests, retrying
 from isthmus.migration.store.paging import Page
 from isthmus.migration.tables import DeploymentRow, ExecutionRow, TransferRow
@@ -63,7 +63,8 @@ class Deployments:
             transfer = requests.claim_transfer(session, caller.project_id, wanted.transfer_id)
             row = _row(caller, trust_id, transfer, wanted)
             _check_pools(session, transfer, row)
-            run = new_execution(caller, row.id, ExecutionType.DEPLOYMENT)
+            kind = ExecutionType.DEPLOYMENT
+            run = new_execution(caller, row.id, kind, hold_on_error=wanted.hold_on_error)
             requests.start_deployment(session, transfer, row, run)
             resp.media = {"deployment": views.deployment(row, transfer, [run])}
 
@@ -115,7 +116,7 @@ class DeploymentActions:
         resp.status = 204
 
     def _retry(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], deployment_id: str) -> None:
-        """Start a deployment of the instances that failed in this one."""
+        """Run the held steps of a deployment under way again, or start one of the instances that failed in this one."""
         caller = self._service.allow(req, "deployments:retry")
         wanted = parse(Retry, body[action_of(body, "retry")] or {}, "retry")
         with self._service.database.transaction() as session:
@@ -124,6 +125,11 @@ class DeploymentActions:
         with self._service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
             old = reading.deployment(session, caller.project_id, deployment_id)
+            runs = _runs(session, caller, [old])
+            if old.last_execution_status in ACTIVE and runs:
+                retrying.retry_held(session, runs[0], wanted.instances, utc_now())
+                resp.media = {"deployment": views.deployment(old, transfer, runs)}
+                return
             transfer.trust_id = trust_id
             run = new_execution(caller, "", ExecutionType.DEPLOYMENT)
             row = retrying.retry_deployment(session, transfer, old, run, wanted.instances, new_id=new_id())

@@ -12,7 +12,7 @@ from isthmus.migration.api.queries import page_of
 from isthmus.migration.api.schemas import ExecutionCancel, ExecutionCreate, Retry
 from isthmus.migration.api.service import Service
 from isthmus.migration.api.transfers import check_known, new_execution
-from isthmus.migration.model import ExecutionType
+from isthmus.migration.model import ACTIVE, ExecutionType
 from isthmus.migration.store import reading, requests, retrying
 
 
@@ -59,6 +59,7 @@ class Executions:
                     auto_deploy=wanted.auto_deploy,
                     instances=wanted.instances,
                     keep_partial=wanted.keep_partial,
+                    hold_on_error=wanted.hold_on_error,
                 ),
             )
             resp.media = {"execution": views.execution(run, with_tasks=True)}
@@ -108,7 +109,7 @@ class ExecutionActions:
         resp.status = 204
 
     def _retry(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], which: tuple[str, str]) -> None:
-        """Start an execution of the instances that failed in this one."""
+        """Run the held steps of an execution under way again, or start one of the instances that failed in this one."""
         transfer_id, execution_id = which
         caller = self._service.allow(req, "transfer_executions:retry")
         wanted = parse(Retry, body[action_of(body, "retry")] or {}, "retry")
@@ -118,6 +119,10 @@ class ExecutionActions:
         with self._service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
             row = reading.execution(session, caller.project_id, transfer_id, execution_id)
+            if row.status in ACTIVE:
+                retrying.retry_held(session, row, wanted.instances, utc_now())
+                resp.media = {"execution": views.execution(row, with_tasks=True)}
+                return
             transfer.trust_id = trust_id
             run = new_execution(caller, transfer_id, ExecutionType(row.type))
             retrying.retry_execution(session, transfer, row, run, wanted.instances)

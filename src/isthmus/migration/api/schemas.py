@@ -167,9 +167,11 @@ class ExecutionCreate(Body):
 
     shutdown_instances: No = False
     auto_deploy: No = False
-    # Isthmus' own: only some of the transfer's instances; keep what a first copy has sent when it fails.
+    # Isthmus' own: only some of the transfer's instances; keep what a first copy has sent when it fails; a failed step
+    # waits to be retried or cancelled.
     instances: Chosen = None
     keep_partial: No = False
+    hold_on_error: No = False
 
 
 class DeploymentCreate(Body):
@@ -182,8 +184,9 @@ class DeploymentCreate(Body):
     # Left out or null: the transfer's own.
     instance_osmorphing_minion_pool_mappings: dict[str, PoolId] | None = None
     user_scripts: Scripts = UserScripts()
-    # Isthmus' own: only some of the transfer's instances.
+    # Isthmus' own: only some of the transfer's instances; a failed step waits to be retried or cancelled.
     instances: Chosen = None
+    hold_on_error: No = False
 
 
 class Cancel(Body):

@@ -131,6 +131,7 @@ def new_execution(
     auto_deploy: bool = False,
     instances: Sequence[str] | None = None,
     keep_partial: bool = False,
+    hold_on_error: bool = False,
 ) -> ExecutionRow:
     """Return the row of an execution that is about to start."""
     return ExecutionRow(
@@ -142,6 +143,7 @@ def new_execution(
         auto_deploy=auto_deploy,
         instances=None if instances is None else list(instances),
         keep_partial=keep_partial,
+        hold_on_error=hold_on_error,
         tasks=[],
         created_at=utc_now(),
     )

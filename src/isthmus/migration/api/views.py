@@ -143,6 +143,7 @@ def execution(row: ExecutionRow, *, with_tasks: bool) -> dict[str, Any]:
         # Isthmus' own; `instances` null is all of the transfer's.
         "instances": row.instances,
         "keep_partial": bool(row.keep_partial),
+        "hold_on_error": bool(row.hold_on_error),
         "retry_of": row.retry_of,
     }
     return {**whole, "tasks": _tasks(row)} if with_tasks else whole

@@ -39,6 +39,7 @@ class Work:
     user_scripts: Mapping[str, Any] = field(default_factory=dict)
     shutdown_instances: bool = False
     keep_partial: bool = False
+    hold_on_error: bool = False
     clone_disks: bool = True
     skip_os_morphing: bool = False
     force: bool = False

@@ -100,7 +100,7 @@ async def _tell(client: Client, entry: OutboxRow) -> None:
     handle = client.get_workflow_handle(entry.workflow_id)
     try:
         if entry.kind == Kind.SIGNAL:
-            await handle.signal(entry.workflow)
+            await handle.signal(entry.workflow, args=list((entry.input or {}).values()))
             return
         if (entry.input or {}).get("keep"):
             # First, so that the cancel finds it known.

@@ -10,6 +10,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from isthmus.control import outbox
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, TaskStatus
 from isthmus.migration.store import requests
@@ -31,6 +32,22 @@ def _succeeded(row: ExecutionRow, instance: str) -> bool:
     )
 
 
+def retry_held(session: Session, row: ExecutionRow, wanted: Sequence[str] | None, now: datetime) -> None:
+    """Have the held steps of an execution under way run again; `wanted` narrows them down to some instances.
+
+    Raises `Conflict` if none is held.
+    """
+    held = [
+        task
+        for task in row.tasks
+        if task.status == TaskStatus.ERROR and (wanted is None or task.instance in wanted) and row.hold_on_error
+    ]
+    if not held or row.status == ExecutionStatus.CANCELLING:
+        raise Conflict(f"execution {row.id} is {row.status} and holds no failed step: wait for its end, then retry it")
+    for task in held:
+        outbox.signal(session, workflow_id=f"execution-{row.id}", name="retry_step", argument=task.id, now=now)
+
+
 def retry_execution(
     session: Session, transfer: TransferRow, row: ExecutionRow, run: ExecutionRow, wanted: Sequence[str] | None
 ) -> ExecutionRow:
@@ -49,6 +66,7 @@ def retry_execution(
     run.type = row.type
     run.retry_of = row.id
     run.requested = row.requested
+    run.hold_on_error = row.hold_on_error
     run.shutdown_instances, run.auto_deploy, run.keep_partial = (
         row.shutdown_instances,
         row.auto_deploy,
@@ -95,6 +113,7 @@ def retry_deployment(
         created_at=run.created_at,
     )
     run.action_id = row.id
+    run.hold_on_error = bool(last and last.hold_on_error)
     requests.start_deployment(session, transfer, row, run)
     return row
 

@@ -29,6 +29,9 @@ ADVANCE_WAVE = "advance_wave"
 EVENTS_OF_AN_ATTEMPT = 10_000
 """Each attempt at a step numbers its events from its own multiple of this: all attempts' events are kept, in order."""
 
+ATTEMPTS_OF_A_ROUND = 100
+"""More attempts than `policies` gives a step before it has failed and waits to be retried by hand."""
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -45,11 +48,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class StepCall:
-    """One step for a worker."""
+    """One step for a worker. `round` counts how often it was retried by hand."""
 
     step: Step
     work: Work
     facts: Facts
+    round: int = 0
 
 
 @dataclass(frozen=True)
@@ -82,15 +86,19 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class StepStart:
-    """A step is about to run."""
+    """A step is about to run; `again`: one that has failed and is retried."""
 
     execution_id: str
     step_id: str
+    again: bool = False
 
 
 @dataclass(frozen=True)
 class StepEnd:
-    """A step has ended: what its row and its transfer shall say. `facts` is None when nothing was learned."""
+    """A step has ended: what its row and its transfer shall say. `facts` is None when nothing was learned.
+
+    `held`: the step is not undone yet; this text tells what it waits for.
+    """
 
     execution_id: str
     step_id: str
@@ -99,6 +107,7 @@ class StepEnd:
     facts: Facts | None = None
     result: dict[str, Any] | None = None
     error: str | None = None
+    held: str | None = None
 
 
 @dataclass(frozen=True)

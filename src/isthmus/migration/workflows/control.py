@@ -160,6 +160,8 @@ class ControlActivities:
             if task.task_type == TaskType.START_SOURCE_INSTANCE and _is_deployed(session, start, task.instance):
                 recording.move_task(session, task.id, TaskStatus.UNSCHEDULED, now)
                 return False
+            if task.status == TaskStatus.ERROR and not start.again:
+                return False
             won = recording.move_task(session, task.id, TaskStatus.RUNNING, now)
             return won or task.status == TaskStatus.RUNNING
 
@@ -177,6 +179,8 @@ class ControlActivities:
             if end.error and not any(event.level is Level.ERROR for event in end.notes.events):
                 # The worker died too often to say it itself, or did not know that it was the last attempt.
                 recording.add_conductor_event(session, task.id, Level.ERROR, end.error, now)
+            if end.held:
+                recording.add_conductor_event(session, task.id, Level.WARNING, end.held, now)
             if end.result is not None:
                 task.result = recording.json_of(end.result)
             session.flush()
@@ -299,6 +303,7 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
         wished = {key: value for key, value in (row.requested or {}).items() if key in _OF_WORK}
         return replace(
             work,
+            hold_on_error=bool(row.hold_on_error),
             instances=tuple(row.instances or transfer.instances),
             shutdown_instances=bool(row.shutdown_instances),
             keep_partial=bool(row.keep_partial),
@@ -315,6 +320,7 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
         clone_disks=deployment.clone_disks,
         skip_os_morphing=deployment.skip_os_morphing,
         force=deployment.force,
+        hold_on_error=bool(row.hold_on_error),
     ), transfer
 
 

@@ -46,6 +46,11 @@ class _Execution:
         """Keep what a first copy has copied when it is stopped."""
         self._cancellation.keep = True
 
+    @workflow.signal(name="retry_step")
+    def retry_step(self, step_id: str) -> None:
+        """Run a held step again."""
+        self._cancellation.retried.add(step_id)
+
     async def execute(self, argument: dict[str, Any]) -> str:
         """Return the final status."""
         work = asyncio.ensure_future(self._work(argument))

@@ -6,7 +6,9 @@ second, forced cancel also stops undo steps that do not get on.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -31,6 +33,11 @@ from isthmus.migration.workflows.calls import (
 )
 from isthmus.migration.workflows.policies import CONTROL, LOOK, STEP, UNDO, ActivityOptions
 
+LONGEST_HOLD = timedelta(hours=24)
+HELD = (
+    f"held: retry the execution to run this step again, or cancel it; after {LONGEST_HOLD.total_seconds() / 3600:.0f} "
+    "hours without either it is undone"
+)
 Handle = workflow.ActivityHandle[StepOutcome]
 _NOTES = TypeAdapter(Notes)
 _LOOKS = frozenset(
@@ -43,12 +50,13 @@ _LOOKS = frozenset(
 
 
 class Cancellation:
-    """Whether the work shall stop, and the steps to be told when it shall."""
+    """Whether the work shall stop, the steps to be told when it shall, and the held ones that shall run again."""
 
     def __init__(self) -> None:
         self.requested = False
         self.forced = False
         self.keep = False
+        self.retried: set[str] = set()
         self._steps: set[Handle] = set()
         self._undo_steps: set[Handle] = set()
 
@@ -81,6 +89,8 @@ class InstanceRun:
         self._cancellation = cancellation
         self._begun: list[TaskType] = []
         self._done: list[TaskType] = []
+        self._round: dict[str, int] = {}
+        self._undoing = False
 
     async def run(self) -> IsthmusError | None:
         """Run all steps that success needs; at the first failure or cancel, undo what was begun."""
@@ -99,12 +109,31 @@ class InstanceRun:
             if self._cancellation.requested and step.is_interruptible:
                 return Cancelled("the execution was cancelled")
             error = await self._run(step)
+            while error is not None and self._holds(error):
+                if not await self._is_retried(step):
+                    return error
+                self._round[step.id] = self._round.get(step.id, 0) + 1
+                error = await self._run(step)
             if error is not None:
                 return error
         return None
 
+    def _holds(self, error: IsthmusError) -> bool:
+        return self._plan.work.hold_on_error and not isinstance(error, Cancelled)
+
+    async def _is_retried(self, step: Step) -> bool:
+        """Wait until a held step is to run again; False if the execution is cancelled, or nobody cared in time."""
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: step.id in self._cancellation.retried or self._cancellation.requested, timeout=LONGEST_HOLD
+            )
+        retried = step.id in self._cancellation.retried and not self._cancellation.requested
+        self._cancellation.retried.discard(step.id)
+        return retried
+
     async def _undo(self) -> None:
         """Give back all that was begun. A part that cannot be given back has its own failed task; the rest goes on."""
+        self._undoing = True
         for step in self._steps:
             if self._cancellation.forced:
                 return
@@ -113,13 +142,14 @@ class InstanceRun:
 
     async def _run(self, step: Step) -> IsthmusError | None:
         """Run one step and record how it went. A step that gives something back is stopped by a forced cancel only."""
-        start = StepStart(self._plan.work.execution_id, step.id)
+        again = self._round.get(step.id, 0)
+        start = StepStart(self._plan.work.execution_id, step.id, again=again > 0)
         if not await workflow.execute_activity(BEGIN_STEP, start, result_type=bool, **CONTROL):
             return None if step.on_error else Conflict(f"step {step.task_type} of {step.instance} was ended elsewhere")
         self._begun.append(step.task_type)
         handle: Handle = workflow.start_activity(
             RUN_STEP,
-            StepCall(step, self._plan.work, self._facts),
+            StepCall(step, self._plan.work, self._facts, again),
             activity_id=step.id,
             task_queue=step.queue,
             result_type=StepOutcome,
@@ -133,9 +163,9 @@ class InstanceRun:
                 # Its worker died, or the cloud was silent, just when it should stop: it did stop.
                 error = Cancelled(f"the execution was cancelled; at that time {error.message}")
             notes = _notes(failure)
-            await self._record(
-                step, _failed(error), notes=notes, error=error.message, facts=self._kept(step, error, notes)
-            )
+            held = HELD if self._holds(error) and not self._undoing else None
+            kept = self._kept(step, error, notes)
+            await self._record(step, _failed(error), notes=notes, error=error.message, facts=kept, held=held)
             return error
         self._facts = outcome.facts
         self._done.append(step.task_type)

@@ -14,9 +14,10 @@ MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
 
 def upgrade() -> None:
     op.add_column("executions", sa.Column("instances", sa.JSON(), nullable=True))
-    op.add_column(
-        "executions", sa.Column("keep_partial", sa.Boolean(), nullable=False, server_default=sa.sql.expression.false())
-    )
+    for flag in ("keep_partial", "hold_on_error"):
+        op.add_column(
+            "executions", sa.Column(flag, sa.Boolean(), nullable=False, server_default=sa.sql.expression.false())
+        )
     op.add_column("executions", sa.Column("retry_of", sa.String(length=36), nullable=True))
     op.add_column("deployments", sa.Column("retry_of", sa.String(length=36), nullable=True))
     _create_waves()
