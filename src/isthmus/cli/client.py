@@ -160,6 +160,11 @@ class MigrationApi(RestApi):
         answer = self._mapping("POST", f"/transfers/{transfer_id}/actions", "execution", {"delete-disks": None})
         return Execution.model_validate(answer)
 
+    def verify(self, transfer_id: str, instances: Sequence[str] = ()) -> Execution:
+        """Begin to compare the replicas with their sources."""
+        body = {"verify": {"instances": list(instances) or None}}
+        return Execution.model_validate(self._mapping("POST", f"/transfers/{transfer_id}/actions", "execution", body))
+
     # Executions
 
     def executions(self, transfer_id: str) -> list[Execution]:
@@ -246,6 +251,11 @@ class MigrationApi(RestApi):
     def object(self, method: str, path: str, key: str, body: JSON | None = None) -> JSON:
         """Return the object that a call answers with."""
         return self._mapping(method, path, key, body)
+
+    def get(self, path: str) -> JSON:
+        """Return an answer as it is."""
+        answer: JSON = self._send("GET", path)
+        return answer
 
     def remove(self, path: str) -> None:
         """Delete one object."""

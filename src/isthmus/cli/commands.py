@@ -44,6 +44,7 @@ DEPLOYMENTS = "isthmus.cli.deployments"
 SCHEDULES = "isthmus.cli.schedules"
 POOLS = "isthmus.cli.pools"
 WAVES = "isthmus.cli.waves"
+REPORTS = "isthmus.cli.signed_reports"
 REGIONS = "isthmus.cli.regions"
 SHARES = "isthmus.cli.shares"
 PORTS = "isthmus.cli.ports"
@@ -93,6 +94,11 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("transfer show", f"{TRANSFERS}:TransferShow", "Show one transfer"),
     LazyCommand("transfer update", "isthmus.cli.transfer_updates:TransferUpdate", "Change how a transfer is made"),
     LazyCommand("transfer delete", f"{TRANSFERS}:TransferDelete", "Delete transfers; the replicas' disks stay"),
+    LazyCommand(
+        "transfer verify",
+        "isthmus.cli.verification:TransferVerify",
+        "Compare replicas with their sources by hash, without moving their data",
+    ),
     LazyCommand("transfer disks delete", f"{TRANSFERS}:TransferDisksDelete", "Delete the disks of a replica"),
     LazyCommand("execution create", f"{EXECUTIONS}:ExecutionCreate", "Copy what has changed since the last time"),
     LazyCommand("execution list", f"{EXECUTIONS}:ExecutionList", "List the executions of a transfer"),
@@ -121,6 +127,9 @@ COMMANDS: tuple[LazyCommand, ...] = (
         "Take up what failed in a deployment: its held steps, or in a new one the instances",
     ),
     LazyCommand("deployment delete", f"{DEPLOYMENTS}:DeploymentDelete", "Delete the records of ended deployments"),
+    LazyCommand("report fetch", f"{REPORTS}:ReportFetch", "Save the signed reports of a deployment's machines"),
+    LazyCommand("report key", f"{REPORTS}:ReportKey", "Print the public key that reports are signed with"),
+    LazyCommand("report verify", f"{REPORTS}:ReportVerify", "Check that a report is what the control plane has signed"),
     LazyCommand("wave create", f"{WAVES}:WaveCreate", "Plan transfers group after group"),
     LazyCommand("wave list", f"{WAVES}:WaveList", "List the waves"),
     LazyCommand("wave show", f"{WAVES}:WaveShow", "Show a wave with its groups and members"),

@@ -66,6 +66,7 @@ class ExecutionType(StrEnum):
     TRANSFER_EXECUTION = "transfer_execution"
     TRANSFER_DISKS_DELETE = "transfer_disks_delete"
     TRANSFER_UPDATE = "transfer_update"
+    TRANSFER_VERIFICATION = "transfer_verification"
     DEPLOYMENT = "deployment"
 
 
@@ -96,7 +97,7 @@ TASK_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
 
 
 class TaskType(StrEnum):
-    """What a step does. VERIFY_INSTANCE_BOOT and START_SOURCE_INSTANCE are Isthmus' own additions."""
+    """What a step does. VERIFY_INSTANCE_BOOT and all from START_SOURCE_INSTANCE on are Isthmus' own additions."""
 
     VALIDATE_TRANSFER_SOURCE_INPUTS = "VALIDATE_TRANSFER_SOURCE_INPUTS"
     GET_INSTANCE_INFO = "GET_INSTANCE_INFO"
@@ -123,6 +124,9 @@ class TaskType(StrEnum):
     CLEANUP_FAILED_INSTANCE_DEPLOYMENT = "CLEANUP_FAILED_INSTANCE_DEPLOYMENT"
     RESTORE_TRANSFER_DISK_SNAPSHOTS = "RESTORE_TRANSFER_DISK_SNAPSHOTS"
     START_SOURCE_INSTANCE = "START_SOURCE_INSTANCE"
+    HASH_SOURCE_DISKS = "HASH_SOURCE_DISKS"
+    COMPARE_DESTINATION_DISKS = "COMPARE_DESTINATION_DISKS"
+    CONFIRM_EQUALITY = "CONFIRM_EQUALITY"
 
 
 class ScriptPhase(StrEnum):

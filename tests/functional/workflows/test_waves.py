@@ -262,9 +262,12 @@ def test_a_wave_whose_workflow_the_engine_lost_is_taken_up_by_another(room: Engi
     async def lose() -> None:
         client = await connect(EngineAddress.of(room.conf))
         await client.get_workflow_handle(f"wave-{wave.id}-1").terminate()
-        await WaveWatch(room.database, utc_now, grace=0).look(client)
+        watch = WaveWatch(room.database, utc_now, grace=0)
+        while wave.row().run == 1:
+            await watch.look(client)
+            await asyncio.sleep(0.1)
 
-    asyncio.run(lose())
+    asyncio.run(asyncio.wait_for(lose(), 20))
     assert wave.row().run == 2
     set_up(move.source, hold=[])
     assert wave.ended().status == "COMPLETED"

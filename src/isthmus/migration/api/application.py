@@ -14,6 +14,7 @@ from isthmus.migration.api import (
     openapi,
     providers,
     regions,
+    reports,
     schedules,
     services,
     transfers,
@@ -78,6 +79,8 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{base}/deployments/detail", listed_deployments, suffix="detail")
     app.add_route(deployment, deployments.Deployment(service))
     app.add_route(f"{deployment}/actions", deployments.DeploymentActions(service))
+    app.add_route(f"{deployment}/report", reports.DeploymentReport(service))
+    app.add_route(f"{base}/report-key", reports.ReportKey(service))
     app.add_route(f"{base}/regions", regions.Regions(service))
     app.add_route(f"{base}/regions/{{region_id}}", regions.Region(service))
     app.add_route(f"{base}/services", services.Services(service))

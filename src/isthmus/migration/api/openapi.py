@@ -27,6 +27,7 @@ from isthmus.migration.api.schemas import (
     ServiceUpdate,
     TransferCreate,
     TransferUpdate,
+    Verify,
 )
 from isthmus.migration.api.wave_schemas import Approve, WaveCreate, WaveUpdate
 
@@ -66,6 +67,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("put", _TRANSFER, "Update a transfer", "transfer", TransferUpdate),
     ("delete", _TRANSFER, "Delete a transfer", None, None),
     ("post", f"{_TRANSFER}/actions", "Delete a transfer's disks", "delete-disks", None),
+    ("post", f"{_TRANSFER}/actions", "Compare a transfer's replicas with their sources", "verify", Verify),
     ("get", f"{_TRANSFER}/executions", "List executions", None, None),
     ("get", f"{_TRANSFER}/executions/detail", "List executions with their tasks", None, None),
     ("post", f"{_TRANSFER}/executions", "Execute a transfer", "execution", ExecutionCreate),
@@ -85,6 +87,8 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("delete", _DEPLOYMENT, "Delete a deployment", None, None),
     ("post", f"{_DEPLOYMENT}/actions", "Cancel a deployment", "cancel", Cancel),
     ("post", f"{_DEPLOYMENT}/actions", "Retry what failed of a deployment", "retry", Retry),
+    ("get", f"{_DEPLOYMENT}/report", "Give the signed reports of a deployment's machines", None, None),
+    ("get", "/report-key", "Show the public key that reports are signed with", None, None),
     ("get", "/regions", "List regions", None, None),
     ("post", "/regions", "Create a region", "region", RegionCreate),
     ("get", _REGION, "Show a region", None, None),

@@ -26,10 +26,11 @@ _OPERATIONS = {
         ("create", "update", "delete", "validate_connection"),
         (),
     ),
-    "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks"), ()),
+    "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks", "verify"), ()),
     "transfer_executions": (("list", "show"), ("create", "delete", "cancel", "retry"), ()),
     "transfer_schedules": (("list", "show"), ("create", "update", "delete"), ()),
-    "deployments": (("list", "show"), ("create", "delete", "cancel", "retry"), ()),
+    "deployments": (("list", "show", "report"), ("create", "delete", "cancel", "retry"), ()),
+    "report_key": (("show",), (), ()),
     "minion_pools": (("list", "show"), ("create", "update", "delete", "allocate", "refresh", "deallocate"), ()),
     "waves": (("list", "show"), ("create", "update", "delete", "start", "approve", "cancel", "retry"), ()),
     # Regions and services belong to the whole installation, so a project's member must not change them.

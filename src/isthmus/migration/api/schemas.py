@@ -201,6 +201,12 @@ class ExecutionCancel(Cancel):
     keep: No = False
 
 
+class Verify(Body):
+    """`verify` of a transfer; null is all instances."""
+
+    instances: Chosen = None
+
+
 class Retry(Body):
     """`retry` of the actions; null is all instances that failed."""
 

@@ -1,6 +1,7 @@
 """The migration API on its real parts."""
 
 from functools import partial
+from pathlib import Path
 
 from oslo_config.cfg import ConfigOpts
 
@@ -9,6 +10,7 @@ from isthmus.control.engine import Engine
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import BarbicanVault
 from isthmus.control.server import Wsgi
+from isthmus.control.signing import Signer
 from isthmus.control.trusts import ensure_trust
 from isthmus.migration.api.application import create_application
 from isthmus.migration.api.policies import migration_rules
@@ -26,5 +28,6 @@ def make_application(conf: ConfigOpts) -> Wsgi:
         policy=Policy(conf, migration_rules()),
         max_body_bytes=conf.api.max_body_bytes,
         ask_timeout=conf.api.ask_timeout,
+        signer=Signer(Path(conf.api.report_key_file or f"{conf.state_dir}/report-signing.key")),
     )
     return create_application(conf, service)

@@ -13,7 +13,7 @@ from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of, wrapped
 from isthmus.migration.api.environments import check_destination, check_source
 from isthmus.migration.api.queries import flag, page_of
-from isthmus.migration.api.schemas import StorageMappings, TransferCreate, TransferUpdate
+from isthmus.migration.api.schemas import StorageMappings, TransferCreate, TransferUpdate, Verify
 from isthmus.migration.api.service import Service, new_id
 from isthmus.migration.model import ExecutionStatus, ExecutionType
 from isthmus.migration.providers.registry import provider_class
@@ -109,9 +109,13 @@ class TransferActions:
         self._service = service
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, transfer_id: str) -> None:
-        """Delete the transfer's disks at the destination (`delete-disks`)."""
+        """Delete the transfer's disks at the destination (`delete-disks`), or `verify` its replicas."""
+        body = self._service.body(req)
+        if "verify" in body:
+            self._verify(req, resp, body, transfer_id)
+            return
         caller = self._service.allow(req, "transfers:delete_disks")
-        action_of(self._service.body(req), "delete-disks")
+        action_of(body, "delete-disks", "verify")
         trust_id = self._service.trusts(caller)
         with self._service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
@@ -119,6 +123,22 @@ class TransferActions:
             run = requests.start_execution(
                 session, transfer, new_execution(caller, transfer_id, ExecutionType.TRANSFER_DISKS_DELETE)
             )
+            resp.media = {"execution": views.execution(run, with_tasks=True)}
+
+    def _verify(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], transfer_id: str) -> None:
+        """Compare the replicas with their sources by hash."""
+        caller = self._service.allow(req, "transfers:verify")
+        wanted = parse(Verify, body[action_of(body, "verify")] or {}, "verify")
+        with self._service.database.transaction() as session:
+            reading.transfer(session, caller.project_id, transfer_id)
+        trust_id = self._service.trusts(caller)
+        with self._service.database.transaction() as session:
+            transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
+            check_known(wanted.instances or (), transfer.instances, "verify.instances")
+            transfer.trust_id = trust_id
+            kind = ExecutionType.TRANSFER_VERIFICATION
+            run = new_execution(caller, transfer_id, kind, instances=wanted.instances)
+            requests.start_verification(session, transfer, run)
             resp.media = {"execution": views.execution(run, with_tasks=True)}
 
 

@@ -207,9 +207,24 @@ def _update(_: Work) -> list[_Draft]:
     ]
 
 
+def _verification(_: Work) -> list[_Draft]:
+    """Hash each side beside it, compare, and only then say whether it is as it should be: all is closed by then."""
+    source, destination = Side.SOURCE, Side.DESTINATION
+    hashing, comparing = TaskType.HASH_SOURCE_DISKS, TaskType.COMPARE_DESTINATION_DISKS
+    return [
+        _Draft(TaskType.GET_INSTANCE_INFO, source),
+        _Draft(hashing, source),
+        _Draft(TaskType.DELETE_TRANSFER_SOURCE_RESOURCES, source, When.ALWAYS, hashing),
+        _Draft(comparing, destination),
+        _Draft(TaskType.DELETE_TRANSFER_TARGET_RESOURCES, destination, When.ALWAYS, comparing),
+        _Draft(TaskType.CONFIRM_EQUALITY, destination),
+    ]
+
+
 _DRAFTS = {
     ExecutionType.TRANSFER_EXECUTION: _transfer,
     ExecutionType.DEPLOYMENT: _deployment,
     ExecutionType.TRANSFER_DISKS_DELETE: _disks_delete,
     ExecutionType.TRANSFER_UPDATE: _update,
+    ExecutionType.TRANSFER_VERIFICATION: _verification,
 }

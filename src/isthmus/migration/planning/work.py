@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isthmus.migration.machine import DeployedMachine, DestinationDisk, DiskMapping, Machine, NicMapping
+from isthmus.migration.planning.comparing import SideHashes
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Replica:
     and what it had copied is kept, for the next one to go on. `generation` names the series of passes that
     the stored hash maps belong to. `stopped_by` is the execution that shut the source down; None if it was not us.
     `deployed`: a deployment has succeeded since the source was last seen running, so the source must stay off.
-    `last_pass` is for people, see `isthmus.migration.store.recording`.
+    `last_pass` and `last_verification` are for people, see `isthmus.migration.store.recording`.
     """
 
     machine: Machine | None = None
@@ -68,6 +69,7 @@ class Replica:
     generation: str | None = None
     source_stopped_at: str | None = None
     last_pass: dict[str, Any] | None = None
+    last_verification: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -76,6 +78,7 @@ class Facts:
 
     `source_ran`: the machine was running when this execution looked first, so a later "off" is our doing.
     `snapshots_kept`: the replica's content before the deployment can be brought back.
+    `hashes`: what a verification has read at the source.
     """
 
     replica: Replica = field(default_factory=Replica)
@@ -86,3 +89,4 @@ class Facts:
     disks: tuple[DestinationDisk, ...] = ()
     deployed: DeployedMachine | None = None
     result: dict[str, Any] = field(default_factory=dict)
+    hashes: tuple[SideHashes, ...] = ()

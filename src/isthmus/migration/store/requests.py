@@ -20,6 +20,7 @@ WORKFLOWS = {
     ExecutionType.TRANSFER_EXECUTION: "TransferExecution",
     ExecutionType.TRANSFER_DISKS_DELETE: "TransferDisksDelete",
     ExecutionType.TRANSFER_UPDATE: "TransferUpdate",
+    ExecutionType.TRANSFER_VERIFICATION: "TransferVerification",
     ExecutionType.DEPLOYMENT: "Deployment",
 }
 
@@ -81,6 +82,22 @@ def start_execution(session: Session, transfer: TransferRow, execution: Executio
         raise Conflict(f"transfer {transfer.id} is {transfer.last_execution_status}; wait until it is not")
     session.refresh(transfer)
     return _start(session, execution, transfer.trust_id, now)
+
+
+def start_verification(session: Session, transfer: TransferRow, execution: ExecutionRow) -> ExecutionRow:
+    """Begin a verification of a claimed transfer, whose last execution must be COMPLETED, or a verification itself.
+
+    Its end is the transfer's last status, which must not hide a pass that failed.
+    """
+    refuse_if_in_use(session, transfer)
+    wanted = select(ExecutionRow).where(ExecutionRow.action_id == transfer.id, ExecutionRow.deleted_at.is_(None))
+    last = session.scalars(wanted.order_by(ExecutionRow.number.desc()).limit(1)).first()
+    if transfer.last_execution_status != ExecutionStatus.COMPLETED and (last is None or last.type != execution.type):
+        raise Conflict(
+            f"the last execution of transfer {transfer.id} is {transfer.last_execution_status}; execute it until it "
+            "is COMPLETED, then verify it"
+        )
+    return start_execution(session, transfer, execution)
 
 
 def start_deployment(session: Session, transfer: TransferRow, row: DeploymentRow, execution: ExecutionRow) -> None:

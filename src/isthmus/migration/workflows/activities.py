@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 from isthmus.control.engine import as_failure
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.migration.reporting import Level
-from isthmus.migration.workflows import deployment_steps, questions, transfer_steps
+from isthmus.migration.workflows import deployment_steps, questions, transfer_steps, verification_steps
 from isthmus.migration.workflows.attempt import ActivityReport, Result, beat_while
 from isthmus.migration.workflows.calls import (
     ANSWER_QUESTION,
@@ -32,7 +32,7 @@ LOG = logging.getLogger(__name__)
 
 OLDER_ATTEMPT_SECONDS = 0.1
 
-STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS}
+STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS, **verification_steps.STEPS}
 
 
 class WorkerActivities:

@@ -141,6 +141,16 @@ class TransferUpdate(_Execution):
         return await self.execute(argument)
 
 
+@workflow.defn(name="TransferVerification")
+class TransferVerification(_Execution):
+    """Compare a transfer's replicas with their sources by hash."""
+
+    @workflow.run
+    async def run(self, argument: dict[str, Any]) -> str:
+        """Run one verification."""
+        return await self.execute(argument)
+
+
 @workflow.defn(name="TransferForget")
 class TransferForget:
     """Remove what a deleted transfer left at its clouds: checkpoints and open exports, not its disks.
@@ -168,4 +178,4 @@ def replace_lines(text: str) -> str:
     return " ".join(text.split())
 
 
-WORKFLOWS = (TransferExecution, Deployment, TransferDisksDelete, TransferUpdate, TransferForget)
+WORKFLOWS = (TransferExecution, Deployment, TransferDisksDelete, TransferUpdate, TransferVerification, TransferForget)

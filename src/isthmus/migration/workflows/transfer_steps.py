@@ -171,8 +171,8 @@ def _jobs(
         jobs.append(
             CopyJob(
                 disk_id=disk.disk_id,
-                source=_side(disk),
-                destination=_side(targets[disk.disk_id]),
+                source=side_of(disk),
+                destination=side_of(targets[disk.disk_id]),
                 size_bytes=disk.size_bytes,
                 reads=Reads.COMPARE if replica.tainted or replica.partial else READS[disk.changes],
                 state_file=state,
@@ -185,7 +185,8 @@ def _jobs(
     return jobs
 
 
-def _side(disk: ExportedDisk) -> Side:
+def side_of(disk: ExportedDisk) -> Side:
+    """Return an exported disk as the disk engine takes it."""
     return Side(disk.uri, Path(disk.tls_certificates) if disk.tls_certificates else None)
 
 
