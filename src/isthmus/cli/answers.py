@@ -109,6 +109,7 @@ class Deployment(Answer):
     last_execution_status: str
     clone_disks: bool | None = None
     skip_os_morphing: bool | None = None
+    test: dict[str, Any] | None = None
     transfer_result: dict[str, Any] | None = None
     tasks: list[Task] = Field(default_factory=list)
     created_at: datetime | None = None

@@ -165,6 +165,11 @@ class MigrationApi(RestApi):
         body = {"verify": {"instances": list(instances) or None}}
         return Execution.model_validate(self._mapping("POST", f"/transfers/{transfer_id}/actions", "execution", body))
 
+    def failback(self, transfer_id: str, body: JSON) -> Transfer:
+        """Make the transfer that brings this one's machines home."""
+        answer = self._mapping("POST", f"/transfers/{transfer_id}/actions", "transfer", {"failback": body})
+        return Transfer.model_validate(answer)
+
     # Executions
 
     def executions(self, transfer_id: str) -> list[Execution]:

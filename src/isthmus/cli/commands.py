@@ -99,6 +99,11 @@ COMMANDS: tuple[LazyCommand, ...] = (
         "isthmus.cli.verification:TransferVerify",
         "Compare replicas with their sources by hash, without moving their data",
     ),
+    LazyCommand(
+        "transfer failback",
+        "isthmus.cli.failback:TransferFailback",
+        "Make the transfer that brings machines home, sending only what has changed",
+    ),
     LazyCommand("transfer disks delete", f"{TRANSFERS}:TransferDisksDelete", "Delete the disks of a replica"),
     LazyCommand("execution create", f"{EXECUTIONS}:ExecutionCreate", "Copy what has changed since the last time"),
     LazyCommand("execution list", f"{EXECUTIONS}:ExecutionList", "List the executions of a transfer"),

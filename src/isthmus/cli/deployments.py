@@ -48,6 +48,11 @@ def _result_lines(instance: str, result: dict[str, Any]) -> list[str]:
     return lines + [f"  morphing: {change}" for change in changes]
 
 
+def _test(parsed_args: argparse.Namespace) -> dict[str, Any] | None:
+    network = parsed_args.test_network
+    return {"network": network, "minutes": parsed_args.test_minutes} if network else None
+
+
 class DeploymentCreate(RestShow):
     """Start the machines of a transfer's replicas."""
 
@@ -67,6 +72,15 @@ class DeploymentCreate(RestShow):
         parser.add_argument("--force", action="store_true", help="also if the last execution did not complete")
         instance_option(parser)
         hold_option(parser)
+        parser.add_argument("--test-network", metavar="NETWORK", help="only test that they live, on this network")
+        parser.add_argument(
+            "--test-minutes", type=int, default=0, metavar="N", help="so long they stay, or until the test is cancelled"
+        )
+        parser.add_argument(
+            "--luks-secret",
+            metavar="REF",
+            help='Barbican secret with {"keys": [passphrases of LUKS volumes]}',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:
@@ -79,6 +93,8 @@ class DeploymentCreate(RestShow):
             "force": parsed_args.force,
             "instances": parsed_args.instances or None,
             "hold_on_error": parsed_args.hold_on_error,
+            "test": _test(parsed_args),
+            "luks_secret_ref": parsed_args.luks_secret,
         }
         return _record(self.api.deploy({key: value for key, value in wanted.items() if value is not None}))
 

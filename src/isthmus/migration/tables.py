@@ -71,6 +71,8 @@ class TransferRow(Stamped, Base):
     instance_osmorphing_minion_pool_mappings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     clone_disks: Mapped[bool] = mapped_column(Boolean, default=True)
     skip_os_morphing: Mapped[bool] = mapped_column(Boolean, default=False)
+    # The transfer whose machines this one brings home.
+    failback_of: Mapped[str | None] = mapped_column(Id)
     last_execution_status: Mapped[str] = mapped_column(String(40), default="UNEXECUTED")
     info: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     version: Mapped[int] = mapped_column(Integer, default=0)
@@ -91,6 +93,9 @@ class DeploymentRow(Stamped, Base):
     instances: Mapped[list[str]] = mapped_column(JSON)
     clone_disks: Mapped[bool] = mapped_column(Boolean)
     force: Mapped[bool] = mapped_column(Boolean, default=False)
+    # `{"network", "minutes"}` of a deployment that only tests.
+    test: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    luks_secret_ref: Mapped[str | None] = mapped_column(String(1024))
     skip_os_morphing: Mapped[bool] = mapped_column(Boolean)
     instance_osmorphing_minion_pool_mappings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     user_scripts: Mapped[dict[str, Any] | None] = mapped_column(JSON)

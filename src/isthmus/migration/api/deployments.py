@@ -58,9 +58,12 @@ class Deployments:
         wanted = parse(DeploymentCreate, wrapped(self._service.body(req), "deployment"), "deployment")
         with self._service.database.transaction() as session:
             reading.transfer(session, caller.project_id, wanted.transfer_id)
+        if wanted.luks_secret_ref is not None:
+            self._service.vault.check(caller, wanted.luks_secret_ref)
         trust_id = self._service.trusts(caller)
         with self._service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, wanted.transfer_id)
+            _check_test(transfer, wanted)
             row = _row(caller, trust_id, transfer, wanted)
             _check_pools(session, transfer, row)
             kind = ExecutionType.DEPLOYMENT
@@ -140,6 +143,19 @@ def _runs(session: Session, caller: Caller, rows: Sequence[DeploymentRow]) -> Se
     return reading.executions(session, caller.project_id, [row.id for row in rows], Page(), with_tasks=True)
 
 
+def _check_test(transfer: TransferRow, wanted: DeploymentCreate) -> None:
+    """Return if a test can do no harm: it works on clones, on a network that the transfer does not lead to."""
+    if wanted.test is None:
+        return
+    if not wanted.clone_disks:
+        raise InvalidInput("a test works on clones of the disks: leave clone_disks out, or set it to true")
+    used = set(map(str, (transfer.network_map or {}).values()))
+    if wanted.test.network in used:
+        raise InvalidInput(
+            f"network {wanted.test.network} is where the transfer's machines will live: name an isolated one"
+        )
+
+
 def _check_pools(session: Session, transfer: TransferRow, row: DeploymentRow) -> None:
     values = {
         "origin_minion_pool_id": None,
@@ -171,6 +187,8 @@ def _row(caller: Caller, trust_id: str | None, transfer: TransferRow, wanted: De
         instances=list(wanted.instances or transfer.instances),
         clone_disks=wanted.clone_disks,
         force=wanted.force,
+        test=wanted.test.model_dump() if wanted.test else None,
+        luks_secret_ref=wanted.luks_secret_ref,
         skip_os_morphing=wanted.skip_os_morphing,
         instance_osmorphing_minion_pool_mappings=dict(mappings),
         user_scripts=wanted.user_scripts.as_stored() if own_scripts else transfer.user_scripts,

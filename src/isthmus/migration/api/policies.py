@@ -26,7 +26,7 @@ _OPERATIONS = {
         ("create", "update", "delete", "validate_connection"),
         (),
     ),
-    "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks", "verify"), ()),
+    "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks", "verify", "failback"), ()),
     "transfer_executions": (("list", "show"), ("create", "delete", "cancel", "retry"), ()),
     "transfer_schedules": (("list", "show"), ("create", "update", "delete"), ()),
     "deployments": (("list", "show", "report"), ("create", "delete", "cancel", "retry"), ()),

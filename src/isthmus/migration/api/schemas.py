@@ -174,6 +174,13 @@ class ExecutionCreate(Body):
     hold_on_error: No = False
 
 
+class Test(Body):
+    """`test` of a deployment: all NICs on this network, and how long the machines stay after their proof of life."""
+
+    network: Name
+    minutes: Annotated[int, Field(ge=0, le=1440)] = 0
+
+
 class DeploymentCreate(Body):
     """`deployment` of POST deployments."""
 
@@ -187,6 +194,9 @@ class DeploymentCreate(Body):
     # Isthmus' own: only some of the transfer's instances; a failed step waits to be retried or cancelled.
     instances: Chosen = None
     hold_on_error: No = False
+    # Isthmus' own: show whether the machines live, then remove them; passphrases of the guests' LUKS volumes.
+    test: Test | None = None
+    luks_secret_ref: Annotated[str, StringConstraints(max_length=1024)] | None = None
 
 
 class Cancel(Body):
@@ -205,6 +215,18 @@ class Verify(Body):
     """`verify` of a transfer; null is all instances."""
 
     instances: Chosen = None
+
+
+class Failback(Body):
+    """`failback` of a transfer; null is all machines of its last completed deployment, networks reversed."""
+
+    deployment_id: Identifier | None = None
+    instances: Chosen = None
+    source_environment: Object = {}
+    destination_environment: Object = {}
+    network_map: Annotated[dict[str, str], BeforeValidator(_default_dict)] = {}
+    storage_mappings: Annotated[StorageMappings, BeforeValidator(_default_dict)] = StorageMappings()
+    notes: Text | None = None
 
 
 class Retry(Body):

@@ -184,6 +184,9 @@ def _deployment(work: Work) -> list[_Draft]:
     ]
     if not work.clone_disks:
         steps.append(_Draft(TaskType.DELETE_TRANSFER_TARGET_DISK_SNAPSHOTS, here))
+    if work.test is not None:
+        # Nothing else is touched, so nothing else is to be brought back: neither the replica nor the source.
+        return [*steps, _Draft(TaskType.DELETE_TEST_INSTANCE, here, When.ALWAYS, disks)]
     steps.append(_Draft(TaskType.CLEANUP_FAILED_INSTANCE_DEPLOYMENT, here, When.ON_ERROR, disks))
     if not work.clone_disks:
         steps.append(_Draft(TaskType.RESTORE_TRANSFER_DISK_SNAPSHOTS, here, When.ON_ERROR, disks))

@@ -114,16 +114,18 @@ def cycle_in(after: Mapping[str, Sequence[str]]) -> tuple[str, ...]:
     """Return waves that wait for each other in a circle, the first one again at the end; empty if there are none."""
     done: set[str] = set()
     for first in after:
-        path, branches = [first], [list(after.get(first, ()))]
+        path, open_, branches = [first], {first}, [list(after.get(first, ()))]
         while path:
             if not branches[-1]:
+                open_.discard(path[-1])
                 done.add(path.pop())
                 branches.pop()
                 continue
             earlier = branches[-1].pop()
-            if earlier in path:
+            if earlier in open_:
                 return (*path[path.index(earlier) :], earlier)
             if earlier not in done:
                 path.append(earlier)
+                open_.add(earlier)
                 branches.append(list(after.get(earlier, ())))
     return ()

@@ -22,6 +22,17 @@ class EndpointRef:
 
 
 @dataclass(frozen=True)
+class DeploymentTest:
+    """A deployment that shows whether machines live, on a network of their own, and then removes them.
+
+    They stay for `minutes` after their proof, for people to look at; a cancel ends that time.
+    """
+
+    network: str
+    minutes: int = 0
+
+
+@dataclass(frozen=True)
 class Work:
     """What one execution was asked to do, copied from the transfer, the deployment and their endpoints."""
 
@@ -44,6 +55,8 @@ class Work:
     clone_disks: bool = True
     skip_os_morphing: bool = False
     force: bool = False
+    test: DeploymentTest | None = None
+    luks_secret_ref: str | None = None
 
 
 @dataclass(frozen=True)
@@ -53,8 +66,9 @@ class Replica:
     `disks` are the replica's disks; none before the first execution and after a deployment took them for its machine.
     `point` is the source's point in time that they hold, None until a pass was complete. `tainted`: something else
     has written to the disks since, so only a comparison can trust them. `partial`: the first pass stopped in its midst
-    and what it had copied is kept, for the next one to go on. `generation` names the series of passes that
-    the stored hash maps belong to. `stopped_by` is the execution that shut the source down; None if it was not us.
+    and what it had copied is kept, for the next one to go on. `home` is a machine at the destination, off, whose disks
+    hold most of it already. `generation` names the series of passes that the stored hash maps belong to. `stopped_by`
+    is the execution that shut the source down; None if it was not us.
     `deployed`: a deployment has succeeded since the source was last seen running, so the source must stay off.
     `last_pass` and `last_verification` are for people, see `isthmus.migration.store.recording`.
     """
@@ -65,6 +79,7 @@ class Replica:
     stopped_by: str | None = None
     tainted: bool = False
     partial: bool = False
+    home: str | None = None
     deployed: bool = False
     generation: str | None = None
     source_stopped_at: str | None = None

@@ -22,7 +22,7 @@ After a verification `info[instance]["last_verification"]` = the result of its C
                   "seconds"} | None,
      "probe": {"passed", "saw", "seconds", "console_tail": [str]} | None,
      "source_stopped_at": str | None, "boot_passed_at": str | None, "downtime_seconds": float | None,
-     "replica": last_pass | None}
+     "replica": last_pass | None, "test": {"network", "minutes"} | None}
 """
 
 import uuid

@@ -106,6 +106,8 @@ def retry_deployment(
         instances=chosen,
         clone_disks=old.clone_disks,
         force=old.force,
+        test=old.test,
+        luks_secret_ref=old.luks_secret_ref,
         skip_os_morphing=old.skip_os_morphing,
         instance_osmorphing_minion_pool_mappings=old.instance_osmorphing_minion_pool_mappings,
         user_scripts=old.user_scripts,

@@ -19,7 +19,7 @@ from isthmus.control.engine import as_failure
 from isthmus.control.errors import Conflict, IsthmusError, NotFound, StepFailed
 from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, TaskStatus, TaskType
 from isthmus.migration.planning.steps import Step, When, plan, plan_forget
-from isthmus.migration.planning.work import EndpointRef, Facts, Replica, Work
+from isthmus.migration.planning.work import DeploymentTest, EndpointRef, Facts, Replica, Work
 from isthmus.migration.reporting import Level
 from isthmus.migration.store import pools, recording, regions, retrying, waves
 from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
@@ -320,6 +320,8 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
         clone_disks=deployment.clone_disks,
         skip_os_morphing=deployment.skip_os_morphing,
         force=deployment.force,
+        test=DeploymentTest(**deployment.test) if deployment.test else None,
+        luks_secret_ref=deployment.luks_secret_ref,
         hold_on_error=bool(row.hold_on_error),
     ), transfer
 

@@ -108,6 +108,8 @@ class InstanceRun:
                 continue
             if self._cancellation.requested and step.is_interruptible:
                 return Cancelled("the execution was cancelled")
+            if step.task_type is TaskType.DELETE_TEST_INSTANCE:
+                await self._be_looked_at()
             error = await self._run(step)
             while error is not None and self._holds(error):
                 if not await self._is_retried(step):
@@ -117,6 +119,13 @@ class InstanceRun:
             if error is not None:
                 return error
         return None
+
+    async def _be_looked_at(self) -> None:
+        """Leave a tested machine alone for the time that was asked for, or until a cancel."""
+        test = self._plan.work.test
+        with suppress(TimeoutError):
+            minutes = timedelta(minutes=test.minutes if test else 0)
+            await workflow.wait_condition(lambda: self._cancellation.requested, timeout=minutes)
 
     def _holds(self, error: IsthmusError) -> bool:
         return self._plan.work.hold_on_error and not isinstance(error, Cancelled)

@@ -15,7 +15,7 @@ from isthmus.migration.machine import DestinationDisk, PowerState
 from isthmus.migration.model import TaskType
 from isthmus.migration.planning.mapping import map_disks, map_nics
 from isthmus.migration.planning.work import Replica
-from isthmus.migration.providers.contract import ChangeSource, ExportedDisk, Reading
+from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, ExportedDisk, Reading
 from isthmus.migration.reporting import Level, Report
 from isthmus.migration.workflows.calls import StepCall, StepOutcome
 from isthmus.migration.workflows.site import Site, writing_owner
@@ -74,6 +74,8 @@ def deploy_disks(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
     """Make the replica's disks, or find those of the execution before. New disks begin a new series of passes."""
     work, replica = call.work, call.facts.replica
     with site.clouds.destination(work.destination, work.trust_id) as cloud:
+        if replica.home is not None and not replica.disks:
+            replica = _adopted(cloud, call, report)
         disks = tuple(
             cloud.ensure_disks(
                 work.transfer_id, call.step.instance, work.destination_environment, call.facts.disk_mappings
@@ -94,6 +96,17 @@ def deploy_disks(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
         generation=work.execution_id if fresh else replica.generation,
     )
     return StepOutcome(replace(call.facts, replica=replica), {"disks": [asdict(disk) for disk in disks]})
+
+
+def _adopted(cloud: DestinationProvider, call: StepCall, report: Report) -> Replica:
+    """Begin the replica with a copy of the machine at home, made there; what it lacks is then found by comparing."""
+    replica, home = call.facts.replica, str(call.facts.replica.home)
+    mappings = call.facts.disk_mappings
+    copies = tuple(cloud.adopt_machine(call.work.transfer_id, call.step.instance, home, mappings, report))
+    if not copies:
+        return replica
+    report.event(Level.INFO, f"{len(copies)} disks begin as copies of those of {home}")
+    return replace(replica, disks=copies, partial=True, generation=call.work.execution_id)
 
 
 def _are_new(before: Sequence[DestinationDisk], now: Sequence[DestinationDisk]) -> bool:
@@ -267,6 +280,7 @@ def delete_disks(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
         stopped_by=kept.stopped_by,
         deployed=kept.deployed,
         source_stopped_at=kept.source_stopped_at,
+        home=kept.home,
     )
     return StepOutcome(replace(facts, replica=replica))
 
