@@ -1,7 +1,5 @@
 """A wave of twenty real machines through the command line: one cannot be moved, the others are, its retry completes."""
 
-import json
-import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +8,8 @@ from typing import Any
 import pytest
 from lab import small_machines
 from lab.clouds import LibvirtCloud
-from lab.control_plane import ISTHMUS, ControlPlane
+from lab.command_line import CommandLine
+from lab.control_plane import ControlPlane
 from lab.rest_user import RestUser
 
 MACHINES = [f"small{number:02}" for number in range(20)]
@@ -23,24 +22,6 @@ def clouds() -> Iterator[tuple[LibvirtCloud, LibvirtCloud]]:
         east, west = (LibvirtCloud(name, Path(directory) / name) for name in ("e", "w"))
         with east, west:
             yield east, west
-
-
-class _Cli:
-    """The `isthmus` command of one user."""
-
-    def __init__(self, environment: dict[str, str]) -> None:
-        self._environment = environment
-
-    def run(self, *words: str, limit: float = 300) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(
-            [ISTHMUS, *words], env=self._environment, text=True, capture_output=True, timeout=limit, check=False
-        )
-
-    def made(self, *words: str) -> dict[str, Any]:
-        done = self.run(*words, "-f", "json")
-        assert done.returncode == 0, done.stderr
-        made: dict[str, Any] = json.loads(done.stdout)
-        return made
 
 
 def _transfers(user: RestUser, east: LibvirtCloud, west: LibvirtCloud) -> dict[str, str]:
@@ -76,7 +57,7 @@ def test_of_twenty_machines_one_is_rolled_back_and_its_retry_completes(
     east, west = clouds
     small_machines.define_many(east, MACHINES)
     small_machines.pause(east, STUBBORN)
-    user, cli = RestUser.of(control_plane.demo_environment), _Cli(control_plane.demo_environment)
+    user, cli = RestUser.of(control_plane.demo_environment), CommandLine(control_plane.demo_environment)
     transfers = _transfers(user, east, west)
     group = f"all={','.join(transfers.values())}"
 
