@@ -91,7 +91,7 @@ def test_a_cancel_stops_it(lab: Lab) -> None:
     report = Recorder()
     report.cancelled.set()
     with pytest.raises(Cancelled):
-        _hashed(lab.qemu_nbd(lab.filled("disk.raw", SIZE)).uri, report=report)
+        _hashed(lab.nbdkit("file", str(lab.filled("disk.raw", SIZE))).uri, report=report)
 
 
 @pytest.mark.parametrize(
