@@ -70,6 +70,8 @@ class Execution(Answer):
     type: str = ""
     status: str
     shutdown_instances: bool = False
+    instances: list[str] | None = None
+    retry_of: str | None = None
     tasks: list[Task] = Field(default_factory=list)
     created_at: datetime | None = None
     updated_at: datetime | None = None

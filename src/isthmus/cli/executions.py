@@ -114,6 +114,8 @@ class ExecutionShow(_OneExecution, RestShow):
             "number": execution.number,
             "type": execution.type,
             "status": execution.status,
+            "instances": "\n".join(execution.instances or ()) or "all",
+            "retry_of": execution.retry_of or "",
             "created_at": str(execution.created_at or ""),
             "updated_at": str(execution.updated_at or ""),
             "steps": steps_text(execution.tasks),
