@@ -24,6 +24,7 @@ from isthmus.control.configuration import load
 from isthmus.control.database import Database, utc_now
 from isthmus.control.migrations import upgrade
 from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType
+from isthmus.migration.store import reading, requests, retrying
 from isthmus.migration.store.requests import WORKFLOWS
 from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
 from lab import cloud_files
@@ -238,7 +239,7 @@ class Move:
             )
         return run_id
 
-    def begin_deployment(self, **wishes: Any) -> str:
+    def begin_deployment(self, *, hold_on_error: bool = False, **wishes: Any) -> str:
         """Accept a deployment as the API does and return its execution's id."""
         deployment_id = str(uuid.uuid4())
         facts = {"clone_disks": True, "skip_os_morphing": True, "instances": self.instances}
@@ -254,15 +255,15 @@ class Move:
                     **{**facts, **wishes},
                 )
             )
-        return self.begin(ExecutionType.DEPLOYMENT, deployment_id)
+        return self.begin(ExecutionType.DEPLOYMENT, deployment_id, hold_on_error=hold_on_error)
 
-    def cancel(self, execution_id: str, *, force: bool = False) -> None:
+    def cancel(self, execution_id: str, *, force: bool = False, keep: bool = False) -> None:
         """Have an execution cancelled as the API does."""
         now = utc_now()
         with self.room.database.transaction() as session:
             row = session.get_one(ExecutionRow, execution_id)
             row.status = ExecutionStatus.CANCELLING
-            outbox.cancel(session, workflow_id=f"execution-{execution_id}", force=force, now=now)
+            outbox.cancel(session, workflow_id=f"execution-{execution_id}", force=force, keep=keep, now=now)
 
     def execution(self, execution_id: str) -> ExecutionRow:
         """Return an execution's row with its tasks and their events."""
@@ -319,3 +320,12 @@ class Move:
                 if here != (self.destination / "disks" / disk["volume_id"]).read_bytes():
                     return False
         return True
+
+
+def retried(move: Move, execution_id: str) -> str:
+    """Accept a retry of an execution as the API does and return the new execution's id."""
+    run = ExecutionRow(id=str(uuid.uuid4()), action_id=move.id, project_id=PROJECT, tasks=[], created_at=utc_now())
+    with move.room.database.transaction() as session:
+        transfer = requests.claim_transfer(session, PROJECT, move.id)
+        row = reading.execution(session, PROJECT, move.id, execution_id)
+        return retrying.retry_execution(session, transfer, row, run, None).id

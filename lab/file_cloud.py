@@ -233,6 +233,21 @@ class FileCloud(SourceProvider, DestinationProvider):
         self._begin("ensure_disks")
         return made
 
+    def adopt_machine(
+        self, transfer_id: str, instance: str, machine: str, disks: Sequence[DiskMapping], report: Report
+    ) -> Sequence[DestinationDisk]:
+        """Copy the files of a machine that is off."""
+        self._begin("adopt_machine", report)
+        content = self._load(machine)
+        if content["power"] != PowerState.OFF:
+            raise StepFailed(f"machine {machine} of the simulated cloud runs: stop it first")
+        made = []
+        for mapping, disk in zip(disks, content["disks"], strict=True):
+            path = self.root / "disks" / f"{short(transfer_id, instance, mapping.disk.id)}.raw"
+            copy(self.root / "disks" / disk["file"], path)
+            made.append(DestinationDisk(mapping.disk.id, path.name, disk["size_bytes"], "raw", "disks"))
+        return made
+
     def delete_disks(self, disks: Sequence[DestinationDisk]) -> None:
         """Remove the files."""
         self._begin("delete_disks")

@@ -42,7 +42,7 @@ def _bodies(path: str, facts: dict[str, Any]) -> list[dict[str, Any] | None]:
     schema = facts["requestBody"]["content"]["application/json"]["schema"]
     if path == "/minion_pools/x/actions":
         return [{"allocate": None}, {"refresh": None}, {"deallocate": None}]
-    return [dict.fromkeys(schema.get("properties", {}))]
+    return [dict.fromkeys(each.get("properties", {})) for each in schema.get("oneOf", [schema])]
 
 
 def _role(method: str, path: str) -> str:

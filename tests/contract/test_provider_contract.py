@@ -288,6 +288,35 @@ def test_clones_and_kept_content(subject: Subject, replica: list[DestinationDisk
     assert read_all(cloud.open_writing(OWNER, replica)[0].uri).startswith(WRITTEN)
 
 
+def test_a_replica_may_begin_as_a_copy_of_a_machine_that_is_here(
+    subject: Subject, replica: list[DestinationDisk]
+) -> None:
+    cloud, machine = subject.destination, machine_of(subject)
+    write_all(cloud.open_writing(OWNER, replica)[0].uri, WRITTEN)
+    cloud.close_writing(OWNER)
+    made = cloud.create_machine(DEPLOYMENT, machine, {}, replica, nic_mappings(subject))
+    back = "88888888-2222-3333-4444-555555555555"
+    try:
+        copies = list(cloud.adopt_machine(back, machine.name, made.name, mappings(subject), Notes()))
+        if not copies:
+            # A cloud that cannot leaves nothing behind, and all is copied from the source.
+            return
+        assert list(cloud.adopt_machine(back, machine.name, made.name, mappings(subject), Notes())) == copies
+        found = cloud.ensure_disks(back, machine.name, {}, mappings(subject))
+        assert [disk.volume_id for disk in found] == [disk.volume_id for disk in copies]
+        assert {disk.volume_id for disk in copies}.isdisjoint(disk.volume_id for disk in replica)
+        assert not any(disk.is_zero for disk in found[:1])
+        assert read_all(cloud.open_writing(OWNER, copies)[0].uri).startswith(WRITTEN)
+        cloud.close_writing(OWNER)
+        cloud.delete_disks(copies)
+        if subject.runs:
+            cloud.boot_machine(made, BootProbe(), Notes())
+            with pytest.raises(IsthmusError, match=made.name):
+                cloud.adopt_machine(back, machine.name, made.name, mappings(subject), Notes())
+    finally:
+        cloud.delete_machine(DEPLOYMENT, machine.name)
+
+
 def test_a_machine_is_defined_once_started_and_removed(subject: Subject, replica: list[DestinationDisk]) -> None:
     cloud, machine = subject.destination, machine_of(subject)
     made = cloud.create_machine(DEPLOYMENT, machine, {}, replica, nic_mappings(subject))

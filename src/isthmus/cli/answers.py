@@ -70,6 +70,8 @@ class Execution(Answer):
     type: str = ""
     status: str
     shutdown_instances: bool = False
+    instances: list[str] | None = None
+    retry_of: str | None = None
     tasks: list[Task] = Field(default_factory=list)
     created_at: datetime | None = None
     updated_at: datetime | None = None
@@ -109,6 +111,7 @@ class Deployment(Answer):
     last_execution_status: str
     clone_disks: bool | None = None
     skip_os_morphing: bool | None = None
+    test: dict[str, Any] | None = None
     transfer_result: dict[str, Any] | None = None
     tasks: list[Task] = Field(default_factory=list)
     created_at: datetime | None = None

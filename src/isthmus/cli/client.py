@@ -5,7 +5,7 @@ Every failure comes out as one of `isthmus.control.errors`, chosen by the answer
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote, urlencode
 
@@ -160,6 +160,16 @@ class MigrationApi(RestApi):
         answer = self._mapping("POST", f"/transfers/{transfer_id}/actions", "execution", {"delete-disks": None})
         return Execution.model_validate(answer)
 
+    def verify(self, transfer_id: str, instances: Sequence[str] = ()) -> Execution:
+        """Begin to compare the replicas with their sources."""
+        body = {"verify": {"instances": list(instances) or None}}
+        return Execution.model_validate(self._mapping("POST", f"/transfers/{transfer_id}/actions", "execution", body))
+
+    def failback(self, transfer_id: str, body: JSON) -> Transfer:
+        """Make the transfer that brings this one's machines home."""
+        answer = self._mapping("POST", f"/transfers/{transfer_id}/actions", "transfer", {"failback": body})
+        return Transfer.model_validate(answer)
+
     # Executions
 
     def executions(self, transfer_id: str) -> list[Execution]:
@@ -172,16 +182,38 @@ class MigrationApi(RestApi):
         url = f"/transfers/{transfer_id}/executions/{execution_id}"
         return Execution.model_validate(self._mapping("GET", url, "execution"))
 
-    def execute(self, transfer_id: str, *, shutdown_instances: bool = False, auto_deploy: bool = False) -> Execution:
-        """Begin to copy what has changed since the last time."""
-        body = {"execution": {"shutdown_instances": shutdown_instances, "auto_deploy": auto_deploy}}
+    def execute(
+        self,
+        transfer_id: str,
+        *,
+        shutdown_instances: bool = False,
+        auto_deploy: bool = False,
+        instances: Sequence[str] = (),
+        keep_partial: bool = False,
+        hold_on_error: bool = False,
+    ) -> Execution:
+        """Begin to copy what has changed since the last time, of all instances or those named."""
+        wanted: JSON = {"shutdown_instances": shutdown_instances, "auto_deploy": auto_deploy}
+        if instances:
+            wanted["instances"] = list(instances)
+        if keep_partial:
+            wanted["keep_partial"] = True
+        if hold_on_error:
+            wanted["hold_on_error"] = True
+        body = {"execution": wanted}
         answer = self._mapping("POST", f"/transfers/{transfer_id}/executions", "execution", body)
         return Execution.model_validate(answer)
 
-    def cancel_execution(self, transfer_id: str, execution_id: str, *, force: bool) -> None:
+    def cancel_execution(self, transfer_id: str, execution_id: str, *, force: bool, keep: bool = False) -> None:
         """Ask an execution to stop."""
         url = f"/transfers/{transfer_id}/executions/{execution_id}/actions"
-        self._send("POST", url, {"cancel": {"force": force}})
+        self._send("POST", url, {"cancel": {"force": force, "keep": keep}})
+
+    def retry_execution(self, transfer_id: str, execution_id: str, instances: Sequence[str] = ()) -> Execution:
+        """Begin an execution of the instances that failed in this one, or of those named."""
+        url = f"/transfers/{transfer_id}/executions/{execution_id}/actions"
+        answer = self._mapping("POST", url, "execution", {"retry": {"instances": list(instances) or None}})
+        return Execution.model_validate(answer)
 
     def delete_execution(self, transfer_id: str, execution_id: str) -> None:
         """Delete the records of an ended execution."""
@@ -205,6 +237,12 @@ class MigrationApi(RestApi):
         """Ask a deployment to stop."""
         self._send("POST", f"/deployments/{deployment_id}/actions", {"cancel": {"force": force}})
 
+    def retry_deployment(self, deployment_id: str, instances: Sequence[str] = ()) -> Deployment:
+        """Begin a deployment of the instances that failed in this one, or of those named."""
+        body = {"retry": {"instances": list(instances) or None}}
+        answer = self._mapping("POST", f"/deployments/{deployment_id}/actions", "deployment", body)
+        return Deployment.model_validate(answer)
+
     def delete_deployment(self, deployment_id: str) -> None:
         """Delete the records of an ended deployment."""
         self._send("DELETE", f"/deployments/{deployment_id}")
@@ -218,6 +256,11 @@ class MigrationApi(RestApi):
     def object(self, method: str, path: str, key: str, body: JSON | None = None) -> JSON:
         """Return the object that a call answers with."""
         return self._mapping(method, path, key, body)
+
+    def get(self, path: str) -> JSON:
+        """Return an answer as it is."""
+        answer: JSON = self._send("GET", path)
+        return answer
 
     def remove(self, path: str) -> None:
         """Delete one object."""

@@ -43,6 +43,8 @@ EXECUTIONS = "isthmus.cli.executions"
 DEPLOYMENTS = "isthmus.cli.deployments"
 SCHEDULES = "isthmus.cli.schedules"
 POOLS = "isthmus.cli.pools"
+WAVES = "isthmus.cli.waves"
+REPORTS = "isthmus.cli.signed_reports"
 REGIONS = "isthmus.cli.regions"
 SHARES = "isthmus.cli.shares"
 PORTS = "isthmus.cli.ports"
@@ -97,12 +99,27 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("transfer show", f"{TRANSFERS}:TransferShow", "Show one transfer"),
     LazyCommand("transfer update", "isthmus.cli.transfer_updates:TransferUpdate", "Change how a transfer is made"),
     LazyCommand("transfer delete", f"{TRANSFERS}:TransferDelete", "Delete transfers; the replicas' disks stay"),
+    LazyCommand(
+        "transfer verify",
+        "isthmus.cli.verification:TransferVerify",
+        "Compare replicas with their sources by hash, without moving their data",
+    ),
+    LazyCommand(
+        "transfer failback",
+        "isthmus.cli.failback:TransferFailback",
+        "Make the transfer that brings machines home, sending only what has changed",
+    ),
     LazyCommand("transfer disks delete", f"{TRANSFERS}:TransferDisksDelete", "Delete the disks of a replica"),
     LazyCommand("execution create", f"{EXECUTIONS}:ExecutionCreate", "Copy what has changed since the last time"),
     LazyCommand("execution list", f"{EXECUTIONS}:ExecutionList", "List the executions of a transfer"),
     LazyCommand("execution show", f"{EXECUTIONS}:ExecutionShow", "Show one execution and its steps"),
     LazyCommand("execution watch", f"{EXECUTIONS}:ExecutionWatch", "Follow an execution to its end"),
     LazyCommand("execution cancel", f"{EXECUTIONS}:ExecutionCancel", "Stop an execution and undo what it began"),
+    LazyCommand(
+        "execution retry",
+        f"{EXECUTIONS}:ExecutionRetry",
+        "Take up what failed in an execution: its held steps, or in a new one the instances",
+    ),
     LazyCommand("execution delete", f"{EXECUTIONS}:ExecutionDelete", "Delete the records of ended executions"),
     LazyCommand("schedule create", f"{SCHEDULES}:ScheduleCreate", "Have a transfer executed by itself"),
     LazyCommand("schedule list", f"{SCHEDULES}:ScheduleList", "List the schedules of a transfer"),
@@ -114,7 +131,24 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("deployment show", f"{DEPLOYMENTS}:DeploymentShow", "Show one deployment and its steps"),
     LazyCommand("deployment watch", f"{DEPLOYMENTS}:DeploymentWatch", "Follow a deployment to its end"),
     LazyCommand("deployment cancel", f"{DEPLOYMENTS}:DeploymentCancel", "Stop a deployment and undo what it began"),
+    LazyCommand(
+        "deployment retry",
+        f"{DEPLOYMENTS}:DeploymentRetry",
+        "Take up what failed in a deployment: its held steps, or in a new one the instances",
+    ),
     LazyCommand("deployment delete", f"{DEPLOYMENTS}:DeploymentDelete", "Delete the records of ended deployments"),
+    LazyCommand("report fetch", f"{REPORTS}:ReportFetch", "Save the signed reports of a deployment's machines"),
+    LazyCommand("report key", f"{REPORTS}:ReportKey", "Print the public key that reports are signed with"),
+    LazyCommand("report verify", f"{REPORTS}:ReportVerify", "Check that a report is what the control plane has signed"),
+    LazyCommand("wave create", f"{WAVES}:WaveCreate", "Plan transfers group after group"),
+    LazyCommand("wave list", f"{WAVES}:WaveList", "List the waves"),
+    LazyCommand("wave show", f"{WAVES}:WaveShow", "Show a wave with its groups and members"),
+    LazyCommand("wave start", f"{WAVES}:WaveStart", "Start a wave now"),
+    LazyCommand("wave approve", f"{WAVES}:WaveApprove", "Let the group of a wave begin that waits for it"),
+    LazyCommand("wave cancel", f"{WAVES}:WaveCancel", "Stop a wave and undo what is in flight"),
+    LazyCommand("wave retry", f"{WAVES}:WaveRetry", "Take up the members of a wave that failed, and those alone"),
+    LazyCommand("wave watch", f"{WAVES}:WaveWatch", "Follow a wave to its end, or to a gate that waits for approval"),
+    LazyCommand("wave delete", f"{WAVES}:WaveDelete", "Delete waves that are not under way; their transfers stay"),
     LazyCommand("pool create", f"{POOLS}:PoolCreate", "Limit how many machines of an endpoint are at work at once"),
     LazyCommand("pool list", f"{POOLS}:PoolList", "List the minion pools"),
     LazyCommand("pool show", f"{POOLS}:PoolShow", "Show a minion pool with its machines and events"),

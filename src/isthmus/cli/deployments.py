@@ -8,7 +8,7 @@ from cliff.columns import FormattableColumn
 from isthmus.cli import inputs
 from isthmus.cli.answers import Deployment
 from isthmus.cli.display import choose
-from isthmus.cli.executions import steps_text
+from isthmus.cli.executions import hold_option, instance_option, steps_text
 from isthmus.cli.rest import Record, RestCommand, RestDelete, RestLister, RestShow, Table
 from isthmus.cli.watching import follow_deployment
 
@@ -48,6 +48,11 @@ def _result_lines(instance: str, result: dict[str, Any]) -> list[str]:
     return lines + [f"  morphing: {change}" for change in changes]
 
 
+def _test(parsed_args: argparse.Namespace) -> dict[str, Any] | None:
+    network = parsed_args.test_network
+    return {"network": network, "minutes": parsed_args.test_minutes} if network else None
+
+
 class DeploymentCreate(RestShow):
     """Start the machines of a transfer's replicas."""
 
@@ -65,6 +70,17 @@ class DeploymentCreate(RestShow):
             "--script", action="append", default=[], metavar="PHASE=FILE", help="a script for the guest"
         )
         parser.add_argument("--force", action="store_true", help="also if the last execution did not complete")
+        instance_option(parser)
+        hold_option(parser)
+        parser.add_argument("--test-network", metavar="NETWORK", help="only test that they live, on this network")
+        parser.add_argument(
+            "--test-minutes", type=int, default=0, metavar="N", help="so long they stay, or until the test is cancelled"
+        )
+        parser.add_argument(
+            "--luks-secret",
+            metavar="REF",
+            help='Barbican secret with {"keys": [passphrases of LUKS volumes]}',
+        )
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:
@@ -75,6 +91,10 @@ class DeploymentCreate(RestShow):
             "skip_os_morphing": parsed_args.skip_os_morphing,
             "user_scripts": inputs.user_scripts(parsed_args.script),
             "force": parsed_args.force,
+            "instances": parsed_args.instances or None,
+            "hold_on_error": parsed_args.hold_on_error,
+            "test": _test(parsed_args),
+            "luks_secret_ref": parsed_args.luks_secret,
         }
         return _record(self.api.deploy({key: value for key, value in wanted.items() if value is not None}))
 
@@ -141,6 +161,20 @@ class DeploymentCancel(_OneDeployment, RestCommand):
         """Ask for it; `isthmus deployment watch DEPLOYMENT` shows when it is done."""
         self.api.cancel_deployment(parsed_args.deployment, force=parsed_args.force)
         return 0
+
+
+class DeploymentRetry(_OneDeployment, RestShow):
+    """Take up what failed in a deployment: its held steps, or in a new one the instances."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        instance_option(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Record:
+        """Begin; `isthmus deployment watch DEPLOYMENT` follows it."""
+        return _record(self.api.retry_deployment(parsed_args.deployment, parsed_args.instances))
 
 
 class DeploymentDelete(RestDelete):

@@ -2,7 +2,7 @@
 
 import argparse
 
-from isthmus.cli.answers import Task
+from isthmus.cli.answers import Execution, Task
 from isthmus.cli.display import choose
 from isthmus.cli.rest import Record, RestCommand, RestLister, RestShow, Table
 from isthmus.cli.watching import follow_execution, reason_of
@@ -16,6 +16,32 @@ def steps_text(tasks: list[Task]) -> str:
         if task.status == "ERROR":
             lines += [f"  {line}" for line in reason_of(task).splitlines()]
     return "\n".join(lines)
+
+
+def instance_option(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of instances."""
+    parser.add_argument(
+        "--instance",
+        dest="instances",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="only this one; may be repeated",
+    )
+
+
+def hold_option(parser: argparse.ArgumentParser) -> None:
+    """Add the wish to look at a failure before it is undone."""
+    parser.add_argument(
+        "--hold-on-error", action="store_true", help="a failed step waits, up to a day, to be retried or cancelled"
+    )
+
+
+def _begun(transfer_id: str, execution: Execution) -> Record:
+    return (
+        ("id", "transfer", "number", "status"),
+        (execution.id, transfer_id, execution.number, execution.status),
+    )
 
 
 class _OneExecution:
@@ -38,6 +64,11 @@ class ExecutionCreate(RestShow):
         parser.add_argument("transfer", metavar="TRANSFER", help="id")
         parser.add_argument("--shutdown-instances", action="store_true", help="stop the machines before the copy")
         parser.add_argument("--auto-deploy", action="store_true", help="deploy when the copy is complete")
+        instance_option(parser)
+        parser.add_argument(
+            "--keep-partial", action="store_true", help="keep what a first copy has sent if it fails, for a retry"
+        )
+        hold_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:
@@ -46,11 +77,11 @@ class ExecutionCreate(RestShow):
             parsed_args.transfer,
             shutdown_instances=parsed_args.shutdown_instances,
             auto_deploy=parsed_args.auto_deploy,
+            instances=parsed_args.instances,
+            keep_partial=parsed_args.keep_partial,
+            hold_on_error=parsed_args.hold_on_error,
         )
-        return (
-            ("id", "transfer", "number", "status"),
-            (execution.id, parsed_args.transfer, execution.number, execution.status),
-        )
+        return _begun(parsed_args.transfer, execution)
 
 
 class ExecutionList(RestLister):
@@ -83,6 +114,8 @@ class ExecutionShow(_OneExecution, RestShow):
             "number": execution.number,
             "type": execution.type,
             "status": execution.status,
+            "instances": "\n".join(execution.instances or ()) or "all",
+            "retry_of": execution.retry_of or "",
             "created_at": str(execution.created_at or ""),
             "updated_at": str(execution.updated_at or ""),
             "steps": steps_text(execution.tasks),
@@ -110,12 +143,30 @@ class ExecutionCancel(_OneExecution, RestCommand):
         """Return the parser."""
         parser = super().get_parser(prog_name)
         parser.add_argument("--force", action="store_true", help="also stop an undo that does not get on")
+        parser.add_argument("--keep", action="store_true", help="keep what a first copy has sent, for a retry")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Ask for it; `isthmus execution watch TRANSFER EXECUTION` shows when it is done."""
-        self.api.cancel_execution(parsed_args.transfer, parsed_args.execution, force=parsed_args.force)
+        self.api.cancel_execution(
+            parsed_args.transfer, parsed_args.execution, force=parsed_args.force, keep=parsed_args.keep
+        )
         return 0
+
+
+class ExecutionRetry(_OneExecution, RestShow):
+    """Take up what failed in an execution: its held steps, or in a new one the instances."""
+
+    def get_parser(self, prog_name: str) -> argparse.ArgumentParser:
+        """Return the parser."""
+        parser = super().get_parser(prog_name)
+        instance_option(parser)
+        return parser
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Record:
+        """Begin; `isthmus execution watch TRANSFER EXECUTION` follows it."""
+        execution = self.api.retry_execution(parsed_args.transfer, parsed_args.execution, parsed_args.instances)
+        return _begun(parsed_args.transfer, execution)
 
 
 class ExecutionDelete(RestCommand):

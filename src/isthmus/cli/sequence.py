@@ -64,6 +64,8 @@ def next_step(syncs: int, executions: Sequence[Execution], deployments: Sequence
                 raise Conflict(f"the disks of the transfer are being deleted (execution {execution.id}): wait for it")
             return WatchExecution(execution.id)
     for deployment in deployments:
+        if deployment.test:
+            continue
         if deployment.last_execution_status in UNDER_WAY:
             return WatchDeployment(deployment.id)
         if deployment.last_execution_status == COMPLETED:
@@ -89,4 +91,4 @@ def stops_machine(execution: Execution) -> bool:
 def _deployed_since(execution: Execution, deployments: Sequence[Deployment]) -> bool:
     """Whether a deployment was begun after this pass."""
     began = execution.created_at
-    return any(began and item.created_at and item.created_at > began for item in deployments)
+    return any(began and item.created_at and item.created_at > began and not item.test for item in deployments)

@@ -15,6 +15,7 @@ OUTAGE_SECONDS = 300
 
 UNDER_WAY = frozenset({"PENDING", "RUNNING", "CANCELLING", "AWAITING_MINION_ALLOCATIONS"})
 COMPLETED = "COMPLETED"
+KINDS = {"transfer_disks_delete": "deletion of disks", "transfer_verification": "verification"}
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Work:
 def work_of(subject: Execution | Deployment) -> Work:
     """Return an execution or a deployment as something to follow."""
     if isinstance(subject, Execution):
-        kind = "deletion of disks" if subject.type == "transfer_disks_delete" else "execution"
+        kind = KINDS.get(subject.type, "execution")
         return Work(f"{kind} {subject.number}", subject.status, tuple(subject.tasks))
     return Work("deployment", subject.last_execution_status, tuple(subject.tasks))
 

@@ -43,6 +43,11 @@ _API: list[Any] = [
         ],
         help="How callers are authenticated.",
     ),
+    cfg.StrOpt(
+        "report_key_file",
+        help="File with the private key (Ed25519, PEM) that signs reports, made if it is not there; all API hosts need "
+        "the same. Default: report-signing.key in state_dir.",
+    ),
     cfg.StrOpt("noauth_project", default="noauth", help="Project of calls without X-Project-Id under noauth."),
 ]
 

@@ -20,10 +20,14 @@ class Kind(StrEnum):
 
     START = "start"
     CANCEL = "cancel"
+    SIGNAL = "signal"
 
 
 class OutboxRow(Base):
-    """One thing to tell the engine. `workflow` is a workflow type's name; `input` its only argument (no secrets)."""
+    """One thing to tell the engine. `input` is a workflow's only argument (no secrets).
+
+    `workflow` is the name of a workflow type, or of a signal.
+    """
 
     __tablename__ = "outbox"
 
@@ -40,6 +44,16 @@ def start(session: Session, *, workflow: str, workflow_id: str, argument: dict[s
     session.add(OutboxRow(kind=Kind.START, workflow=workflow, workflow_id=workflow_id, input=argument, created_at=now))
 
 
-def cancel(session: Session, *, workflow_id: str, force: bool, now: datetime) -> None:
-    """Have the workflow cancelled once this transaction is committed; one that has ended is left alone."""
-    session.add(OutboxRow(kind=Kind.CANCEL, workflow_id=workflow_id, input={"force": force}, created_at=now))
+def cancel(session: Session, *, workflow_id: str, force: bool, now: datetime, keep: bool = False) -> None:
+    """Have the workflow cancelled once this transaction is committed; one that has ended is left alone.
+
+    `force` stops its undo too; `keep` has it keep what it has copied.
+    """
+    wishes = {"force": force, "keep": keep}
+    session.add(OutboxRow(kind=Kind.CANCEL, workflow_id=workflow_id, input=wishes, created_at=now))
+
+
+def signal(session: Session, *, workflow_id: str, name: str, now: datetime, argument: str | None = None) -> None:
+    """Have the workflow told something once this transaction is committed; one that has ended is left alone."""
+    content = None if argument is None else {"argument": argument}
+    session.add(OutboxRow(kind=Kind.SIGNAL, workflow_id=workflow_id, workflow=name, input=content, created_at=now))

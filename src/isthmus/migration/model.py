@@ -66,6 +66,7 @@ class ExecutionType(StrEnum):
     TRANSFER_EXECUTION = "transfer_execution"
     TRANSFER_DISKS_DELETE = "transfer_disks_delete"
     TRANSFER_UPDATE = "transfer_update"
+    TRANSFER_VERIFICATION = "transfer_verification"
     DEPLOYMENT = "deployment"
 
 
@@ -88,14 +89,15 @@ TASK_MOVES: Mapping[TaskStatus, frozenset[TaskStatus]] = {
     TaskStatus.EXECUTE_ON_ERROR_ONLY: frozenset({TaskStatus.RUNNING, TaskStatus.UNSCHEDULED}),
     TaskStatus.RUNNING: frozenset({TaskStatus.COMPLETED, TaskStatus.ERROR, TaskStatus.CANCELED}),
     TaskStatus.COMPLETED: frozenset(),
-    TaskStatus.ERROR: frozenset(),
+    # Of an execution that holds on errors, when the step is retried.
+    TaskStatus.ERROR: frozenset({TaskStatus.RUNNING}),
     TaskStatus.CANCELED: frozenset(),
     TaskStatus.UNSCHEDULED: frozenset(),
 }
 
 
 class TaskType(StrEnum):
-    """What a step does. VERIFY_INSTANCE_BOOT and START_SOURCE_INSTANCE are Isthmus' own additions."""
+    """What a step does. VERIFY_INSTANCE_BOOT and all from START_SOURCE_INSTANCE on are Isthmus' own additions."""
 
     VALIDATE_TRANSFER_SOURCE_INPUTS = "VALIDATE_TRANSFER_SOURCE_INPUTS"
     GET_INSTANCE_INFO = "GET_INSTANCE_INFO"
@@ -122,6 +124,10 @@ class TaskType(StrEnum):
     CLEANUP_FAILED_INSTANCE_DEPLOYMENT = "CLEANUP_FAILED_INSTANCE_DEPLOYMENT"
     RESTORE_TRANSFER_DISK_SNAPSHOTS = "RESTORE_TRANSFER_DISK_SNAPSHOTS"
     START_SOURCE_INSTANCE = "START_SOURCE_INSTANCE"
+    DELETE_TEST_INSTANCE = "DELETE_TEST_INSTANCE"
+    HASH_SOURCE_DISKS = "HASH_SOURCE_DISKS"
+    COMPARE_DESTINATION_DISKS = "COMPARE_DESTINATION_DISKS"
+    CONFIRM_EQUALITY = "CONFIRM_EQUALITY"
 
 
 class ScriptPhase(StrEnum):
@@ -207,6 +213,61 @@ class FiringOutcome(StrEnum):
     STARTED = "STARTED"
     SKIPPED = "SKIPPED"
     MISSED = "MISSED"
+
+
+class WaveStatus(StrEnum):
+    """Status of a wave, and of a group of it (which is never SCHEDULED or CANCELLING)."""
+
+    PENDING = "PENDING"
+    SCHEDULED = "SCHEDULED"
+    RUNNING = "RUNNING"
+    AWAITING_APPROVAL = "AWAITING_APPROVAL"
+    CANCELLING = "CANCELLING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    CANCELED = "CANCELED"
+
+
+WAVE_ACTIVE = frozenset({WaveStatus.SCHEDULED, WaveStatus.RUNNING, WaveStatus.AWAITING_APPROVAL, WaveStatus.CANCELLING})
+"""A workflow works on the wave, or waits to."""
+
+WAVE_MOVES: Mapping[WaveStatus, frozenset[WaveStatus]] = {
+    WaveStatus.PENDING: frozenset({WaveStatus.SCHEDULED}),
+    WaveStatus.SCHEDULED: frozenset({WaveStatus.RUNNING, WaveStatus.AWAITING_APPROVAL, WaveStatus.CANCELLING}),
+    WaveStatus.RUNNING: frozenset(
+        {WaveStatus.AWAITING_APPROVAL, WaveStatus.CANCELLING, WaveStatus.COMPLETED, WaveStatus.ERROR}
+    ),
+    WaveStatus.AWAITING_APPROVAL: frozenset(
+        {WaveStatus.RUNNING, WaveStatus.CANCELLING, WaveStatus.COMPLETED, WaveStatus.ERROR}
+    ),
+    WaveStatus.CANCELLING: frozenset({WaveStatus.CANCELED}),
+    WaveStatus.COMPLETED: frozenset(),
+    WaveStatus.ERROR: frozenset({WaveStatus.SCHEDULED}),
+    WaveStatus.CANCELED: frozenset({WaveStatus.SCHEDULED}),
+}
+
+
+class Gate(StrEnum):
+    """When a group of a wave begins: when the one before is COMPLETED, or when somebody has approved it."""
+
+    AUTO = "auto"
+    MANUAL = "manual"
+
+
+class MemberStatus(StrEnum):
+    """How a transfer stands in a wave."""
+
+    PENDING = "PENDING"
+    EXECUTING = "EXECUTING"
+    DEPLOYING = "DEPLOYING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+    CANCELED = "CANCELED"
+
+
+MEMBER_ENDED = frozenset({MemberStatus.COMPLETED, MemberStatus.ERROR, MemberStatus.CANCELED})
+
+IN_FLIGHT = frozenset({MemberStatus.EXECUTING, MemberStatus.DEPLOYING})
 
 
 class ServiceStatus(StrEnum):

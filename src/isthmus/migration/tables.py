@@ -6,7 +6,7 @@ Times are UTC without a zone, as Coriolis' API shows them. A deleted row keeps i
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint
+from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint, false
 from sqlalchemy.dialects.mysql import DATETIME as MYSQL_DATETIME
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -47,7 +47,7 @@ class TransferRow(Stamped, Base):
     """What shall be moved from where to where. `info` holds, by instance, what has been observed and made:
 
     `{"machine": …, "disks": [DestinationDisk…], "point": str|None, "stopped_by": execution id|None,
-    "tainted": bool, "deployed": bool}`.
+    "tainted": bool, "partial": bool, "deployed": bool}`.
     """
 
     __tablename__ = "transfers"
@@ -71,6 +71,8 @@ class TransferRow(Stamped, Base):
     instance_osmorphing_minion_pool_mappings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     clone_disks: Mapped[bool] = mapped_column(Boolean, default=True)
     skip_os_morphing: Mapped[bool] = mapped_column(Boolean, default=False)
+    # The transfer whose machines this one brings home.
+    failback_of: Mapped[str | None] = mapped_column(Id)
     last_execution_status: Mapped[str] = mapped_column(String(40), default="UNEXECUTED")
     info: Mapped[dict[str, Any]] = mapped_column(JSON, default=dict)
     version: Mapped[int] = mapped_column(Integer, default=0)
@@ -87,9 +89,13 @@ class DeploymentRow(Stamped, Base):
     trust_id: Mapped[str | None] = mapped_column(String(64))
     transfer_id: Mapped[str] = mapped_column(ForeignKey("transfers.id"), index=True)
     deployer_id: Mapped[str | None] = mapped_column(Id)
+    retry_of: Mapped[str | None] = mapped_column(Id)
     instances: Mapped[list[str]] = mapped_column(JSON)
     clone_disks: Mapped[bool] = mapped_column(Boolean)
     force: Mapped[bool] = mapped_column(Boolean, default=False)
+    # `{"network", "minutes"}` of a deployment that only tests.
+    test: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    luks_secret_ref: Mapped[str | None] = mapped_column(String(1024))
     skip_os_morphing: Mapped[bool] = mapped_column(Boolean)
     instance_osmorphing_minion_pool_mappings: Mapped[dict[str, Any] | None] = mapped_column(JSON)
     user_scripts: Mapped[dict[str, Any] | None] = mapped_column(JSON)
@@ -112,6 +118,13 @@ class ExecutionRow(Stamped, Base):
     number: Mapped[int] = mapped_column(Integer)
     shutdown_instances: Mapped[bool] = mapped_column(Boolean, default=False)
     auto_deploy: Mapped[bool] = mapped_column(Boolean, default=False)
+    # Those of the transfer's instances that it is for; null: all.
+    instances: Mapped[list[str] | None] = mapped_column(JSON)
+    keep_partial: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    # A step that failed waits to be retried or cancelled, before anything is undone.
+    hold_on_error: Mapped[bool] = mapped_column(Boolean, default=False, server_default=false())
+    # The execution whose failed instances this one takes up.
+    retry_of: Mapped[str | None] = mapped_column(Id)
     # What a transfer_update shall change: the transfer's columns that take new values when it has COMPLETED.
     requested: Mapped[dict[str, Any] | None] = mapped_column(JSON)
 
@@ -295,3 +308,67 @@ class MinionPoolEventRow(Base):
     message: Mapped[str] = mapped_column(LongText)
     index: Mapped[int] = mapped_column("event_index", Integer)
     created_at: Mapped[datetime] = mapped_column(Moment)
+
+
+class WaveRow(Stamped, Base):
+    """Transfers that are executed group after group; see docs/waves.md. `run` counts the engine's workflows for it."""
+
+    __tablename__ = "waves"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    trust_id: Mapped[str | None] = mapped_column(String(64))
+    name: Mapped[str] = mapped_column(String(255))
+    description: Mapped[str | None] = mapped_column(Text)
+    status: Mapped[str] = mapped_column(String(40), index=True)
+    message: Mapped[str | None] = mapped_column(Text)
+    starts_at: Mapped[datetime | None] = mapped_column(Moment)
+    max_in_flight: Mapped[int] = mapped_column(Integer)
+    auto_deploy: Mapped[bool] = mapped_column(Boolean)
+    shutdown_instances: Mapped[bool] = mapped_column(Boolean)
+    # Ids of the waves that must be COMPLETED first.
+    after: Mapped[list[str]] = mapped_column(JSON, default=list)
+    run: Mapped[int] = mapped_column(Integer, default=0)
+
+    groups: Mapped[list["WaveGroupRow"]] = relationship(
+        order_by="WaveGroupRow.index", cascade="all, delete-orphan", lazy="selectin"
+    )
+
+
+class WaveGroupRow(Base):
+    """The members of a wave that may run side by side. `gate` says when the group may begin."""
+
+    __tablename__ = "wave_groups"
+    __table_args__ = (UniqueConstraint("wave_id", "group_index"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    wave_id: Mapped[str] = mapped_column(ForeignKey("waves.id"))
+    index: Mapped[int] = mapped_column("group_index", Integer)
+    name: Mapped[str] = mapped_column(String(255))
+    gate: Mapped[str] = mapped_column(String(16))
+    approved: Mapped[bool] = mapped_column(Boolean, default=False)
+    status: Mapped[str] = mapped_column(String(40))
+
+    members: Mapped[list["WaveMemberRow"]] = relationship(
+        order_by="WaveMemberRow.index", cascade="all, delete-orphan", lazy="selectin"
+    )
+
+
+class WaveMemberRow(Base):
+    """A transfer, or some of its instances, in a wave; its last execution and deployment there, and how it stands."""
+
+    __tablename__ = "wave_members"
+    __table_args__ = (UniqueConstraint("group_id", "member_index"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    group_id: Mapped[str] = mapped_column(ForeignKey("wave_groups.id"))
+    index: Mapped[int] = mapped_column("member_index", Integer)
+    transfer_id: Mapped[str] = mapped_column(ForeignKey("transfers.id"), index=True)
+    instances: Mapped[list[str] | None] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(40))
+    message: Mapped[str | None] = mapped_column(Text)
+    execution_id: Mapped[str | None] = mapped_column(Id, index=True)
+    deployment_id: Mapped[str | None] = mapped_column(Id)
+    started_at: Mapped[datetime | None] = mapped_column(Moment)
+    ended_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -9,6 +9,7 @@ from isthmus.control import configuration, migrations
 from isthmus.control.database import Database
 from isthmus.control.policy import Policy
 from isthmus.control.server import wrap
+from isthmus.control.signing import Signer
 from isthmus.migration.api.application import create_application
 from isthmus.migration.api.policies import migration_rules
 from isthmus.migration.api.service import Service
@@ -44,6 +45,7 @@ def api(database_url: str, tmp_path: Path) -> Iterator[Api]:
         policy=Policy(conf, migration_rules()),
         max_body_bytes=conf.api.max_body_bytes,
         ask_timeout=conf.api.ask_timeout,
+        signer=Signer(tmp_path / "report.key"),
     )
     yield Api(database, vault, engine, wrap(conf, create_application(conf, service)))
     database.close()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import update
-from tests.functional.api.parts import Api, assert_fault
+from tests.functional.api.parts import BARBICAN, Api, assert_fault
 
 from isthmus.migration.model import ExecutionStatus
 from isthmus.migration.tables import DeploymentRow, ExecutionRow
@@ -150,3 +150,54 @@ def test_another_projects_deployment_does_not_exist(api: Api) -> None:
 def test_a_wrong_value_is_named(api: Api, change: dict[str, Any], word: str) -> None:
     body = {"deployment": {"transfer_id": _ready(api), **change}}
     assert_fault(api.call("POST", "/deployments", body), 400, "badRequest", word)
+
+
+def test_a_way_home_is_made_of_a_completed_deployment(api: Api) -> None:
+    made = api.transfer(network_map={"lan": "net"})
+    path = f"/transfers/{made['id']}/actions"
+    assert_fault(api.call("POST", path, {"failback": None}), 409, "conflictingRequest", "no COMPLETED deployment")
+    api.execution(made["id"])
+    api.finish(made["id"])
+    deployment = api.call("POST", "/deployments", {"deployment": {"transfer_id": made["id"]}}).json["deployment"]["id"]
+    with api.database.transaction() as session:
+        row = session.get_one(DeploymentRow, deployment)
+        row.last_execution_status = ExecutionStatus.COMPLETED
+        row.transfer_result = {"web": {"machine": {"id": "7", "name": "web-away"}}}
+    assert_fault(api.call("POST", path, {"failback": {"instances": ["db"]}}), 400, "badRequest", "db")
+    assert_fault(api.call("POST", path, {"failback": {"deployment_id": "x"}}), 409, "conflictingRequest", "x")
+    home = api.call("POST", path, {"failback": {"notes": "home"}}).json["transfer"]
+    assert (home["origin_endpoint_id"], home["destination_endpoint_id"]) == (
+        made["destination_endpoint_id"],
+        made["origin_endpoint_id"],
+    )
+    assert (home["instances"], home["network_map"], home["notes"]) == (["web-away"], {"net": "lan"}, "home")
+    assert (home["failback_of"], home["last_execution_status"]) == (made["id"], "UNEXECUTED")
+    assert_fault(api.call("POST", path, {"failback": None}, project="p2"), 404, "itemNotFound", made["id"])
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"test": {"network": "net"}}, "isolated"),
+        ({"test": {"network": "alone"}, "clone_disks": False}, "clones"),
+        ({"test": {"network": ""}}, "network"),
+        ({"test": {"network": "alone", "minutes": -1}}, "minutes"),
+        ({"test": {"network": "alone", "minutes": 10**9}}, "minutes"),
+        ({"test": "alone"}, "test"),
+        ({"luks_secret_ref": "http://elsewhere.test/v1/secrets/x"}, "secret_ref"),
+        ({"luks_secret_ref": 7}, "luks_secret_ref"),
+        ({"instances": ["db"]}, "db"),
+    ],
+)
+def test_wrong_wishes_of_a_test_are_refused(api: Api, options: dict[str, Any], word: str) -> None:
+    transfer = _ready(api)
+    answer = api.call("POST", "/deployments", {"deployment": {"transfer_id": transfer, **options}})
+    assert_fault(answer, 400, "badRequest", word)
+    assert api.call("GET", "/deployments").json["deployments"] == []
+
+
+def test_a_test_and_the_keys_reference_are_kept_and_shown(api: Api) -> None:
+    transfer, reference = _ready(api), f"{BARBICAN}00000000-0000-4000-8000-000000000000"
+    body = {"transfer_id": transfer, "test": {"network": "alone"}, "luks_secret_ref": reference}
+    made = api.call("POST", "/deployments", {"deployment": body}).json["deployment"]
+    assert (made["test"], made["luks_secret_ref"]) == ({"network": "alone", "minutes": 0}, reference)

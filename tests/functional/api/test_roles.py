@@ -13,6 +13,7 @@ from tests.operations import ROLES, Operation, operations
 from isthmus.control import configuration
 from isthmus.control.database import Database
 from isthmus.control.policy import Policy
+from isthmus.control.signing import Signer
 from isthmus.migration.api.application import create_application
 from isthmus.migration.api.policies import migration_rules
 from isthmus.migration.api.service import Service
@@ -37,6 +38,7 @@ def client(empty_database: Path, tmp_path_factory: pytest.TempPathFactory) -> It
         policy=Policy(conf, migration_rules()),
         max_body_bytes=1 << 20,
         ask_timeout=5,
+        signer=Signer(file.with_name("report.key")),
     )
     yield falcon.testing.TestClient(create_application(conf, service))
     database.close()

@@ -192,3 +192,16 @@ def test_transfers_are_filtered_by_status(api: Api, status: str) -> None:
         assert [each["id"] for each in found] == [made["id"]]
         assert api.call("GET", path, params={"status": "CANCELLING"}).json == {"transfers": []}
     assert_fault(api.call("GET", "/transfers", params={"status": "LOST"}), 400, "badRequest", "LOST", "COMPLETED")
+
+
+def test_a_verification_needs_a_completed_pass(api: Api) -> None:
+    made = api.transfer(instances=["web", "db"])
+    path = f"/transfers/{made['id']}/actions"
+    assert_fault(api.call("POST", path, {"verify": None}), 409, "conflictingRequest", "UNEXECUTED")
+    api.execution(made["id"])
+    assert_fault(api.call("POST", path, {"verify": None}), 409, "conflictingRequest", "under way")
+    api.finish(made["id"])
+    assert_fault(api.call("POST", path, {"verify": {"instances": ["mail"]}}), 400, "badRequest", "mail")
+    run = api.call("POST", path, {"verify": {"instances": ["db"]}}).json["execution"]
+    assert (run["type"], run["instances"]) == ("transfer_verification", ["db"])
+    assert api.outbox()[-1] == ("start", "TransferVerification", f"execution-{run['id']}")

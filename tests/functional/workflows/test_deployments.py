@@ -99,3 +99,46 @@ def test_auto_deploy_follows_a_completed_execution(room: EngineRoom) -> None:
     assert deployment.deployer_id == run.id
     assert execution.status in {*ACTIVE, "COMPLETED"}
     assert move.ended(execution.id).status == "COMPLETED"
+
+
+def test_a_test_shows_that_the_machine_lives_and_leaves_the_transfer_as_it_was(room: EngineRoom) -> None:
+    move = room.move()
+    move.ended(move.begin())
+    before, disks = move.info(), leftovers(move.destination)
+    run_id = move.begin_deployment(test={"network": "lan", "minutes": 60})
+    move.running(run_id, "VERIFY_INSTANCE_BOOT", "COMPLETED")
+    room.wait(lambda: list((move.destination / "machines").iterdir()), "machine that is looked at")
+    assert move.execution(run_id).status == "RUNNING"
+    move.cancel(run_id)
+    run = move.ended(run_id, limit=20)
+    assert run.status == "COMPLETED"
+    assert move.task(run_id, "DELETE_TEST_INSTANCE").status == "COMPLETED"
+    assert list((move.destination / "machines").iterdir()) == []
+    assert leftovers(move.destination) == disks
+    assert move.info() == before
+    assert move.power() == "running"
+    result = (move.deployment(run_id).transfer_result or {})["machine0"]
+    assert result["probe"]["passed"] is True
+    assert (result["test"], result["downtime_seconds"]) == ({"network": "lan", "minutes": 60}, None)
+
+
+def test_a_test_that_fails_leaves_nothing_and_does_not_touch_the_source(room: EngineRoom) -> None:
+    move = room.move()
+    move.ended(move.begin(shutdown_instances=True))
+    before, disks = move.info(), leftovers(move.destination)
+    set_up(move.destination, boots=False)
+    run = move.ended(move.begin_deployment(test={"network": "lan"}))
+    assert run.status == "ERROR"
+    assert leftovers(move.destination) == disks
+    assert list((move.destination / "machines").iterdir()) == []
+    assert move.info() == before
+    assert move.power() == "off"
+
+
+def test_a_test_on_a_network_that_is_not_there_begins_nothing(room: EngineRoom) -> None:
+    move = room.move()
+    move.ended(move.begin())
+    run = move.ended(move.begin_deployment(test={"network": "nowhere"}))
+    assert run.status == "ERROR"
+    assert "'nowhere'" in str(move.task(run.id, "VALIDATE_DEPLOYMENT_INPUTS").exception_details)
+    assert "clone_disks" not in calls(move.destination)

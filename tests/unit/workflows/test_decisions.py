@@ -9,12 +9,15 @@ from isthmus.control.engine import as_failure, from_failure
 from isthmus.control.errors import Cancelled, InvalidInput, IsthmusError, NotFound, StepFailed, Unavailable
 from isthmus.migration.machine import ProbeType
 from isthmus.migration.model import ExecutionStatus, ScriptPhase
+from isthmus.migration.planning.steps import keeps_partial
+from isthmus.migration.planning.work import EndpointRef, Work
+from isthmus.migration.providers.contract import Provider
 from isthmus.migration.reporting import Level
 from isthmus.migration.workflows.attempt import ActivityReport
 from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT
-from isthmus.migration.workflows.deployment_steps import boot_probe, downtime, user_scripts
+from isthmus.migration.workflows.deployment_steps import boot_probe, downtime, luks_keys, user_scripts
 from isthmus.migration.workflows.executions import outcome_of
-from isthmus.migration.workflows.site import writing_owner
+from isthmus.migration.workflows.site import Clouds, writing_owner
 
 
 @pytest.mark.parametrize(
@@ -94,3 +97,44 @@ def test_a_writers_name_fits_a_socket_path_for_any_instance() -> None:
     name = writing_owner("0" * 36, "any/thing at all é" * 20)
     assert len(name) < 50
     assert name.isascii()
+
+
+@pytest.mark.parametrize(
+    ("error", "asked", "copied", "kept"),
+    [
+        (Unavailable("away"), False, True, True),
+        (Unavailable("away"), True, False, False),
+        (StepFailed("full"), False, True, False),
+        (StepFailed("full"), True, True, True),
+        (Cancelled("stop"), False, True, False),
+        (Cancelled("stop"), True, True, True),
+    ],
+)
+def test_whether_a_first_copy_that_stopped_is_kept(error: IsthmusError, asked: bool, copied: bool, kept: bool) -> None:
+    assert keeps_partial(error, asked=asked, copied=copied) is kept
+
+
+def _work(reference: str | None) -> Work:
+    end = EndpointRef("e", "files")
+    return Work("x", "deployment", "t", end, end, ("m",), trust_id="trust", luks_secret_ref=reference)
+
+
+def test_luks_keys_are_read_with_the_users_trust_and_only_if_there_are_any() -> None:
+    asked: list[tuple[str | None, str]] = []
+
+    def resolve(trust_id: str | None, reference: str) -> dict[str, list[str]]:
+        asked.append((trust_id, reference))
+        return {"keys": ["swordfish", "marlin"]}
+
+    clouds = Clouds(lambda _: Provider, resolve)
+    assert luks_keys(_work(None), clouds) == ()
+    assert asked == []
+    assert luks_keys(_work("ref"), clouds) == ("swordfish", "marlin")
+    assert asked == [("trust", "ref")]
+
+
+@pytest.mark.parametrize("content", [{}, {"keys": []}, {"keys": "swordfish"}, {"keys": [7]}, {"keys": [""]}])
+def test_a_secret_without_luks_keys_is_named_and_never_shown(content: dict[str, object]) -> None:
+    with pytest.raises(InvalidInput, match="ref does not hold LUKS passphrases") as raised:
+        luks_keys(_work("ref"), Clouds(lambda _: Provider, lambda _trust, _ref: content))
+    assert "swordfish" not in raised.value.message

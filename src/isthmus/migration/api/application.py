@@ -14,11 +14,13 @@ from isthmus.migration.api import (
     openapi,
     providers,
     regions,
+    reports,
     schedules,
     services,
     transfers,
     updates,
     versions,
+    waves,
 )
 from isthmus.migration.api.service import Service
 from isthmus.migration.model import PoolPlatform
@@ -77,6 +79,8 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{base}/deployments/detail", listed_deployments, suffix="detail")
     app.add_route(deployment, deployments.Deployment(service))
     app.add_route(f"{deployment}/actions", deployments.DeploymentActions(service))
+    app.add_route(f"{deployment}/report", reports.DeploymentReport(service))
+    app.add_route(f"{base}/report-key", reports.ReportKey(service))
     app.add_route(f"{base}/regions", regions.Regions(service))
     app.add_route(f"{base}/regions/{{region_id}}", regions.Region(service))
     app.add_route(f"{base}/services", services.Services(service))
@@ -84,4 +88,7 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{base}/minion_pools", minion_pools.MinionPools(service))
     app.add_route(f"{base}/minion_pools/{{pool_id}}", minion_pools.MinionPool(service))
     app.add_route(f"{base}/minion_pools/{{pool_id}}/actions", minion_pools.MinionPoolActions(service))
+    app.add_route(f"{base}/waves", waves.Waves(service))
+    app.add_route(f"{base}/waves/{{wave_id}}", waves.Wave(service))
+    app.add_route(f"{base}/waves/{{wave_id}}/actions", waves.WaveActions(service))
     app.add_route(f"{base}/diagnostics", diagnostics.Diagnostics(service))

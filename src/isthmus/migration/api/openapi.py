@@ -14,18 +14,23 @@ from isthmus.migration.api.schemas import (
     DeploymentCreate,
     EndpointCreate,
     EndpointUpdate,
+    ExecutionCancel,
     ExecutionCreate,
+    Failback,
     MinionPoolCreate,
     MinionPoolUpdate,
     RegionCreate,
     RegionUpdate,
+    Retry,
     ScheduleCreate,
     ScheduleUpdate,
     ServiceCreate,
     ServiceUpdate,
     TransferCreate,
     TransferUpdate,
+    Verify,
 )
+from isthmus.migration.api.wave_schemas import Approve, WaveCreate, WaveUpdate
 
 _ENDPOINT, _TRANSFER, _DEPLOYMENT = (
     "/endpoints/{endpoint_id}",
@@ -35,6 +40,7 @@ _ENDPOINT, _TRANSFER, _DEPLOYMENT = (
 _EXECUTION = f"{_TRANSFER}/executions/{{execution_id}}"
 _SCHEDULE = f"{_TRANSFER}/schedules/{{schedule_id}}"
 _REGION, _SERVICE, _POOL = "/regions/{region_id}", "/services/{service_id}", "/minion_pools/{pool_id}"
+_WAVE = "/waves/{wave_id}"
 
 # (method, path, what it does, the body's key, its model; None is a body whose key holds null; no key, no envelope)
 _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...] = (
@@ -62,12 +68,15 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("put", _TRANSFER, "Update a transfer", "transfer", TransferUpdate),
     ("delete", _TRANSFER, "Delete a transfer", None, None),
     ("post", f"{_TRANSFER}/actions", "Delete a transfer's disks", "delete-disks", None),
+    ("post", f"{_TRANSFER}/actions", "Compare a transfer's replicas with their sources", "verify", Verify),
+    ("post", f"{_TRANSFER}/actions", "Make the transfer that brings machines home", "failback", Failback),
     ("get", f"{_TRANSFER}/executions", "List executions", None, None),
     ("get", f"{_TRANSFER}/executions/detail", "List executions with their tasks", None, None),
     ("post", f"{_TRANSFER}/executions", "Execute a transfer", "execution", ExecutionCreate),
     ("get", _EXECUTION, "Show an execution", None, None),
     ("delete", _EXECUTION, "Delete an execution", None, None),
-    ("post", f"{_EXECUTION}/actions", "Cancel an execution", "cancel", Cancel),
+    ("post", f"{_EXECUTION}/actions", "Cancel an execution", "cancel", ExecutionCancel),
+    ("post", f"{_EXECUTION}/actions", "Retry what failed of an execution", "retry", Retry),
     ("get", f"{_TRANSFER}/schedules", "List schedules", None, None),
     ("post", f"{_TRANSFER}/schedules", "Create a schedule", None, ScheduleCreate),
     ("get", _SCHEDULE, "Show a schedule", None, None),
@@ -79,6 +88,9 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("get", _DEPLOYMENT, "Show a deployment", None, None),
     ("delete", _DEPLOYMENT, "Delete a deployment", None, None),
     ("post", f"{_DEPLOYMENT}/actions", "Cancel a deployment", "cancel", Cancel),
+    ("post", f"{_DEPLOYMENT}/actions", "Retry what failed of a deployment", "retry", Retry),
+    ("get", f"{_DEPLOYMENT}/report", "Give the signed reports of a deployment's machines", None, None),
+    ("get", "/report-key", "Show the public key that reports are signed with", None, None),
     ("get", "/regions", "List regions", None, None),
     ("post", "/regions", "Create a region", "region", RegionCreate),
     ("get", _REGION, "Show a region", None, None),
@@ -96,6 +108,15 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("delete", _POOL, "Delete a minion pool", None, None),
     # Also {"allocate": null} and {"refresh": null}.
     ("post", f"{_POOL}/actions", "Allocate, refresh or deallocate a minion pool", "deallocate", Deallocate),
+    ("get", "/waves", "List waves", None, None),
+    ("post", "/waves", "Create a wave", "wave", WaveCreate),
+    ("get", _WAVE, "Show a wave", None, None),
+    ("put", _WAVE, "Change a wave", "wave", WaveUpdate),
+    ("delete", _WAVE, "Delete a wave", None, None),
+    ("post", f"{_WAVE}/actions", "Start a wave", "start", None),
+    ("post", f"{_WAVE}/actions", "Approve a group", "approve", Approve),
+    ("post", f"{_WAVE}/actions", "Cancel a wave", "cancel", None),
+    ("post", f"{_WAVE}/actions", "Retry what failed of a wave", "retry", None),
     ("get", "/diagnostics", "Show what each process tells of itself", None, None),
 )
 
@@ -119,7 +140,9 @@ def document() -> dict[str, Any]:
     )
     paths: dict[str, dict[str, Any]] = {}
     for method, path, summary, key, model in _OPERATIONS:
-        paths.setdefault(f"/v1/{{project_id}}{path}", {})[method] = _operation(method, path, summary, key, model)
+        whole = _operation(method, path, summary, key, model)
+        known = paths.setdefault(f"/v1/{{project_id}}{path}", {})
+        known[method] = _either(known[method], whole) if method in known else whole
     return {
         "openapi": "3.1.0",
         "info": {"title": "Isthmus migration API", "version": __version__},
@@ -151,7 +174,7 @@ _FAULT = {
 
 def _operation(method: str, path: str, summary: str, key: str | None, model: type[BaseModel] | None) -> dict[str, Any]:
     names = ["project_id", *(part[1:-1] for part in path.split("/") if part.startswith("{"))]
-    empty = method == "delete" or key == "cancel"
+    empty = method == "delete" or (key == "cancel" and model is not None)
     whole: dict[str, Any] = {
         "summary": summary,
         "parameters": [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in names],
@@ -169,6 +192,18 @@ def _operation(method: str, path: str, summary: str, key: str | None, model: typ
         inner = {"type": "null"} if model is None else {"$ref": f"#/components/schemas/{model.__name__}"}
         whole["requestBody"] = _content({"type": "object", "required": [key], "properties": {key: inner}})
     return whole
+
+
+def _either(first: dict[str, Any], second: dict[str, Any]) -> dict[str, Any]:
+    """Return one operation for two actions at one address: the body's key says which."""
+    schemas = [each["requestBody"]["content"]["application/json"]["schema"] for each in (first, second)]
+    bodies = [*schemas[0].get("oneOf", [schemas[0]]), schemas[1]]
+    return {
+        **first,
+        "summary": f"{first['summary']}; {second['summary'][0].lower()}{second['summary'][1:]}",
+        "responses": {**first["responses"], **second["responses"]},
+        "requestBody": _content({"oneOf": bodies}),
+    }
 
 
 def _content(schema: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """Schedules: transfers that are executed by themselves."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from typing import Any
 
 import falcon
@@ -13,6 +12,7 @@ from isthmus.migration.api import views
 from isthmus.migration.api.queries import page_of, text
 from isthmus.migration.api.schemas import ScheduleCreate, ScheduleUpdate
 from isthmus.migration.api.service import Service, new_id
+from isthmus.migration.api.times import future_moment
 from isthmus.migration.recurrence import Recurrence
 from isthmus.migration.store import reading, requests
 from isthmus.migration.store import schedules as store
@@ -45,7 +45,7 @@ class Schedules:
         caller = self._service.allow(req, "transfer_schedules:create")
         wanted = parse(ScheduleCreate, _body(self._service, req), "schedule")
         Recurrence.of(wanted.schedule)
-        expires = _expiration(wanted.expiration_date)
+        expires = future_moment(wanted.expiration_date, "expiration_date")
         with self._service.database.transaction() as session:
             reading.transfer(session, caller.project_id, transfer_id)
         trust_id = self._service.trusts(caller)
@@ -147,7 +147,7 @@ def _change(row: ScheduleRow, wanted: ScheduleUpdate) -> None:
     if wanted.schedule is not None:
         row.schedule = _set_fields(wanted.schedule)
     if "expiration_date" in wanted.model_fields_set:
-        row.expiration_date = _expiration(wanted.expiration_date)
+        row.expiration_date = future_moment(wanted.expiration_date, "expiration_date")
     for column in ("enabled", "shutdown_instance", "auto_deploy"):
         if getattr(wanted, column) is not None:
             setattr(row, column, getattr(wanted, column))
@@ -155,19 +155,6 @@ def _change(row: ScheduleRow, wanted: ScheduleUpdate) -> None:
 
 def _set_fields(schedule: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in schedule.items() if value is not None}
-
-
-def _expiration(given: str | None) -> datetime | None:
-    if given is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(given)
-        moment = moment.astimezone(UTC).replace(tzinfo=None) if moment.tzinfo else moment
-    except (ValueError, OverflowError):
-        raise InvalidInput("expiration_date must be a time in ISO 8601, like 2030-01-31T23:00:00Z") from None
-    if moment <= utc_now():
-        raise InvalidInput(f"expiration_date {moment.isoformat()} (UTC) is in the past; set a later one, or none")
-    return moment
 
 
 def _flag(given: str | None, name: str) -> bool | None:

@@ -64,6 +64,9 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
+Chosen = Annotated[list[Instance], Field(min_length=1, max_length=1000), AfterValidator(_unique)] | None
+
+
 class SecretReference(Body):
     """Connection details that are in Barbican already."""
 
@@ -164,6 +167,18 @@ class ExecutionCreate(Body):
 
     shutdown_instances: No = False
     auto_deploy: No = False
+    # Isthmus' own: only some of the transfer's instances; keep what a first copy has sent when it fails; a failed step
+    # waits to be retried or cancelled.
+    instances: Chosen = None
+    keep_partial: No = False
+    hold_on_error: No = False
+
+
+class Test(Body):
+    """`test` of a deployment: all NICs on this network, and how long the machines stay after their proof of life."""
+
+    network: Name
+    minutes: Annotated[int, Field(ge=0, le=1440)] = 0
 
 
 class DeploymentCreate(Body):
@@ -176,12 +191,48 @@ class DeploymentCreate(Body):
     # Left out or null: the transfer's own.
     instance_osmorphing_minion_pool_mappings: dict[str, PoolId] | None = None
     user_scripts: Scripts = UserScripts()
+    # Isthmus' own: only some of the transfer's instances; a failed step waits to be retried or cancelled.
+    instances: Chosen = None
+    hold_on_error: No = False
+    # Isthmus' own: show whether the machines live, then remove them; passphrases of the guests' LUKS volumes.
+    test: Test | None = None
+    luks_secret_ref: Annotated[str, StringConstraints(max_length=1024)] | None = None
 
 
 class Cancel(Body):
     """`cancel` of the actions; null is without force."""
 
     force: No = False
+
+
+class ExecutionCancel(Cancel):
+    """`cancel` of an execution. `keep`: what a first copy has sent stays, for a retry to go on with."""
+
+    keep: No = False
+
+
+class Verify(Body):
+    """`verify` of a transfer; null is all instances."""
+
+    instances: Chosen = None
+
+
+class Failback(Body):
+    """`failback` of a transfer; null is all machines of its last completed deployment, networks reversed."""
+
+    deployment_id: Identifier | None = None
+    instances: Chosen = None
+    source_environment: Object = {}
+    destination_environment: Object = {}
+    network_map: Annotated[dict[str, str], BeforeValidator(_default_dict)] = {}
+    storage_mappings: Annotated[StorageMappings, BeforeValidator(_default_dict)] = StorageMappings()
+    notes: Text | None = None
+
+
+class Retry(Body):
+    """`retry` of the actions; null is all instances that failed."""
+
+    instances: Chosen = None
 
 
 class ScheduleCreate(Body):

@@ -13,6 +13,7 @@ from isthmus.control.http import read_object
 from isthmus.control.identity import Caller
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import Vault
+from isthmus.control.signing import Signer
 from isthmus.migration.api.policies import PREFIX
 from isthmus.migration.store import regions
 from isthmus.migration.tables import EndpointRow
@@ -39,6 +40,7 @@ class Service:
     policy: Policy
     max_body_bytes: int
     ask_timeout: int
+    signer: Signer
 
     def allow(self, req: falcon.Request, rule: str) -> Caller:
         """Return the caller if the policy `migration:<rule>` permits this; raise `NotAllowed` if not."""

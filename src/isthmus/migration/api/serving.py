@@ -3,6 +3,7 @@
 import threading
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from oslo_config.cfg import ConfigOpts
@@ -10,6 +11,7 @@ from oslo_config.cfg import ConfigOpts
 from isthmus.control.database import Database
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import BarbicanVault
+from isthmus.control.signing import Signer
 from isthmus.control.tokens import Wsgi
 from isthmus.control.trusts import ensure_trust
 from isthmus.migration.api.application import create_application
@@ -47,5 +49,6 @@ def make_application(conf: ConfigOpts) -> Wsgi:
         policy=Policy(conf, migration_rules()),
         max_body_bytes=conf.api.max_body_bytes,
         ask_timeout=conf.api.ask_timeout,
+        signer=Signer(Path(conf.api.report_key_file or f"{conf.state_dir}/report-signing.key")),
     )
     return create_application(conf, service)

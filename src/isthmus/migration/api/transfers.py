@@ -13,11 +13,11 @@ from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of, wrapped
 from isthmus.migration.api.environments import check_destination, check_source
 from isthmus.migration.api.queries import flag, page_of
-from isthmus.migration.api.schemas import StorageMappings, TransferCreate, TransferUpdate
+from isthmus.migration.api.schemas import Failback, StorageMappings, TransferCreate, TransferUpdate, Verify
 from isthmus.migration.api.service import Service, new_id
 from isthmus.migration.model import ExecutionStatus, ExecutionType
 from isthmus.migration.providers.registry import provider_class
-from isthmus.migration.store import endpoints, pools, reading, requests, schedules
+from isthmus.migration.store import endpoints, failing_back, pools, reading, requests, schedules, waves
 from isthmus.migration.store.paging import Page
 from isthmus.migration.tables import EndpointRow, ExecutionRow, TransferRow
 
@@ -96,6 +96,7 @@ class Transfer:
         with self._service.database.transaction() as session:
             row = requests.claim_transfer(session, caller.project_id, transfer_id)
             row.trust_id = trust_id
+            waves.refuse_if_planned(session, row.id)
             schedules.forget_all(session, row.id, utc_now())
             requests.delete_transfer(session, row, utc_now())
         resp.status = 204
@@ -108,9 +109,16 @@ class TransferActions:
         self._service = service
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, transfer_id: str) -> None:
-        """Delete the transfer's disks at the destination (`delete-disks`)."""
+        """Delete the transfer's disks at the destination (`delete-disks`), `verify` its replicas, or `failback`."""
+        body = self._service.body(req)
+        if "failback" in body:
+            self._failback(req, resp, body, transfer_id)
+            return
+        if "verify" in body:
+            self._verify(req, resp, body, transfer_id)
+            return
         caller = self._service.allow(req, "transfers:delete_disks")
-        action_of(self._service.body(req), "delete-disks")
+        action_of(body, "delete-disks", "verify", "failback")
         trust_id = self._service.trusts(caller)
         with self._service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
@@ -120,9 +128,58 @@ class TransferActions:
             )
             resp.media = {"execution": views.execution(run, with_tasks=True)}
 
+    def _verify(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], transfer_id: str) -> None:
+        """Compare the replicas with their sources by hash."""
+        caller = self._service.allow(req, "transfers:verify")
+        wanted = parse(Verify, body[action_of(body, "verify")] or {}, "verify")
+        with self._service.database.transaction() as session:
+            reading.transfer(session, caller.project_id, transfer_id)
+        trust_id = self._service.trusts(caller)
+        with self._service.database.transaction() as session:
+            transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
+            check_known(wanted.instances or (), transfer.instances, "verify.instances")
+            transfer.trust_id = trust_id
+            kind = ExecutionType.TRANSFER_VERIFICATION
+            run = new_execution(caller, transfer_id, kind, instances=wanted.instances)
+            requests.start_verification(session, transfer, run)
+            resp.media = {"execution": views.execution(run, with_tasks=True)}
+
+    def _failback(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], transfer_id: str) -> None:
+        """Make the transfer that brings this one's machines home; nothing is copied yet."""
+        caller = self._service.allow(req, "transfers:failback")
+        wanted = parse(Failback, body[action_of(body, "failback")] or {}, "failback")
+        with self._service.database.transaction() as session:
+            transfer = reading.transfer(session, caller.project_id, transfer_id)
+            home = endpoints.get(session, caller.project_id, transfer.origin_endpoint_id)
+            away = endpoints.get(session, caller.project_id, transfer.destination_endpoint_id)
+        check_source(provider_class(away.type), wanted.source_environment)
+        check_destination(provider_class(home.type), wanted.destination_environment)
+        trust_id = self._service.trusts(caller)
+        with self._service.database.transaction() as session:
+            transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
+            deployment = failing_back.deployed_by(session, transfer, wanted.deployment_id)
+            machines = failing_back.machines_of(deployment, wanted.instances)
+            wishes = {
+                **wanted.model_dump(include={"source_environment", "destination_environment", "network_map", "notes"}),
+                "storage_mappings": wanted.storage_mappings.model_dump(exclude_none=True, exclude_unset=True),
+            }
+            row = failing_back.reversed_transfer(transfer, machines, wishes, row_id=new_id(), now=utc_now())
+            row.user_id, row.trust_id = caller.user_id, trust_id
+            session.add(row)
+            session.flush()
+            resp.media = {"transfer": views.transfer(row)}
+
 
 def new_execution(
-    caller: Caller, action_id: str, kind: ExecutionType, *, shutdown_instances: bool = False, auto_deploy: bool = False
+    caller: Caller,
+    action_id: str,
+    kind: ExecutionType,
+    *,
+    shutdown_instances: bool = False,
+    auto_deploy: bool = False,
+    instances: Sequence[str] | None = None,
+    keep_partial: bool = False,
+    hold_on_error: bool = False,
 ) -> ExecutionRow:
     """Return the row of an execution that is about to start."""
     return ExecutionRow(
@@ -132,6 +189,9 @@ def new_execution(
         type=kind,
         shutdown_instances=shutdown_instances,
         auto_deploy=auto_deploy,
+        instances=None if instances is None else list(instances),
+        keep_partial=keep_partial,
+        hold_on_error=hold_on_error,
         tasks=[],
         created_at=utc_now(),
     )

@@ -65,6 +65,7 @@ def transfer(
         "instance_osmorphing_minion_pool_mappings": row.instance_osmorphing_minion_pool_mappings or {},
         "clone_disks": row.clone_disks,
         "skip_os_morphing": row.skip_os_morphing,
+        "failback_of": row.failback_of,
         "clustered": False,
         "reservation_id": None,
         "transfer_result": None,
@@ -111,6 +112,9 @@ def deployment(
         "transfer_id": row.transfer_id,
         "transfer_scenario_type": parent.scenario,
         "deployer_id": row.deployer_id,
+        "retry_of": row.retry_of,
+        "test": row.test,
+        "luks_secret_ref": row.luks_secret_ref,
         "trust_id": row.trust_id,
         "instances": row.instances,
         "user_scripts": row.user_scripts or {"global": {}, "instances": {}},
@@ -139,6 +143,11 @@ def execution(row: ExecutionRow, *, with_tasks: bool) -> dict[str, Any]:
         "type": row.type,
         "shutdown_instances": row.shutdown_instances,
         "auto_deploy": row.auto_deploy,
+        # Isthmus' own; `instances` null is all of the transfer's.
+        "instances": row.instances,
+        "keep_partial": bool(row.keep_partial),
+        "hold_on_error": bool(row.hold_on_error),
+        "retry_of": row.retry_of,
     }
     return {**whole, "tasks": _tasks(row)} if with_tasks else whole
 

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from isthmus.control.errors import IsthmusError
 from isthmus.control.queues import worker_queue
 from isthmus.migration.model import ExecutionType, TaskType
 from isthmus.migration.planning.work import Facts, Work
@@ -100,12 +101,21 @@ def applies_after_failure(step: Step, begun: Iterable[TaskType], done: Iterable[
         return False
     match step.task_type:
         case TaskType.DELETE_TRANSFER_DISKS:
-            return facts.replica.point is None
+            return facts.replica.point is None and not facts.replica.partial
         case TaskType.START_SOURCE_INSTANCE if step.undoes is TaskType.SHUTDOWN_INSTANCE:
             return facts.source_ran
         case TaskType.START_SOURCE_INSTANCE:
             return facts.replica.stopped_by is not None and not facts.replica.deployed
     return True
+
+
+def keeps_partial(error: IsthmusError, *, asked: bool, copied: bool) -> bool:
+    """Whether a first copy that stopped with this error is kept, so that a retry goes on where it was.
+
+    Kept without being asked: what an outage has stopped, as nobody has to change anything for it to go on. An error
+    that somebody must mend, and a cancel, leave nothing unless `asked` to. What never `copied` a byte is not kept.
+    """
+    return copied and (asked or error.retryable)
 
 
 def _place(work: Work, instance: str, drafts: Sequence[_Draft], *, first_index: int) -> Iterable[Step]:
@@ -174,6 +184,9 @@ def _deployment(work: Work) -> list[_Draft]:
     ]
     if not work.clone_disks:
         steps.append(_Draft(TaskType.DELETE_TRANSFER_TARGET_DISK_SNAPSHOTS, here))
+    if work.test is not None:
+        # Nothing else is touched, so nothing else is to be brought back: neither the replica nor the source.
+        return [*steps, _Draft(TaskType.DELETE_TEST_INSTANCE, here, When.ALWAYS, disks)]
     steps.append(_Draft(TaskType.CLEANUP_FAILED_INSTANCE_DEPLOYMENT, here, When.ON_ERROR, disks))
     if not work.clone_disks:
         steps.append(_Draft(TaskType.RESTORE_TRANSFER_DISK_SNAPSHOTS, here, When.ON_ERROR, disks))
@@ -197,9 +210,24 @@ def _update(_: Work) -> list[_Draft]:
     ]
 
 
+def _verification(_: Work) -> list[_Draft]:
+    """Hash each side beside it, compare, and only then say whether it is as it should be: all is closed by then."""
+    source, destination = Side.SOURCE, Side.DESTINATION
+    hashing, comparing = TaskType.HASH_SOURCE_DISKS, TaskType.COMPARE_DESTINATION_DISKS
+    return [
+        _Draft(TaskType.GET_INSTANCE_INFO, source),
+        _Draft(hashing, source),
+        _Draft(TaskType.DELETE_TRANSFER_SOURCE_RESOURCES, source, When.ALWAYS, hashing),
+        _Draft(comparing, destination),
+        _Draft(TaskType.DELETE_TRANSFER_TARGET_RESOURCES, destination, When.ALWAYS, comparing),
+        _Draft(TaskType.CONFIRM_EQUALITY, destination),
+    ]
+
+
 _DRAFTS = {
     ExecutionType.TRANSFER_EXECUTION: _transfer,
     ExecutionType.DEPLOYMENT: _deployment,
     ExecutionType.TRANSFER_DISKS_DELETE: _disks_delete,
     ExecutionType.TRANSFER_UPDATE: _update,
+    ExecutionType.TRANSFER_VERIFICATION: _verification,
 }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from isthmus.migration.machine import DeployedMachine, DestinationDisk, DiskMapping, Machine, NicMapping
+from isthmus.migration.planning.comparing import SideHashes
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,17 @@ class EndpointRef:
     type: str
     connection_info: Mapping[str, Any] = field(default_factory=dict)
     mapped_regions: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class DeploymentTest:
+    """A deployment that shows whether machines live, on a network of their own, and then removes them.
+
+    They stay for `minutes` after their proof, for people to look at; a cancel ends that time.
+    """
+
+    network: str
+    minutes: int = 0
 
 
 @dataclass(frozen=True)
@@ -38,9 +50,13 @@ class Work:
     storage_mappings: Mapping[str, Any] = field(default_factory=dict)
     user_scripts: Mapping[str, Any] = field(default_factory=dict)
     shutdown_instances: bool = False
+    keep_partial: bool = False
+    hold_on_error: bool = False
     clone_disks: bool = True
     skip_os_morphing: bool = False
     force: bool = False
+    test: DeploymentTest | None = None
+    luks_secret_ref: str | None = None
 
 
 @dataclass(frozen=True)
@@ -49,10 +65,12 @@ class Replica:
 
     `disks` are the replica's disks; none before the first execution and after a deployment took them for its machine.
     `point` is the source's point in time that they hold, None until a pass was complete. `tainted`: something else
-    has written to the disks since, so only a comparison can trust them. `generation` names the series of passes that
-    the stored hash maps belong to. `stopped_by` is the execution that shut the source down; None if it was not us.
+    has written to the disks since, so only a comparison can trust them. `partial`: the first pass stopped in its midst
+    and what it had copied is kept, for the next one to go on. `home` is a machine at the destination, off, whose disks
+    hold most of it already. `generation` names the series of passes that the stored hash maps belong to. `stopped_by`
+    is the execution that shut the source down; None if it was not us.
     `deployed`: a deployment has succeeded since the source was last seen running, so the source must stay off.
-    `last_pass` is for people, see `isthmus.migration.store.recording`.
+    `last_pass` and `last_verification` are for people, see `isthmus.migration.store.recording`.
     """
 
     machine: Machine | None = None
@@ -60,10 +78,13 @@ class Replica:
     point: str | None = None
     stopped_by: str | None = None
     tainted: bool = False
+    partial: bool = False
+    home: str | None = None
     deployed: bool = False
     generation: str | None = None
     source_stopped_at: str | None = None
     last_pass: dict[str, Any] | None = None
+    last_verification: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +93,7 @@ class Facts:
 
     `source_ran`: the machine was running when this execution looked first, so a later "off" is our doing.
     `snapshots_kept`: the replica's content before the deployment can be brought back.
+    `hashes`: what a verification has read at the source.
     """
 
     replica: Replica = field(default_factory=Replica)
@@ -82,3 +104,4 @@ class Facts:
     disks: tuple[DestinationDisk, ...] = ()
     deployed: DeployedMachine | None = None
     result: dict[str, Any] = field(default_factory=dict)
+    hashes: tuple[SideHashes, ...] = ()

@@ -290,6 +290,21 @@ class DestinationProvider(Provider):
         if only to learn the names of what must be deleted.
         """
 
+    def adopt_machine(
+        self,
+        transfer_id: str,  # noqa: ARG002 - for providers that can
+        instance: str,  # noqa: ARG002
+        machine: str,  # noqa: ARG002
+        disks: Sequence[DiskMapping],  # noqa: ARG002
+        report: Report,  # noqa: ARG002
+    ) -> Sequence[DestinationDisk]:
+        """Make the replica's disks of a transfer as copies of those of `machine` of this cloud, in their order.
+
+        `ensure_disks` finds them afterwards. The machine must be off (`StepFailed`) and stays as it is. Returns none
+        if its disks cannot be had in this way: then all is copied from the source. Already done: copied again.
+        """
+        return ()
+
     @abstractmethod
     def delete_disks(self, disks: Sequence[DestinationDisk]) -> None:
         """Delete disks that `ensure_disks` or `clone_disks` made. Already done: they are gone."""

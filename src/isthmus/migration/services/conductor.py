@@ -17,12 +17,15 @@ from isthmus.migration.services.dispatcher import Dispatcher
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.services.recorder import Recorder
 from isthmus.migration.services.timekeeper import Timekeeper
+from isthmus.migration.services.wave_watch import WaveWatch
 from isthmus.migration.workflows.ask import AskProvider
 from isthmus.migration.workflows.control import ControlActivities
 from isthmus.migration.workflows.executions import WORKFLOWS
 from isthmus.migration.workflows.introduction import AskService, RecordService
 from isthmus.migration.workflows.pool_control import PoolActivities
 from isthmus.migration.workflows.pools import MinionPoolAction
+from isthmus.migration.workflows.wave_control import WaveActivities
+from isthmus.migration.workflows.waves import Wave
 
 DATABASE_THREADS = 8
 
@@ -34,6 +37,8 @@ def run(conf: ConfigOpts) -> None:
     control = ControlActivities(database, utc_now)
     dispatcher = Dispatcher(database, conf.conductor.dispatch_interval)
     pools = PoolActivities(database, utc_now)
+    waves = WaveActivities(database, utc_now)
+    watch = WaveWatch(database, utc_now)
     timekeeper = Timekeeper(database, utc_now)
     recorder = Recorder(database, conf.conductor.progress_interval, utc_now)
     with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database") as pool:
@@ -43,8 +48,8 @@ def run(conf: ConfigOpts) -> None:
                 Worker(
                     client,
                     task_queue=CONDUCTOR_QUEUE,
-                    workflows=[*WORKFLOWS, AskProvider, AskService, RecordService, MinionPoolAction],
-                    activities=[*control.all, *pools.all],
+                    workflows=[*WORKFLOWS, AskProvider, AskService, RecordService, MinionPoolAction, Wave],
+                    activities=[*control.all, *pools.all, *waves.all],
                     activity_executor=pool,
                     max_concurrent_activities=DATABASE_THREADS,
                     # Our workflows are plain functions over facts; the sandbox would only import them again each time.
@@ -52,6 +57,6 @@ def run(conf: ConfigOpts) -> None:
                 )
             ]
 
-        run_until_stopped(EngineAddress.of(conf), workers, (dispatcher.run, recorder.run, timekeeper.run))
+        run_until_stopped(EngineAddress.of(conf), workers, (dispatcher.run, recorder.run, timekeeper.run, watch.run))
     database.close()
     leave()

@@ -99,6 +99,12 @@ async def _tell(client: Client, entry: OutboxRow) -> None:
         return
     handle = client.get_workflow_handle(entry.workflow_id)
     try:
+        if entry.kind == Kind.SIGNAL:
+            await handle.signal(entry.workflow, args=list((entry.input or {}).values()))
+            return
+        if (entry.input or {}).get("keep"):
+            # First, so that the cancel finds it known.
+            await handle.signal("keep_partial")
         await handle.cancel()
         if (entry.input or {}).get("force"):
             await handle.signal("force_cancel")

@@ -110,16 +110,22 @@ def check_wishes(
             )
 
 
-def wanted_by(transfer: TransferRow, deployment: DeploymentRow | None, kind: str) -> dict[str, tuple[str, ...]]:
-    """Return, by instance, the pools of which an execution needs one machine each."""
+def wanted_by(
+    transfer: TransferRow, deployment: DeploymentRow | None, kind: str, instances: Sequence[str] | None = None
+) -> dict[str, tuple[str, ...]]:
+    """Return, by instance, the pools of which an execution of these instances (None: all) needs one machine each."""
     if kind == ExecutionType.TRANSFER_EXECUTION:
         both = {transfer.origin_minion_pool_id, transfer.destination_minion_pool_id} - {None}
         pools = tuple(sorted(str(each) for each in both))
-        return {instance: pools for instance in transfer.instances if pools}
+        return {instance: pools for instance in instances or transfer.instances if pools}
     if deployment is None or deployment.skip_os_morphing:
         return {}
     mappings = deployment.instance_osmorphing_minion_pool_mappings or {}
-    return {instance: (pool,) for instance, pool in mappings.items() if pool}
+    return {
+        instance: (pool,)
+        for instance, pool in mappings.items()
+        if pool and instance in (deployment.instances or mappings)
+    }
 
 
 def check_ready(session: Session, wanted: Mapping[str, tuple[str, ...]]) -> None:

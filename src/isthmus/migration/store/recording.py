@@ -9,6 +9,12 @@ nothing. Shapes that readers may rely on (all times ISO 8601 UTC, all sizes byte
      "disks": [{"disk_id", "reads": "allocation"|"dirty"|"compare", "bytes_read", "bytes_sent", "bytes_zeroed",
                 "bytes_skipped", "bytes_resumed", "bytes_verified", "seconds"}]}
 
+After a verification `info[instance]["last_verification"]` = the result of its COMPARE_DESTINATION_DISKS task, ranges as
+[offset, length]; `wrong` are the disks that differ for certain:
+
+    {"execution_id", "point", "verified_at", "equal", "wrong": [disk_id],
+     "disks": [{"disk_id", "size_bytes", "stretch_bytes", "equal_bytes", "changed", "different", "tracked"}]}
+
 `deployment.transfer_result[instance]`, growing while the deployment goes on:
 
     {"machine": {"id", "name", "details"}, "disks": [{"disk_id", "volume_id", "size_bytes", "format", "storage"}],
@@ -16,7 +22,7 @@ nothing. Shapes that readers may rely on (all times ISO 8601 UTC, all sizes byte
                   "seconds"} | None,
      "probe": {"passed", "saw", "seconds", "console_tail": [str]} | None,
      "source_stopped_at": str | None, "boot_passed_at": str | None, "downtime_seconds": float | None,
-     "replica": last_pass | None}
+     "replica": last_pass | None, "test": {"network", "minutes"} | None}
 """
 
 import uuid
@@ -266,4 +272,5 @@ FIRST_TASKS = {
     "deployment": "VALIDATE_DEPLOYMENT_INPUTS",
     "transfer_disks_delete": "DELETE_TRANSFER_SOURCE_DISK_SNAPSHOTS",
     "transfer_update": "GET_INSTANCE_INFO",
+    "transfer_verification": "GET_INSTANCE_INFO",
 }

@@ -20,6 +20,7 @@ WORKFLOWS = {
     ExecutionType.TRANSFER_EXECUTION: "TransferExecution",
     ExecutionType.TRANSFER_DISKS_DELETE: "TransferDisksDelete",
     ExecutionType.TRANSFER_UPDATE: "TransferUpdate",
+    ExecutionType.TRANSFER_VERIFICATION: "TransferVerification",
     ExecutionType.DEPLOYMENT: "Deployment",
 }
 
@@ -71,7 +72,7 @@ def start_execution(session: Session, transfer: TransferRow, execution: Executio
     """Begin an execution of a claimed transfer: a synchronisation, an update, or the deletion of its disks."""
     refuse_if_in_use(session, transfer)
     now = execution.created_at
-    execution.status = _first_status(session, pools.wanted_by(transfer, None, execution.type))
+    execution.status = _first_status(session, pools.wanted_by(transfer, None, execution.type, execution.instances))
     moved = session.execute(
         update(TransferRow)
         .where(TransferRow.id == transfer.id, TransferRow.last_execution_status.not_in(ACTIVE))
@@ -81,6 +82,22 @@ def start_execution(session: Session, transfer: TransferRow, execution: Executio
         raise Conflict(f"transfer {transfer.id} is {transfer.last_execution_status}; wait until it is not")
     session.refresh(transfer)
     return _start(session, execution, transfer.trust_id, now)
+
+
+def start_verification(session: Session, transfer: TransferRow, execution: ExecutionRow) -> ExecutionRow:
+    """Begin a verification of a claimed transfer, whose last execution must be COMPLETED, or a verification itself.
+
+    Its end is the transfer's last status, which must not hide a pass that failed.
+    """
+    refuse_if_in_use(session, transfer)
+    wanted = select(ExecutionRow).where(ExecutionRow.action_id == transfer.id, ExecutionRow.deleted_at.is_(None))
+    last = session.scalars(wanted.order_by(ExecutionRow.number.desc()).limit(1)).first()
+    if transfer.last_execution_status != ExecutionStatus.COMPLETED and (last is None or last.type != execution.type):
+        raise Conflict(
+            f"the last execution of transfer {transfer.id} is {transfer.last_execution_status}; execute it until it "
+            "is COMPLETED, then verify it"
+        )
+    return start_execution(session, transfer, execution)
 
 
 def start_deployment(session: Session, transfer: TransferRow, row: DeploymentRow, execution: ExecutionRow) -> None:
@@ -118,8 +135,10 @@ def _start(session: Session, execution: ExecutionRow, trust_id: str | None, now:
     return execution
 
 
-def cancel_execution(session: Session, execution: ExecutionRow, *, force: bool, now: datetime) -> None:
-    """Have an active execution stop.
+def cancel_execution(
+    session: Session, execution: ExecutionRow, *, force: bool, now: datetime, keep: bool = False
+) -> None:
+    """Have an active execution stop; with `keep` it keeps what a first copy has copied.
 
     As in Coriolis, one that has ended, or that is being cancelled already and not forced, is bad input (400).
     """
@@ -135,7 +154,7 @@ def cancel_execution(session: Session, execution: ExecutionRow, *, force: bool, 
             else f"execution {execution.id} is {execution.status}: there is nothing to cancel"
         )
     _show_status(session, execution, now)
-    outbox.cancel(session, workflow_id=f"execution-{execution.id}", force=force, now=now)
+    outbox.cancel(session, workflow_id=f"execution-{execution.id}", force=force, keep=keep, now=now)
 
 
 def _move(session: Session, execution: ExecutionRow, target: ExecutionStatus, now: datetime) -> bool:

@@ -16,16 +16,23 @@ from temporalio.exceptions import ApplicationError
 from isthmus.control.engine import as_failure
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.migration.reporting import Level
-from isthmus.migration.workflows import deployment_steps, questions, transfer_steps
+from isthmus.migration.workflows import deployment_steps, questions, transfer_steps, verification_steps
 from isthmus.migration.workflows.attempt import ActivityReport, Result, beat_while
-from isthmus.migration.workflows.calls import ANSWER_QUESTION, RUN_STEP, Inquiry, StepCall, StepOutcome
+from isthmus.migration.workflows.calls import (
+    ANSWER_QUESTION,
+    ATTEMPTS_OF_A_ROUND,
+    RUN_STEP,
+    Inquiry,
+    StepCall,
+    StepOutcome,
+)
 from isthmus.migration.workflows.site import Site
 
 LOG = logging.getLogger(__name__)
 
 OLDER_ATTEMPT_SECONDS = 0.1
 
-STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS}
+STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS, **verification_steps.STEPS}
 
 
 class WorkerActivities:
@@ -45,11 +52,12 @@ class WorkerActivities:
     async def run_step(self, call: StepCall) -> StepOutcome:
         """Run one step and return what it learned, with all its events."""
         attempt = activity.info().attempt
-        report = ActivityReport(attempt)
+        number = attempt + call.round * ATTEMPTS_OF_A_ROUND
+        report = ActivityReport(attempt, number)
         await self._end_older(call.step.id)
         self._attempts[call.step.id] = report
         try:
-            work = functools.partial(self._step, call, report, attempt)
+            work = functools.partial(self._step, call, report, number)
             outcome = await self._guard(call.step.task_type, work, report)
         finally:
             self._attempts.pop(call.step.id, None)

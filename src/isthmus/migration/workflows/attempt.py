@@ -29,9 +29,10 @@ Result = TypeVar("Result")
 class ActivityReport:
     """A `Report` that remembers for heartbeats. Safe to call from any thread."""
 
-    def __init__(self, attempt: int) -> None:
+    def __init__(self, attempt: int, number: int | None = None) -> None:
+        """`number` counts all attempts of the step's life, also those before it was retried by hand."""
         self._lock = threading.Lock()
-        self._first = (attempt - 1) * EVENTS_OF_AN_ATTEMPT
+        self._first = ((number or attempt) - 1) * EVENTS_OF_AN_ATTEMPT
         self._events: list[NumberedEvent] = []
         self._progress: dict[str, Progress] = {}
         self._stop: IsthmusError | None = None

@@ -24,9 +24,13 @@ BEGIN_POOL_ACTION = "begin_pool_action"
 MOVE_POOL = "move_pool"
 DESCRIBE_SERVICE = "describe_service"
 RECORD_SERVICE = "record_service"
+ADVANCE_WAVE = "advance_wave"
 
 EVENTS_OF_AN_ATTEMPT = 10_000
 """Each attempt at a step numbers its events from its own multiple of this: all attempts' events are kept, in order."""
+
+ATTEMPTS_OF_A_ROUND = 100
+"""More attempts than `policies` gives a step before it has failed and waits to be retried by hand."""
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,12 @@ class Plan:
 
 @dataclass(frozen=True)
 class StepCall:
-    """One step for a worker."""
+    """One step for a worker. `round` counts how often it was retried by hand."""
 
     step: Step
     work: Work
     facts: Facts
+    round: int = 0
 
 
 @dataclass(frozen=True)
@@ -81,15 +86,19 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class StepStart:
-    """A step is about to run."""
+    """A step is about to run; `again`: one that has failed and is retried."""
 
     execution_id: str
     step_id: str
+    again: bool = False
 
 
 @dataclass(frozen=True)
 class StepEnd:
-    """A step has ended: what its row and its transfer shall say. `facts` is None when nothing was learned."""
+    """A step has ended: what its row and its transfer shall say. `facts` is None when nothing was learned.
+
+    `held`: the step is not undone yet; this text tells what it waits for.
+    """
 
     execution_id: str
     step_id: str
@@ -98,6 +107,7 @@ class StepEnd:
     facts: Facts | None = None
     result: dict[str, Any] | None = None
     error: str | None = None
+    held: str | None = None
 
 
 @dataclass(frozen=True)
@@ -169,3 +179,12 @@ class ServiceFacts:
     regions: tuple[str, ...] = ()
     providers: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WaveLook:
+    """How a wave stands after a look at it, and in how many seconds to look again."""
+
+    status: str
+    ended: bool
+    wait_seconds: float = 0.0

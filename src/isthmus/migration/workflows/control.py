@@ -19,9 +19,9 @@ from isthmus.control.engine import as_failure
 from isthmus.control.errors import Conflict, IsthmusError, NotFound, StepFailed
 from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, TaskStatus, TaskType
 from isthmus.migration.planning.steps import Step, When, plan, plan_forget
-from isthmus.migration.planning.work import EndpointRef, Facts, Replica, Work
+from isthmus.migration.planning.work import DeploymentTest, EndpointRef, Facts, Replica, Work
 from isthmus.migration.reporting import Level
-from isthmus.migration.store import pools, recording, regions, requests
+from isthmus.migration.store import pools, recording, regions, retrying, waves
 from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
 from isthmus.migration.workflows.calls import (
     BEGIN_EXECUTION,
@@ -129,7 +129,7 @@ class ControlActivities:
             steps = plan(work)
             recording.add_tasks(session, [_task(work.execution_id, step, now) for step in steps])
             deployment = session.get(DeploymentRow, row.action_id) if work.deployment_id else None
-            wanted = pools.wanted_by(transfer, deployment, row.type)
+            wanted = pools.wanted_by(transfer, deployment, row.type, row.instances)
             return Plan(work, steps, _facts(transfer, work.instances), wanted)
 
     @activity.defn(name=BEGIN_FORGET)
@@ -160,6 +160,8 @@ class ControlActivities:
             if task.task_type == TaskType.START_SOURCE_INSTANCE and _is_deployed(session, start, task.instance):
                 recording.move_task(session, task.id, TaskStatus.UNSCHEDULED, now)
                 return False
+            if task.status == TaskStatus.ERROR and not start.again:
+                return False
             won = recording.move_task(session, task.id, TaskStatus.RUNNING, now)
             return won or task.status == TaskStatus.RUNNING
 
@@ -177,6 +179,8 @@ class ControlActivities:
             if end.error and not any(event.level is Level.ERROR for event in end.notes.events):
                 # The worker died too often to say it itself, or did not know that it was the last attempt.
                 recording.add_conductor_event(session, task.id, Level.ERROR, end.error, now)
+            if end.held:
+                recording.add_conductor_event(session, task.id, Level.WARNING, end.held, now)
             if end.result is not None:
                 task.result = recording.json_of(end.result)
             session.flush()
@@ -213,6 +217,7 @@ class ControlActivities:
                 moved = recording.move_execution(session, row.id, ExecutionStatus.ERROR, now)
             if not moved:
                 return
+            waves.nudge_those_of(session, row, now)
             recording.end_open_tasks(session, row.id, now)
             if finish.status is not ExecutionStatus.COMPLETED:
                 return
@@ -220,40 +225,10 @@ class ControlActivities:
                 _apply(session, row)
             elif row.auto_deploy:
                 try:
-                    self._deploy(session, row, now)
+                    retrying.deploy_after(session, row, self._new_id, now)
                 except Conflict as refused:
                     # A minion pool that gives nothing. The replica is good all the same, and so is the execution.
                     recording.tell(session, row, Level.WARNING, f"not deployed: {refused.message}", now)
-
-    def _deploy(self, session: Session, execution: ExecutionRow, now: datetime) -> None:
-        transfer = requests.claim_transfer(session, execution.project_id, execution.action_id)
-        deployment = DeploymentRow(
-            id=self._new_id(),
-            project_id=transfer.project_id,
-            user_id=transfer.user_id,
-            trust_id=transfer.trust_id,
-            transfer_id=transfer.id,
-            deployer_id=execution.id,
-            instances=list(transfer.instances),
-            clone_disks=transfer.clone_disks,
-            force=False,
-            skip_os_morphing=transfer.skip_os_morphing,
-            instance_osmorphing_minion_pool_mappings=transfer.instance_osmorphing_minion_pool_mappings,
-            user_scripts=transfer.user_scripts,
-            last_execution_status=ExecutionStatus.RUNNING,
-            info={},
-            created_at=now,
-        )
-        run = ExecutionRow(
-            id=self._new_id(),
-            action_id=deployment.id,
-            project_id=transfer.project_id,
-            type=ExecutionType.DEPLOYMENT,
-            status=ExecutionStatus.RUNNING,
-            number=1,
-            created_at=now,
-        )
-        requests.start_deployment(session, transfer, deployment, run)
 
 
 def _apply(session: Session, execution: ExecutionRow) -> None:
@@ -326,7 +301,14 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
         transfer = _get(session, TransferRow, row.action_id, "transfer")
         work = _transfer_work(session, transfer, row.id, row.type, trust_id)
         wished = {key: value for key, value in (row.requested or {}).items() if key in _OF_WORK}
-        return replace(work, shutdown_instances=bool(row.shutdown_instances), **wished), transfer
+        return replace(
+            work,
+            hold_on_error=bool(row.hold_on_error),
+            instances=tuple(row.instances or transfer.instances),
+            shutdown_instances=bool(row.shutdown_instances),
+            keep_partial=bool(row.keep_partial),
+            **wished,
+        ), transfer
     deployment = _get(session, DeploymentRow, row.action_id, "deployment")
     transfer = _get(session, TransferRow, deployment.transfer_id, "transfer")
     work = _transfer_work(session, transfer, row.id, row.type, trust_id or deployment.trust_id)
@@ -338,6 +320,9 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
         clone_disks=deployment.clone_disks,
         skip_os_morphing=deployment.skip_os_morphing,
         force=deployment.force,
+        test=DeploymentTest(**deployment.test) if deployment.test else None,
+        luks_secret_ref=deployment.luks_secret_ref,
+        hold_on_error=bool(row.hold_on_error),
     ), transfer
 
 

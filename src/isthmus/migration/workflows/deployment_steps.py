@@ -16,9 +16,10 @@ from isthmus.migration.model import ScriptPhase, TaskType
 from isthmus.migration.morphing.contract import MorphRequest, NicPlan, Target, UserScript, WayIn
 from isthmus.migration.morphing.morph import morph
 from isthmus.migration.planning.mapping import map_nics
+from isthmus.migration.planning.work import Work
 from isthmus.migration.reporting import Level, Report
 from isthmus.migration.workflows.calls import StepCall, StepOutcome
-from isthmus.migration.workflows.site import Site, writing_owner
+from isthmus.migration.workflows.site import Clouds, Site, writing_owner
 from isthmus.migration.workflows.transfer_steps import StepFunction
 
 _PROBE = TypeAdapter(BootProbe)
@@ -36,9 +37,15 @@ def validate(call: StepCall, site: Site, report: Report, _: int) -> StepOutcome:
     user_scripts(work.user_scripts, call.step.instance, machine.os_type)
     with site.clouds.destination(work.destination, work.trust_id) as cloud:
         cloud.validate_connection()
-        nics = map_nics(machine, work.network_map, cloud.list_networks())
+        nics = map_nics(machine, _network_map(call, machine), cloud.list_networks())
     report.event(Level.INFO, f"the replica of {machine.name} can be deployed")
     return StepOutcome(replace(call.facts, nic_mappings=nics, disks=replica.disks, result=_first_result(call)))
+
+
+def _network_map(call: StepCall, machine: Machine) -> Mapping[str, Any]:
+    """Return where the machine's networks lead: all of a tested one's to the network of the test."""
+    test = call.work.test
+    return call.work.network_map if test is None else {nic.network_name: test.network for nic in machine.nics}
 
 
 def _first_result(call: StepCall) -> dict[str, Any]:
@@ -50,6 +57,7 @@ def _first_result(call: StepCall) -> dict[str, Any]:
         "probe": None,
         "boot_passed_at": None,
         "downtime_seconds": None,
+        "test": asdict(call.work.test) if call.work.test else None,
     }
 
 
@@ -85,11 +93,25 @@ def change_os(call: StepCall, site: Site, report: Report, _: int) -> StepOutcome
     with site.clouds.destination(call.work.destination, call.work.trust_id) as cloud:
         exported = {disk.disk_id: disk for disk in cloud.open_writing(_owner(call), call.facts.disks)}
         uris = tuple(exported[disk.id].uri for disk in _machine(call).disks)
-        found = morph(morph_request(call, uris, site.settings.morphing_way_in), report)
+        request = morph_request(call, uris, site.settings.morphing_way_in)
+        found = morph(replace(request, luks_keys=luks_keys(call.work, site.clouds)), report)
     result = asdict(found)
     for change in found.changes:
         report.event(Level.INFO, change)
     return StepOutcome(replace(call.facts, result={**call.facts.result, "morphing": result}), result)
+
+
+def luks_keys(work: Work, clouds: Clouds) -> tuple[str, ...]:
+    """Return the passphrases for the guest's LUKS volumes; they stay in this process."""
+    reference = work.luks_secret_ref
+    if not reference:
+        return ()
+    keys = clouds.secret(work.trust_id, reference).get("keys")
+    if not isinstance(keys, list) or not keys or not all(isinstance(key, str) and key for key in keys):
+        raise InvalidInput(
+            f'the secret {reference} does not hold LUKS passphrases: store {{"keys": ["…"]}} in it, and deploy again'
+        )
+    return tuple(keys)
 
 
 def morph_request(call: StepCall, uris: tuple[str, ...], way_in: WayIn) -> MorphRequest:
@@ -174,6 +196,10 @@ def verify_boot(call: StepCall, site: Site, report: Report, _: int) -> StepOutco
             f"Look at the console below, correct the guest or the probe, and deploy again.\n{lines}"
         )
     report.event(Level.INFO, f"{facts.deployed.name} lives: {seen.saw} after {seen.seconds:.0f} s")
+    if work.test is not None:
+        # The transfer stays as it was: its source goes on, its replica is not the machine's.
+        tested = {**facts.result, "probe": asdict(seen), "boot_passed_at": site.now().isoformat()}
+        return StepOutcome(replace(facts, result=tested), asdict(seen))
     passed_at = site.now()
     result = {
         **facts.result,
@@ -256,4 +282,5 @@ STEPS: Mapping[TaskType, StepFunction] = {
     TaskType.DELETE_TRANSFER_TARGET_DISK_SNAPSHOTS: forget_kept,
     TaskType.CLEANUP_FAILED_INSTANCE_DEPLOYMENT: clean_up,
     TaskType.RESTORE_TRANSFER_DISK_SNAPSHOTS: restore_replica,
+    TaskType.DELETE_TEST_INSTANCE: clean_up,
 }

@@ -41,6 +41,16 @@ class _Execution:
         """Stop undo steps too."""
         self._cancellation.request(force=True)
 
+    @workflow.signal(name="keep_partial")
+    def keep_partial(self) -> None:
+        """Keep what a first copy has copied when it is stopped."""
+        self._cancellation.keep = True
+
+    @workflow.signal(name="retry_step")
+    def retry_step(self, step_id: str) -> None:
+        """Run a held step again."""
+        self._cancellation.retried.add(step_id)
+
     async def execute(self, argument: dict[str, Any]) -> str:
         """Return the final status."""
         work = asyncio.ensure_future(self._work(argument))
@@ -131,6 +141,16 @@ class TransferUpdate(_Execution):
         return await self.execute(argument)
 
 
+@workflow.defn(name="TransferVerification")
+class TransferVerification(_Execution):
+    """Compare a transfer's replicas with their sources by hash."""
+
+    @workflow.run
+    async def run(self, argument: dict[str, Any]) -> str:
+        """Run one verification."""
+        return await self.execute(argument)
+
+
 @workflow.defn(name="TransferForget")
 class TransferForget:
     """Remove what a deleted transfer left at its clouds: checkpoints and open exports, not its disks.
@@ -158,4 +178,4 @@ def replace_lines(text: str) -> str:
     return " ".join(text.split())
 
 
-WORKFLOWS = (TransferExecution, Deployment, TransferDisksDelete, TransferUpdate, TransferForget)
+WORKFLOWS = (TransferExecution, Deployment, TransferDisksDelete, TransferUpdate, TransferVerification, TransferForget)

@@ -6,6 +6,9 @@ second, forced cancel also stops undo steps that do not get on.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 from pydantic import TypeAdapter
@@ -15,7 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from isthmus.control.engine import from_failure
 from isthmus.control.errors import Cancelled, Conflict, IsthmusError
 from isthmus.migration.model import TaskStatus, TaskType
-from isthmus.migration.planning.steps import Step, When, applies_after_failure
+from isthmus.migration.planning.steps import Step, When, applies_after_failure, keeps_partial
 from isthmus.migration.planning.work import Facts
 from isthmus.migration.workflows.calls import (
     BEGIN_STEP,
@@ -30,6 +33,11 @@ from isthmus.migration.workflows.calls import (
 )
 from isthmus.migration.workflows.policies import CONTROL, LOOK, STEP, UNDO, ActivityOptions
 
+LONGEST_HOLD = timedelta(hours=24)
+HELD = (
+    f"held: retry the execution to run this step again, or cancel it; after {LONGEST_HOLD.total_seconds() / 3600:.0f} "
+    "hours without either it is undone"
+)
 Handle = workflow.ActivityHandle[StepOutcome]
 _NOTES = TypeAdapter(Notes)
 _LOOKS = frozenset(
@@ -42,11 +50,13 @@ _LOOKS = frozenset(
 
 
 class Cancellation:
-    """Whether the work shall stop, and the steps to be told when it shall."""
+    """Whether the work shall stop, the steps to be told when it shall, and the held ones that shall run again."""
 
     def __init__(self) -> None:
         self.requested = False
         self.forced = False
+        self.keep = False
+        self.retried: set[str] = set()
         self._steps: set[Handle] = set()
         self._undo_steps: set[Handle] = set()
 
@@ -79,6 +89,8 @@ class InstanceRun:
         self._cancellation = cancellation
         self._begun: list[TaskType] = []
         self._done: list[TaskType] = []
+        self._round: dict[str, int] = {}
+        self._undoing = False
 
     async def run(self) -> IsthmusError | None:
         """Run all steps that success needs; at the first failure or cancel, undo what was begun."""
@@ -96,13 +108,41 @@ class InstanceRun:
                 continue
             if self._cancellation.requested and step.is_interruptible:
                 return Cancelled("the execution was cancelled")
+            if step.task_type is TaskType.DELETE_TEST_INSTANCE:
+                await self._be_looked_at()
             error = await self._run(step)
+            while error is not None and self._holds(error):
+                if not await self._is_retried(step):
+                    return error
+                self._round[step.id] = self._round.get(step.id, 0) + 1
+                error = await self._run(step)
             if error is not None:
                 return error
         return None
 
+    async def _be_looked_at(self) -> None:
+        """Leave a tested machine alone for the time that was asked for, or until a cancel."""
+        test = self._plan.work.test
+        with suppress(TimeoutError):
+            minutes = timedelta(minutes=test.minutes if test else 0)
+            await workflow.wait_condition(lambda: self._cancellation.requested, timeout=minutes)
+
+    def _holds(self, error: IsthmusError) -> bool:
+        return self._plan.work.hold_on_error and not isinstance(error, Cancelled)
+
+    async def _is_retried(self, step: Step) -> bool:
+        """Wait until a held step is to run again; False if the execution is cancelled, or nobody cared in time."""
+        with suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: step.id in self._cancellation.retried or self._cancellation.requested, timeout=LONGEST_HOLD
+            )
+        retried = step.id in self._cancellation.retried and not self._cancellation.requested
+        self._cancellation.retried.discard(step.id)
+        return retried
+
     async def _undo(self) -> None:
         """Give back all that was begun. A part that cannot be given back has its own failed task; the rest goes on."""
+        self._undoing = True
         for step in self._steps:
             if self._cancellation.forced:
                 return
@@ -111,13 +151,14 @@ class InstanceRun:
 
     async def _run(self, step: Step) -> IsthmusError | None:
         """Run one step and record how it went. A step that gives something back is stopped by a forced cancel only."""
-        start = StepStart(self._plan.work.execution_id, step.id)
+        again = self._round.get(step.id, 0)
+        start = StepStart(self._plan.work.execution_id, step.id, again=again > 0)
         if not await workflow.execute_activity(BEGIN_STEP, start, result_type=bool, **CONTROL):
             return None if step.on_error else Conflict(f"step {step.task_type} of {step.instance} was ended elsewhere")
         self._begun.append(step.task_type)
         handle: Handle = workflow.start_activity(
             RUN_STEP,
-            StepCall(step, self._plan.work, self._facts),
+            StepCall(step, self._plan.work, self._facts, again),
             activity_id=step.id,
             task_queue=step.queue,
             result_type=StepOutcome,
@@ -130,12 +171,26 @@ class InstanceRun:
             if error.retryable and self._cancellation.requested and step.is_interruptible:
                 # Its worker died, or the cloud was silent, just when it should stop: it did stop.
                 error = Cancelled(f"the execution was cancelled; at that time {error.message}")
-            await self._record(step, _failed(error), notes=_notes(failure), error=error.message)
+            notes = _notes(failure)
+            held = HELD if self._holds(error) and not self._undoing else None
+            kept = self._kept(step, error, notes)
+            await self._record(step, _failed(error), notes=notes, error=error.message, facts=kept, held=held)
             return error
         self._facts = outcome.facts
         self._done.append(step.task_type)
         await self._record(step, TaskStatus.COMPLETED, notes=outcome.notes, facts=outcome.facts, result=outcome.result)
         return None
+
+    def _kept(self, step: Step, error: IsthmusError, notes: Notes) -> Facts | None:
+        """Return what is known now if a first copy that failed is kept for a later execution; else None."""
+        replica = self._facts.replica
+        if step.task_type is not TaskType.REPLICATE_DISKS or replica.point is not None:
+            return None
+        copied = any(each.unit == "bytes" and each.done for each in notes.progress)
+        if not keeps_partial(error, asked=self._plan.work.keep_partial or self._cancellation.keep, copied=copied):
+            return None
+        self._facts = replace(self._facts, replica=replace(replica, partial=True))
+        return self._facts
 
     async def _record(self, step: Step, status: TaskStatus, **what: Any) -> None:
         end = StepEnd(self._plan.work.execution_id, step.id, status, **what)

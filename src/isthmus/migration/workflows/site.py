@@ -56,6 +56,10 @@ class Clouds:
         """Return a connected-on-demand destination; close it (`with`). Raises as `any` does."""
         return self._open(endpoint, trust_id, DestinationProvider)  # type: ignore[type-abstract]
 
+    def secret(self, trust_id: str | None, reference: str) -> Mapping[str, Any]:
+        """Return what a secret of the user's holds. Raises what resolving it raises."""
+        return self._resolve(trust_id, reference)
+
     def any(self, endpoint: EndpointRef, trust_id: str | None) -> Provider:
         """Return the endpoint's provider.
 

@@ -16,7 +16,7 @@ from isthmus.migration.machine import DestinationDisk, PowerState
 from isthmus.migration.model import TaskType
 from isthmus.migration.planning.mapping import map_disks, map_nics
 from isthmus.migration.planning.work import Replica
-from isthmus.migration.providers.contract import ChangeSource, ExportedDisk, Reading
+from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, ExportedDisk, Reading
 from isthmus.migration.reporting import Level, Report
 from isthmus.migration.workflows.calls import StepCall, StepOutcome
 from isthmus.migration.workflows.site import Site, writing_owner
@@ -75,22 +75,39 @@ def deploy_disks(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
     """Make the replica's disks, or find those of the execution before. New disks begin a new series of passes."""
     work, replica = call.work, call.facts.replica
     with site.clouds.destination(work.destination, work.trust_id) as cloud:
+        if replica.home is not None and not replica.disks:
+            replica = _adopted(cloud, call, report)
         disks = tuple(
             cloud.ensure_disks(
                 work.transfer_id, call.step.instance, work.destination_environment, call.facts.disk_mappings
             )
         )
-    lost = replica.point is not None and _are_new(replica.disks, disks)
+    known = replica.point is not None or replica.partial
+    lost = known and _are_new(replica.disks, disks)
     if lost:
         report.event(Level.WARNING, "the replica's disks were gone and are made anew: everything is copied again")
-    fresh = replica.point is None or lost or replica.tainted
+    if replica.partial and not lost:
+        report.event(Level.INFO, "going on with what an earlier execution has copied")
+    fresh = not known or lost or replica.tainted
     replica = replace(
         replica,
         disks=disks,
         point=None if lost else replica.point,
+        partial=replica.partial and not lost,
         generation=work.execution_id if fresh else replica.generation,
     )
     return StepOutcome(replace(call.facts, replica=replica), {"disks": [asdict(disk) for disk in disks]})
+
+
+def _adopted(cloud: DestinationProvider, call: StepCall, report: Report) -> Replica:
+    """Begin the replica with a copy of the machine at home, made there; what it lacks is then found by comparing."""
+    replica, home = call.facts.replica, str(call.facts.replica.home)
+    mappings = call.facts.disk_mappings
+    copies = tuple(cloud.adopt_machine(call.work.transfer_id, call.step.instance, home, mappings, report))
+    if not copies:
+        return replica
+    report.event(Level.INFO, f"{len(copies)} disks begin as copies of those of {home}")
+    return replace(replica, disks=copies, partial=True, generation=call.work.execution_id)
 
 
 def _are_new(before: Sequence[DestinationDisk], now: Sequence[DestinationDisk]) -> bool:
@@ -168,10 +185,10 @@ def _jobs(
         jobs.append(
             CopyJob(
                 disk_id=disk.disk_id,
-                source=_side(disk),
-                destination=_side(targets[disk.disk_id]),
+                source=side_of(disk),
+                destination=side_of(targets[disk.disk_id]),
                 size_bytes=disk.size_bytes,
-                reads=Reads.COMPARE if replica.tainted else READS[disk.changes],
+                reads=Reads.COMPARE if replica.tainted or replica.partial else READS[disk.changes],
                 state_file=state,
                 point=reading.point,
                 dirty_context=disk.dirty_context,
@@ -182,7 +199,8 @@ def _jobs(
     return jobs
 
 
-def _side(disk: ExportedDisk) -> Side:
+def side_of(disk: ExportedDisk) -> Side:
+    """Return an exported disk as the disk engine takes it."""
     certificates = Path(disk.tls_certificates) if disk.tls_certificates else None
     image = ImageFile(Path(disk.image.path), disk.image.format, disk.image.inode) if disk.image else None
     return Side(disk.uri, certificates, image)
@@ -207,7 +225,7 @@ def _replicated(
     }
     report.event(Level.INFO, f"{sent} bytes sent in {seconds:.1f} s; every chunk is verified at the destination")
     disks = tuple(replace(disk, is_zero=False) for disk in replica.disks)
-    replica = replace(replica, disks=disks, point=reading.point, tainted=False, last_pass=summary)
+    replica = replace(replica, disks=disks, point=reading.point, tainted=False, partial=False, last_pass=summary)
     return StepOutcome(replace(call.facts, replica=replica), summary)
 
 
@@ -217,7 +235,7 @@ def close_source(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
     with site.clouds.source(work.origin, work.trust_id) as cloud:
         cloud.close_reading(work.transfer_id, call.step.instance, keep=replica.point)
     report.event(Level.INFO, "reading is closed at the source")
-    if replica.point is None:
+    if replica.point is None and not replica.partial:
         site.forget_state(work.transfer_id, call.step.instance)
     return StepOutcome(call.facts)
 
@@ -265,6 +283,7 @@ def delete_disks(call: StepCall, site: Site, report: Report, _: int) -> StepOutc
         stopped_by=kept.stopped_by,
         deployed=kept.deployed,
         source_stopped_at=kept.source_stopped_at,
+        home=kept.home,
     )
     return StepOutcome(replace(facts, replica=replica))
 

@@ -26,6 +26,7 @@ from isthmus.migration.providers.contract import (
     SourceProvider,
 )
 from isthmus.migration.providers.libvirt import (
+    adopting,
     booting,
     copying,
     domain,
@@ -211,6 +212,12 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
     def delete_clones(self, deployment_id: str, instance: str, disks: Sequence[DestinationDisk]) -> None:
         """Delete the volumes that a deployment's clones have."""
         copying.delete_clones(self._hypervisor, deployment_id, instance, disks)
+
+    def adopt_machine(
+        self, transfer_id: str, instance: str, machine: str, disks: Sequence[DiskMapping], report: Report
+    ) -> Sequence[DestinationDisk]:
+        """Copy the volumes of a domain that is off."""
+        return adopting.adopt_machine(self._hypervisor, transfer_id, instance, machine, disks=disks, report=report)
 
     def create_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:
         """Keep copies of volumes."""
