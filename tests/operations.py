@@ -33,7 +33,7 @@ def operations() -> Iterator[Operation]:
         path = re.sub(r"\{\w+\}", "x", template.removeprefix("/v1/{project_id}"))
         for method, facts in methods.items():
             for body in _bodies(path, facts):
-                yield Operation(method.upper(), path, _role(method, path), body)
+                yield Operation(method.upper(), path, _role(method, path, body), body)
 
 
 def _bodies(path: str, facts: dict[str, Any]) -> list[dict[str, Any] | None]:
@@ -42,12 +42,14 @@ def _bodies(path: str, facts: dict[str, Any]) -> list[dict[str, Any] | None]:
     schema = facts["requestBody"]["content"]["application/json"]["schema"]
     if path == "/minion_pools/x/actions":
         return [{"allocate": None}, {"refresh": None}, {"deallocate": None}]
+    if path == "/transfers/x/actions":
+        return [{"delete-disks": None}, {"plan": None}]
     return [dict.fromkeys(schema.get("properties", {}))]
 
 
-def _role(method: str, path: str) -> str:
+def _role(method: str, path: str, body: dict[str, Any] | None) -> str:
     if path == "/diagnostics":
         return "admin"
-    if method == "get":
+    if method == "get" or path == "/plans" or "plan" in (body or {}):
         return "reader"
     return "admin" if path.startswith(("/regions", "/services")) else "member"

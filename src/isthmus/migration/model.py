@@ -209,6 +209,14 @@ class FiringOutcome(StrEnum):
     MISSED = "MISSED"
 
 
+class AssessmentStatus(StrEnum):
+    """Status of an assessment."""
+
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+
+
 class ServiceStatus(StrEnum):
     """Whether a service has been heard of lately."""
 

@@ -5,6 +5,7 @@ from oslo_config.cfg import ConfigOpts
 
 from isthmus.control.http import Identify, serve_faults
 from isthmus.migration.api import (
+    assessments,
     clouds,
     deployments,
     diagnostics,
@@ -12,6 +13,7 @@ from isthmus.migration.api import (
     executions,
     minion_pools,
     openapi,
+    plans,
     providers,
     regions,
     schedules,
@@ -63,6 +65,10 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     for platform in PoolPlatform:
         app.add_route(f"{endpoint}/{platform}-minion-pool-options", clouds.EndpointMinionPoolOptions(service, platform))
     app.add_route(f"{endpoint}/inventory", clouds.EndpointInventory(service))
+    app.add_route(f"{base}/assessments", assessments.Assessments(service))
+    app.add_route(f"{base}/assessments/{{assessment_id}}", assessments.Assessment(service))
+    app.add_route(f"{base}/assessments/{{assessment_id}}/machines", assessments.AssessedMachines(service))
+    app.add_route(f"{base}/plans", plans.Plans(service))
     app.add_route(f"{base}/transfers", listed_transfers)
     app.add_route(f"{base}/transfers/detail", listed_transfers, suffix="detail")
     app.add_route(transfer, updates.UpdatableTransfer(service))

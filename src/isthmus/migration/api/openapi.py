@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from isthmus import __version__
+from isthmus.migration.api.assessment_schemas import AssessmentCreate, PlanCreate
 from isthmus.migration.api.schemas import (
     Cancel,
     Deallocate,
@@ -34,6 +35,7 @@ _ENDPOINT, _TRANSFER, _DEPLOYMENT = (
 )
 _EXECUTION = f"{_TRANSFER}/executions/{{execution_id}}"
 _SCHEDULE = f"{_TRANSFER}/schedules/{{schedule_id}}"
+_ASSESSMENT = "/assessments/{assessment_id}"
 _REGION, _SERVICE, _POOL = "/regions/{region_id}", "/services/{service_id}", "/minion_pools/{pool_id}"
 
 # (method, path, what it does, the body's key, its model; None is a body whose key holds null; no key, no envelope)
@@ -55,13 +57,20 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("get", f"{_ENDPOINT}/source-minion-pool-options", "List options of source pools", None, None),
     ("get", f"{_ENDPOINT}/destination-minion-pool-options", "List options of destination pools", None, None),
     ("get", f"{_ENDPOINT}/inventory", "Export all instances as CSV", None, None),
+    ("get", "/assessments", "List assessments", None, None),
+    ("post", "/assessments", "Begin an assessment", "assessment", AssessmentCreate),
+    ("get", _ASSESSMENT, "Show an assessment", None, None),
+    ("delete", _ASSESSMENT, "Delete an assessment", None, None),
+    ("get", f"{_ASSESSMENT}/machines", "List an assessment's machines", None, None),
+    ("post", "/plans", "Plan a transfer that is not made", None, PlanCreate),
     ("get", "/transfers", "List transfers", None, None),
     ("get", "/transfers/detail", "List transfers", None, None),
     ("post", "/transfers", "Create a transfer", "transfer", TransferCreate),
     ("get", _TRANSFER, "Show a transfer", None, None),
     ("put", _TRANSFER, "Update a transfer", "transfer", TransferUpdate),
     ("delete", _TRANSFER, "Delete a transfer", None, None),
-    ("post", f"{_TRANSFER}/actions", "Delete a transfer's disks", "delete-disks", None),
+    # Also {"plan": {"shutdown_instances", "auto_deploy"}}.
+    ("post", f"{_TRANSFER}/actions", "Delete a transfer's disks, or plan its execution", "delete-disks", None),
     ("get", f"{_TRANSFER}/executions", "List executions", None, None),
     ("get", f"{_TRANSFER}/executions/detail", "List executions with their tasks", None, None),
     ("post", f"{_TRANSFER}/executions", "Execute a transfer", "execution", ExecutionCreate),

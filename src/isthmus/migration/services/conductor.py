@@ -18,6 +18,8 @@ from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.services.recorder import Recorder
 from isthmus.migration.services.timekeeper import Timekeeper
 from isthmus.migration.workflows.ask import AskProvider
+from isthmus.migration.workflows.assessing import Assessment
+from isthmus.migration.workflows.assessment_control import AssessmentActivities
 from isthmus.migration.workflows.control import ControlActivities
 from isthmus.migration.workflows.executions import WORKFLOWS
 from isthmus.migration.workflows.introduction import AskService, RecordService
@@ -34,6 +36,7 @@ def run(conf: ConfigOpts) -> None:
     control = ControlActivities(database, utc_now)
     dispatcher = Dispatcher(database, conf.conductor.dispatch_interval)
     pools = PoolActivities(database, utc_now)
+    assessments = AssessmentActivities(database, utc_now)
     timekeeper = Timekeeper(database, utc_now)
     recorder = Recorder(database, conf.conductor.progress_interval, utc_now)
     with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database") as pool:
@@ -43,8 +46,8 @@ def run(conf: ConfigOpts) -> None:
                 Worker(
                     client,
                     task_queue=CONDUCTOR_QUEUE,
-                    workflows=[*WORKFLOWS, AskProvider, AskService, RecordService, MinionPoolAction],
-                    activities=[*control.all, *pools.all],
+                    workflows=[*WORKFLOWS, AskProvider, AskService, Assessment, RecordService, MinionPoolAction],
+                    activities=[*control.all, *pools.all, *assessments.all],
                     activity_executor=pool,
                     max_concurrent_activities=DATABASE_THREADS,
                     # Our workflows are plain functions over facts; the sandbox would only import them again each time.
