@@ -13,6 +13,7 @@ from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 from isthmus.control.database import Database, utc_now
 from isthmus.control.engine import EngineAddress
 from isthmus.control.queues import CONDUCTOR_QUEUE
+from isthmus.migration.services.assessment_keeper import AssessmentKeeper
 from isthmus.migration.services.dispatcher import Dispatcher
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.services.recorder import Recorder
@@ -39,6 +40,8 @@ def run(conf: ConfigOpts) -> None:
     assessments = AssessmentActivities(database, utc_now)
     timekeeper = Timekeeper(database, utc_now)
     recorder = Recorder(database, conf.conductor.progress_interval, utc_now)
+    keeper = AssessmentKeeper(database, utc_now)
+    loops = (dispatcher.run, recorder.run, timekeeper.run, keeper.run)
     with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database") as pool:
 
         def workers(client: Client) -> list[Worker]:
@@ -55,6 +58,6 @@ def run(conf: ConfigOpts) -> None:
                 )
             ]
 
-        run_until_stopped(EngineAddress.of(conf), workers, (dispatcher.run, recorder.run, timekeeper.run))
+        run_until_stopped(EngineAddress.of(conf), workers, loops)
     database.close()
     leave()

@@ -79,8 +79,18 @@ def start(session: Session, row: AssessmentRow) -> None:
     """Keep a new assessment and have it carried out."""
     session.add(row)
     session.flush()
-    argument = {"assessment_id": row.id}
-    outbox.start(session, workflow=WORKFLOW, workflow_id=workflow_id(row.id), argument=argument, now=row.created_at)
+    tell(session, row, row.created_at)
+
+
+def tell(session: Session, row: AssessmentRow, now: datetime) -> None:
+    """Have the engine carry an assessment out, from where its rows say that it stands."""
+    outbox.start(
+        session,
+        workflow=WORKFLOW,
+        workflow_id=workflow_id(row.id),
+        argument={"assessment_id": row.id},
+        now=now,
+    )
 
 
 def remove(session: Session, row: AssessmentRow, now: datetime) -> None:
