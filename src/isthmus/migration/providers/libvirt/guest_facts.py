@@ -63,6 +63,10 @@ def _operating_system(domain: Any, tree: ET.Element, *, ask: bool) -> tuple[str,
 
 
 def _host_device(element: ET.Element) -> str:
+    """Return the kind of a device and, for PCI, its address as lspci writes it."""
+    kind = element.get("type", "device")
     source = element.find("source/address")
-    place = ":".join(value for _, value in sorted(source.items())) if source is not None else ""
-    return f"{element.get('type', 'device')} {place}".strip()
+    if source is None or kind != "pci":
+        return kind
+    domain, bus, slot, function = (int(source.get(name, "0"), 0) for name in ("domain", "bus", "slot", "function"))
+    return f"pci {domain:04x}:{bus:02x}:{slot:02x}.{function}"
