@@ -11,9 +11,9 @@ def look_ahead(
     environment: Mapping[str, str], say: Callable[[str], None], *, machine: str, source: str, destination: str
 ) -> None:
     """Say what `isthmus migrate --dry-run` tells; raise if something critical is in the way."""
+    words = (machine, "--from", source, "--to", destination, "--default-network", "default")
     done = subprocess.run(
-        [ISTHMUS, "migrate", machine, "--from", source, "--to", destination, "--default-network", "default"]
-        + ["--dry-run", "--format", "json"],
+        [ISTHMUS, "migrate", *words, "--dry-run", "--format", "json"],
         env=environment,
         text=True,
         capture_output=True,

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from lab.clouds import LibvirtCloud
 from lab.control_plane import ISTHMUS
+from lab.looking_ahead import look_ahead
 from lab.tiny_guest import domain_xml
 
 SIZE_BYTES = 64 * 2**20
@@ -181,7 +182,10 @@ def other_cloud() -> Iterator[LibvirtCloud]:
 
 
 def test_a_migration_is_looked_at_before_it_is_begun(
-    run: Run, endpoint: Callable[[str], str], other_cloud: LibvirtCloud
+    run: Run,
+    environment_of: Callable[[str], dict[str, str]],
+    endpoint: Callable[[str], str],
+    other_cloud: LibvirtCloud,
 ) -> None:
     endpoint("here")
     options = ("--provider", "libvirt", "--name", "there", "--connection", "-", "--format", "json")
@@ -205,6 +209,10 @@ def test_a_migration_is_looked_at_before_it_is_begun(
     assert "REPLICATE_DISKS" in dry["pass (2 times)"]
     assert "SHUTDOWN_INSTANCE" in dry["last pass"]
     assert "VERIFY_INSTANCE_BOOT" in dry["deployment"]
+    said: list[str] = []
+    look_ahead(environment_of("demo"), said.append, machine="web1", source="here", destination="there")
+    assert said[0].startswith("assessment: 0.2 MiB to move")
+    assert said[-1].startswith("plan: deployment: ")
     refused = run("migrate", "web1", *ends, "--dry-run")
     assert refused.code == 1
     assert "no destination network for 'default'" in refused.err
