@@ -32,6 +32,10 @@ _API: list[Any] = [
     cfg.PortOpt("port", default=7667, help="TCP port to listen on."),
     cfg.IntOpt("threads", default=16, min=1, max=256, help="Requests served at once by one process."),
     cfg.IntOpt("processes", default=1, min=1, max=64, help="Processes that serve requests."),
+    cfg.IntOpt("streams", default=400, min=4, max=10000, help="Event streams open at once in one process."),
+    cfg.IntOpt(
+        "stream_seconds", default=600, min=5, help="Seconds after which a stream ends and its client comes again."
+    ),
     cfg.IntOpt("max_body_bytes", default=1048576, min=1024, help="Largest request body accepted, in bytes."),
     cfg.IntOpt("ask_timeout", default=60, min=1, help="Seconds to wait for a cloud's answer to a listing call."),
     cfg.StrOpt(

@@ -16,6 +16,7 @@ from oslo_middleware import healthcheck, request_id
 from isthmus.control.errors import InvalidInput
 from isthmus.control.http import fault_body
 from isthmus.control.readiness import say_ready
+from isthmus.control.streaming import Hub, detaching
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 
@@ -97,7 +98,7 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         settings = {
             "bind": f"{host}:{api.port}",
             "workers": api.processes,
-            "worker_class": "gthread",
+            "worker_class": "isthmus.control.streaming.StreamingWorker",
             "threads": api.threads,
             "graceful_timeout": 30,
             # Answers that wait for a cloud take up to ask_timeout.
@@ -116,7 +117,8 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Wsgi:
         """Make the application, in each process anew; called by gunicorn after its fork."""
-        return wrap(self._conf, self._make())
+        hub = Hub(self._conf.api.streams, self._conf.api.stream_seconds)
+        return detaching(wrap(self._conf, self._make()), hub)
 
 
 def _say_ready(worker: object) -> None:

@@ -10,6 +10,7 @@ from isthmus.migration.api import (
     deployments,
     diagnostics,
     endpoints,
+    events,
     executions,
     minion_pools,
     openapi,
@@ -65,6 +66,10 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     for platform in PoolPlatform:
         app.add_route(f"{endpoint}/{platform}-minion-pool-options", clouds.EndpointMinionPoolOptions(service, platform))
     app.add_route(f"{endpoint}/inventory", clouds.EndpointInventory(service))
+    feed = events.EventFeed(service.database)
+    app.add_route(f"{base}/events", events.ProjectEvents(service, feed))
+    app.add_route(f"{execution}/events", events.ExecutionEvents(service, feed))
+    app.add_route(f"{deployment}/events", events.DeploymentEvents(service, feed))
     app.add_route(f"{base}/assessments", assessments.Assessments(service))
     app.add_route(f"{base}/assessments/{{assessment_id}}", assessments.Assessment(service))
     app.add_route(f"{base}/assessments/{{assessment_id}}/machines", assessments.AssessedMachines(service))

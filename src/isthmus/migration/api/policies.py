@@ -27,6 +27,7 @@ _OPERATIONS = {
         (),
     ),
     "assessments": (("list", "show"), ("create", "delete"), ()),
+    "events": (("list",), (), ()),
     "transfers": (("list", "show", "plan"), ("create", "update", "delete", "delete_disks"), ()),
     "transfer_executions": (("list", "show"), ("create", "delete", "cancel"), ()),
     "transfer_schedules": (("list", "show"), ("create", "update", "delete"), ()),

@@ -1,0 +1,127 @@
+"""What has changed lately in a project: executions, their steps, what these tell, and assessments.
+
+Nothing is written for it. Rows carry the time of their last change, so "since" is a question to the tables; states that
+lasted less than a look are not seen, the last one always is.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, Row, and_, or_, select
+from sqlalchemy.orm import Session
+
+from isthmus.migration.model import ACTIVE, AssessmentStatus, TaskStatus
+from isthmus.migration.tables import AssessmentRow, ExecutionRow, TaskEventRow, TaskProgressRow, TaskRow
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose changes: a project's, or those of one of its executions."""
+
+    project_id: str
+    execution_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object as it is now. `kind` is the event's name; kind and `key` together name the object."""
+
+    kind: str
+    key: str
+    data: dict[str, Any]
+
+
+def changes(session: Session, scope: Scope, since: datetime | None) -> list[Change]:
+    """Return what is under way, and what has changed since; without `since` what is under way alone.
+
+    Objects come before what belongs to them, and each in the order in which it came about.
+    """
+    return [
+        *_executions(session, scope, since),
+        *_tasks(session, scope, since),
+        *_messages(session, scope, since),
+        *_progress(session, scope),
+        *(_assessments(session, scope, since) if scope.execution_id is None else ()),
+    ]
+
+
+def _lately(row: Any, since: datetime) -> ColumnElement[bool]:
+    return or_(row.updated_at >= since, row.created_at >= since)
+
+
+def _chosen(scope: Scope, since: datetime | None) -> ColumnElement[bool]:
+    """Return the condition for the executions to tell of."""
+    mine = and_(ExecutionRow.project_id == scope.project_id, ExecutionRow.deleted_at.is_(None))
+    if scope.execution_id is not None:
+        return and_(mine, ExecutionRow.id == scope.execution_id)
+    active = ExecutionRow.status.in_(ACTIVE)
+    return and_(mine, active if since is None else or_(active, _lately(ExecutionRow, since)))
+
+
+def _executions(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
+    row = ExecutionRow
+    columns = (row.id, row.action_id, row.type, row.status, row.number, row.created_at, row.updated_at)
+    for each in session.execute(select(*columns).where(_chosen(scope, since)).order_by(row.created_at, row.id)):
+        yield Change("execution", each.id, _shown(each))
+
+
+def _tasks(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
+    row = TaskRow
+    columns = (row.id, row.execution_id, row.instance, row.task_type, row.index, row.status, row.host, row.updated_at)
+    wanted = select(*columns).join(ExecutionRow, ExecutionRow.id == row.execution_id).where(_chosen(scope, since))
+    wanted = wanted.where(row.status != TaskStatus.EXECUTE_ON_ERROR_ONLY)
+    if since is not None:
+        wanted = wanted.where(_lately(row, since))
+    for each in session.execute(wanted.order_by(row.execution_id, row.index)):
+        yield Change("task", each.id, _shown(each))
+
+
+def _messages(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
+    row = TaskEventRow
+    columns = (row.id, row.task_id, TaskRow.execution_id, row.level, row.message, row.created_at)
+    wanted = (
+        select(*columns)
+        .join(TaskRow, TaskRow.id == row.task_id)
+        .join(ExecutionRow, ExecutionRow.id == TaskRow.execution_id)
+        .where(_chosen(scope, since))
+    )
+    if since is not None:
+        wanted = wanted.where(row.created_at >= since)
+    for each in session.execute(wanted.order_by(row.created_at, row.task_id, row.index)):
+        yield Change("message", each.id, _shown(each))
+
+
+def _progress(session: Session, scope: Scope) -> Iterator[Change]:
+    """Progress has no time of its last change: what running steps measure now is told, and compared by the reader."""
+    row = TaskProgressRow
+    columns = (row.id, row.task_id, TaskRow.execution_id, row.current_step, row.total_steps, row.message)
+    wanted = (
+        select(*columns)
+        .join(TaskRow, TaskRow.id == row.task_id)
+        .join(ExecutionRow, ExecutionRow.id == TaskRow.execution_id)
+        .where(_chosen(scope, None), TaskRow.status == TaskStatus.RUNNING)
+    )
+    for each in session.execute(wanted.order_by(row.task_id, row.index)):
+        yield Change("progress", each.id, _shown(each))
+
+
+def _assessments(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
+    row = AssessmentRow
+    running = row.status == AssessmentStatus.RUNNING
+    wanted = select(row.id, row.endpoint_id, row.status, row.done, row.total, row.updated_at).where(
+        row.project_id == scope.project_id,
+        row.deleted_at.is_(None),
+        running if since is None else or_(running, _lately(row, since)),
+    )
+    for each in session.execute(wanted.order_by(row.created_at, row.id)):
+        yield Change("assessment", each.id, _shown(each))
+
+
+def _shown(found: Row[Any]) -> dict[str, Any]:
+    """Return columns as the API shows them: times with microseconds and without a zone, UTC."""
+    return {
+        str(name): value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value
+        for name, value in found._mapping.items()
+    }
