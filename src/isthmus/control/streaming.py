@@ -89,6 +89,9 @@ class Hub:
         taken.setblocking(False)
         now = self._clock()
         subscription.pending[:0] = begun
+        # At once, not at the next tick; what is wrong with the connection is found out then.
+        with suppress(OSError):
+            _send(taken, subscription.pending)
         with self._lock:
             self._owners[subscription.owner] = self._owners.get(subscription.owner, 0) + 1
             self._new.append(_Line(taken, subscription, now, now))
@@ -151,10 +154,9 @@ class Hub:
         pending = line.subscription.pending
         if not pending or line.socket.fileno() not in self._lines:
             return
+        line.wrote = self._clock()
         try:
-            while pending:
-                del pending[: line.socket.send(pending[: 1 << 16])]
-                line.wrote = self._clock()
+            _send(line.socket, pending)
         except BlockingIOError:
             if len(pending) > MOST_PENDING_BYTES:
                 self._end(line)
@@ -174,6 +176,12 @@ class Hub:
             self._owners[owner] -= 1
             if not self._owners[owner]:
                 del self._owners[owner]
+
+
+def _send(connection: socket.socket, pending: bytearray) -> None:
+    """Write what the reader takes now and keep the rest. Raises the socket's errors, `BlockingIOError` for a rest."""
+    while pending:
+        del pending[: connection.send(pending[: 1 << 16])]
 
 
 def detaching(application: Wsgi, hub: Hub) -> Wsgi:
