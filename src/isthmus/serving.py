@@ -1,6 +1,6 @@
 """`isthmus api`: the APIs of all services behind one listener.
 
-The migration API (Coriolis v1) answers at `/`, the shares API (Manila v2) below `/share`.
+The migration API (Coriolis v1) answers at `/`, the shares API (Manila v2) below `/share`, the page for people at `/ui`.
 """
 
 from functools import partial
@@ -11,6 +11,8 @@ from isthmus.control.server import Wsgi, mount, serve
 from isthmus.migration.api.serving import make_application as make_migration
 from isthmus.shares.api.application import PREFIX as SHARE_PREFIX
 from isthmus.shares.api.serving import make_application as make_shares
+from isthmus.web.page import PREFIX as PAGE_PREFIX
+from isthmus.web.page import page
 
 
 def serve_api(conf: ConfigOpts) -> None:
@@ -20,4 +22,4 @@ def serve_api(conf: ConfigOpts) -> None:
 
 def make_application(conf: ConfigOpts) -> Wsgi:
     """Return all APIs as one application; each process makes its own."""
-    return mount(make_migration(conf), {SHARE_PREFIX: make_shares(conf)})
+    return mount(make_migration(conf), {SHARE_PREFIX: make_shares(conf), PAGE_PREFIX: page})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Row, and_, or_, select
+from sqlalchemy import ColumnElement, RowMapping, and_, or_, select
 from sqlalchemy.orm import Session
 
 from isthmus.migration.model import ACTIVE, AssessmentStatus, TaskStatus
@@ -64,7 +64,7 @@ def _executions(session: Session, scope: Scope, since: datetime | None) -> Itera
     row = ExecutionRow
     columns = (row.id, row.action_id, row.type, row.status, row.number, row.created_at, row.updated_at)
     for each in session.execute(select(*columns).where(_chosen(scope, since)).order_by(row.created_at, row.id)):
-        yield Change("execution", each.id, _shown(each))
+        yield Change("execution", each.id, _shown(each._mapping))
 
 
 def _tasks(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
@@ -75,7 +75,7 @@ def _tasks(session: Session, scope: Scope, since: datetime | None) -> Iterator[C
     if since is not None:
         wanted = wanted.where(_lately(row, since))
     for each in session.execute(wanted.order_by(row.execution_id, row.index)):
-        yield Change("task", each.id, _shown(each))
+        yield Change("task", each.id, _shown(each._mapping))
 
 
 def _messages(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
@@ -90,7 +90,7 @@ def _messages(session: Session, scope: Scope, since: datetime | None) -> Iterato
     if since is not None:
         wanted = wanted.where(row.created_at >= since)
     for each in session.execute(wanted.order_by(row.created_at, row.task_id, row.index)):
-        yield Change("message", each.id, _shown(each))
+        yield Change("message", each.id, _shown(each._mapping))
 
 
 def _progress(session: Session, scope: Scope) -> Iterator[Change]:
@@ -104,7 +104,7 @@ def _progress(session: Session, scope: Scope) -> Iterator[Change]:
         .where(_chosen(scope, None), TaskRow.status == TaskStatus.RUNNING)
     )
     for each in session.execute(wanted.order_by(row.task_id, row.index)):
-        yield Change("progress", each.id, _shown(each))
+        yield Change("progress", each.id, _shown(each._mapping))
 
 
 def _assessments(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
@@ -116,12 +116,12 @@ def _assessments(session: Session, scope: Scope, since: datetime | None) -> Iter
         running if since is None else or_(running, _lately(row, since)),
     )
     for each in session.execute(wanted.order_by(row.created_at, row.id)):
-        yield Change("assessment", each.id, _shown(each))
+        yield Change("assessment", each.id, _shown(each._mapping))
 
 
-def _shown(found: Row[Any]) -> dict[str, Any]:
+def _shown(found: RowMapping) -> dict[str, Any]:
     """Return columns as the API shows them: times with microseconds and without a zone, UTC."""
     return {
         str(name): value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value
-        for name, value in found._mapping.items()
+        for name, value in found.items()
     }
