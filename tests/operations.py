@@ -48,7 +48,7 @@ def _bodies(path: str, facts: dict[str, Any]) -> list[dict[str, Any] | None]:
 
 
 def _role(method: str, path: str, body: dict[str, Any] | None) -> str:
-    if path == "/diagnostics":
+    if path in {"/diagnostics", "/audit"}:
         return "admin"
     if method == "get" or path == "/plans" or "plan" in (body or {}):
         return "reader"

@@ -7,12 +7,17 @@ from functools import partial
 
 from oslo_config.cfg import ConfigOpts
 
+from isthmus.control.audit import audited
+from isthmus.control.database import Database
 from isthmus.control.server import Wsgi, mount, serve
 from isthmus.migration.api.serving import make_application as make_migration
 from isthmus.shares.api.application import PREFIX as SHARE_PREFIX
 from isthmus.shares.api.serving import make_application as make_shares
 from isthmus.web.page import PREFIX as PAGE_PREFIX
 from isthmus.web.page import page
+
+SERVICES = {"/v1/": "migration", f"{SHARE_PREFIX}/v2/": "shares"}
+"""The services whose calls are recorded, by the beginning of their paths."""
 
 
 def serve_api(conf: ConfigOpts) -> None:
@@ -22,4 +27,6 @@ def serve_api(conf: ConfigOpts) -> None:
 
 def make_application(conf: ConfigOpts) -> Wsgi:
     """Return all APIs as one application; each process makes its own."""
-    return mount(make_migration(conf), {SHARE_PREFIX: make_shares(conf), PAGE_PREFIX: page})
+    both = mount(make_migration(conf), {SHARE_PREFIX: make_shares(conf), PAGE_PREFIX: page})
+    anybody = conf.api.noauth_project if conf.api.auth_strategy == "noauth" else None
+    return audited(both, Database(conf.database.connection), SERVICES, anybody)

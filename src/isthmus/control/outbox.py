@@ -32,6 +32,8 @@ class OutboxRow(Base):
     workflow_id: Mapped[str] = mapped_column(String(255))
     workflow: Mapped[str] = mapped_column(String(100), default="")
     input: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # The caller's trace (W3C's traceparent), where there is one, so that the work is part of it.
+    trace: Mapped[dict[str, str] | None] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(DateTime)
 
 

@@ -6,6 +6,7 @@ from oslo_config.cfg import ConfigOpts
 from isthmus.control.http import Identify, serve_faults
 from isthmus.migration.api import (
     assessments,
+    audit,
     clouds,
     deployments,
     diagnostics,
@@ -95,4 +96,5 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{base}/minion_pools", minion_pools.MinionPools(service))
     app.add_route(f"{base}/minion_pools/{{pool_id}}", minion_pools.MinionPool(service))
     app.add_route(f"{base}/minion_pools/{{pool_id}}/actions", minion_pools.MinionPoolActions(service))
+    app.add_route(f"{base}/audit", audit.AuditRecords(service))
     app.add_route(f"{base}/diagnostics", diagnostics.Diagnostics(service))

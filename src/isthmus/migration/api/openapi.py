@@ -108,6 +108,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("delete", _POOL, "Delete a minion pool", None, None),
     # Also {"allocate": null} and {"refresh": null}.
     ("post", f"{_POOL}/actions", "Allocate, refresh or deallocate a minion pool", "deallocate", Deallocate),
+    ("get", "/audit", "List who did what", None, None),
     ("get", "/diagnostics", "Show what each process tells of itself", None, None),
 )
 

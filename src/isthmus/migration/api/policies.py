@@ -37,6 +37,7 @@ _OPERATIONS = {
     "regions": (("list", "show"), (), ("create", "update", "delete")),
     "services": (("list", "show"), (), ("create", "update", "delete")),
     "diagnostics": ((), (), ("get",)),
+    "audit": ((), (), ("list",)),
 }
 
 

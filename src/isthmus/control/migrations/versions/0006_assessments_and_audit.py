@@ -1,4 +1,4 @@
-"""Assessments: what stands in the way of a migration, asked before it."""
+"""Assessments, the audit record, and what live events and traces need."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -16,6 +16,9 @@ LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
 def upgrade() -> None:
     _create_assessments()
     _create_machines()
+    _create_audit()
+    op.create_index("executions_by_change", "executions", ["project_id", "updated_at"])
+    op.add_column("outbox", sa.Column("trace", sa.JSON(), nullable=True))
 
 
 def _create_assessments() -> None:
@@ -65,3 +68,28 @@ def _create_machines() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("assessment_id", "position"),
     )
+
+
+def _create_audit() -> None:
+    op.create_table(
+        "audit_records",
+        sa.Column("id", sa.String(length=36), nullable=False),
+        sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("ended_at", MOMENT, nullable=True),
+        sa.Column("request_id", sa.String(length=64), nullable=False),
+        sa.Column("service", sa.String(length=16), nullable=False),
+        sa.Column("user_id", sa.String(length=64), nullable=False),
+        sa.Column("project_id", sa.String(length=64), nullable=False),
+        sa.Column("roles", sa.Text(), nullable=False),
+        sa.Column("address", sa.String(length=64), nullable=False),
+        sa.Column("action", sa.String(length=64), nullable=False),
+        sa.Column("resource", sa.String(length=255), nullable=False),
+        sa.Column("object_id", sa.String(length=255), nullable=True),
+        sa.Column("path", sa.Text(), nullable=False),
+        sa.Column("outcome", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.Integer(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    for column in ("created_at", "user_id", "project_id", "object_id"):
+        op.create_index(f"ix_audit_records_{column}", "audit_records", [column])
