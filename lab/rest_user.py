@@ -50,15 +50,21 @@ class RestUser:
         self._identity("PUT", f"/projects/{project_id}/users/{user}/roles/{role_id}")
         return RestUser(self.auth_url, name, password, project)
 
-    def call(self, method: str, path: str, body: object = None, *, stream: bool = False) -> Response:
-        """Return the API's answer, whatever it is; the body of a `stream` is not read yet, and must be closed."""
+    def call(self, method: str, path: str, body: object = None) -> Response:
+        """Return the API's answer, whatever it is."""
         answer: Response = self._session.request(
             path,
             method,
             endpoint_filter={"service_type": "migration"},
             raise_exc=False,
-            stream=stream,
             **({} if body is None else {"json": body}),
+        )
+        return answer
+
+    def stream(self, path: str) -> Response:
+        """Return the beginning of an answer that goes on; close it (`with`)."""
+        answer: Response = self._session.request(
+            path, "GET", endpoint_filter={"service_type": "migration"}, raise_exc=False, stream=True
         )
         return answer
 

@@ -7,6 +7,7 @@ from functools import partial
 
 from oslo_config.cfg import ConfigOpts
 
+from isthmus.control import metrics, tracing
 from isthmus.control.audit import audited
 from isthmus.control.database import Database
 from isthmus.control.server import Wsgi, mount, serve
@@ -22,6 +23,8 @@ SERVICES = {"/v1/": "migration", f"{SHARE_PREFIX}/v2/": "shares"}
 
 def serve_api(conf: ConfigOpts) -> None:
     """Serve all APIs until SIGTERM or SIGINT."""
+    if metrics.is_on(conf):
+        metrics.share_between_processes()
     serve(conf, partial(make_application, conf))
 
 
@@ -29,4 +32,8 @@ def make_application(conf: ConfigOpts) -> Wsgi:
     """Return all APIs as one application; each process makes its own."""
     both = mount(make_migration(conf), {SHARE_PREFIX: make_shares(conf), PAGE_PREFIX: page})
     anybody = conf.api.noauth_project if conf.api.auth_strategy == "noauth" else None
-    return audited(both, Database(conf.database.connection), SERVICES, anybody)
+    watched = audited(both, Database(conf.database.connection), SERVICES, anybody)
+    tracing.start(conf, "api")
+    if tracing.is_on():
+        watched = tracing.traced(watched)
+    return metrics.metered(watched, SERVICES) if metrics.is_on(conf) else watched

@@ -59,6 +59,19 @@ _DATABASE: list[Any] = [
     ),
 ]
 
+_TELEMETRY: list[Any] = [
+    cfg.PortOpt("metrics_port", min=0, default=0, help="TCP port of /metrics for Prometheus; 0 shows none."),
+    cfg.HostAddressOpt(
+        "metrics_host", default="127.0.0.1", help="Address on which /metrics is shown, to everybody there."
+    ),
+    cfg.URIOpt(
+        "otlp_endpoint",
+        schemes=["http", "https"],
+        help="OpenTelemetry collector to which traces go by OTLP over HTTP, as http://127.0.0.1:4318; none by default.",
+    ),
+    cfg.FloatOpt("trace_ratio", default=1.0, min=0.0, max=1.0, help="Share of calls whose trace is kept."),
+]
+
 _TEMPORAL: list[Any] = [
     cfg.StrOpt("address", default="127.0.0.1:7233", help="host:port of Temporal's frontend."),
     cfg.StrOpt("namespace", default="default", help="Temporal namespace of all workflows."),
@@ -107,6 +120,7 @@ _GROUPS: Options = [
     (None, _DEFAULT),
     ("api", _API),
     ("database", _DATABASE),
+    ("telemetry", _TELEMETRY),
     ("temporal", _TEMPORAL),
     ("conductor", _CONDUCTOR),
     ("worker", _WORKER),

@@ -12,6 +12,7 @@ from sqlalchemy import JSON, BigInteger, Integer, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import DateTime
 
+from isthmus.control import tracing
 from isthmus.control.database import Base
 
 
@@ -39,7 +40,16 @@ class OutboxRow(Base):
 
 def start(session: Session, *, workflow: str, workflow_id: str, argument: dict[str, Any], now: datetime) -> None:
     """Have the workflow started once this transaction is committed."""
-    session.add(OutboxRow(kind=Kind.START, workflow=workflow, workflow_id=workflow_id, input=argument, created_at=now))
+    session.add(
+        OutboxRow(
+            kind=Kind.START,
+            workflow=workflow,
+            workflow_id=workflow_id,
+            input=argument,
+            trace=tracing.carried(),
+            created_at=now,
+        )
+    )
 
 
 def cancel(session: Session, *, workflow_id: str, force: bool, now: datetime) -> None:

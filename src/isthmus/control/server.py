@@ -13,6 +13,7 @@ from oslo_config.cfg import ConfigOpts
 from oslo_log import log
 from oslo_middleware import healthcheck, request_id
 
+from isthmus.control import metrics
 from isthmus.control.errors import InvalidInput
 from isthmus.control.http import fault_body
 from isthmus.control.readiness import say_ready
@@ -109,16 +110,28 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             # An environment in a URL is long.
             "limit_request_line": 8190,
             "post_worker_init": _say_ready,
+            # /metrics is the parent's: it lives as long as the service does.
+            "when_ready": self._show_metrics,
+            "child_exit": _forget,
             "control_socket_disable": True,
         }
         for name, value in settings.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
+    def _show_metrics(self, server: object) -> None:
+        del server
+        metrics.listen(self._conf)
+
     def load(self) -> Wsgi:
         """Make the application, in each process anew; called by gunicorn after its fork."""
         hub = Hub(self._conf.api.streams, self._conf.api.stream_seconds)
         return detaching(wrap(self._conf, self._make()), hub)
+
+
+def _forget(server: object, worker: Any) -> None:
+    del server
+    metrics.forget_process(worker.pid)
 
 
 def _say_ready(worker: object) -> None:

@@ -86,7 +86,7 @@ def test_a_process_that_dies_leaves_a_pending_record(api: Api) -> None:
     def dies(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
         raise KeyboardInterrupt
 
-    client = falcon.testing.TestClient(audited(dies, api.database, SERVICES, "p1"))  # type: ignore[arg-type]
+    client = falcon.testing.TestClient(audited(dies, api.database, SERVICES, "p1"))
     with pytest.raises(KeyboardInterrupt):
         client.simulate_post("/share/v2/shares")
     (only,) = records(api)
@@ -94,7 +94,7 @@ def test_a_process_that_dies_leaves_a_pending_record(api: Api) -> None:
 
 
 def test_who_is_nobody_is_not_recorded(api: Api) -> None:
-    client = falcon.testing.TestClient(audited(api.app, api.database, SERVICES, None))  # type: ignore[arg-type]
+    client = falcon.testing.TestClient(audited(api.app, api.database, SERVICES, None))
     client.simulate_post("/v1/p1/endpoints", json={})
     assert records(api) == []
     headers = {"X-Identity-Status": "Confirmed", "X-User-Id": "u", "X-Project-Id": "p1", "X-Roles": "member,reader"}

@@ -10,11 +10,13 @@ from oslo_log import log
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from isthmus.control import metrics, tracing
 from isthmus.control.database import Database, utc_now
 from isthmus.control.engine import EngineAddress
 from isthmus.control.queues import CONDUCTOR_QUEUE
 from isthmus.migration.services.assessment_keeper import AssessmentKeeper
 from isthmus.migration.services.dispatcher import Dispatcher
+from isthmus.migration.services.gauges import Gauges
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.services.recorder import Recorder
 from isthmus.migration.services.timekeeper import Timekeeper
@@ -33,7 +35,9 @@ DATABASE_THREADS = 8
 def run(conf: ConfigOpts) -> None:
     """Serve until SIGTERM or SIGINT."""
     log.setup(conf, "isthmus")
+    tracing.start(conf, "conductor")
     database = Database(conf.database.connection)
+    metrics.listen(conf, Gauges(database))
     control = ControlActivities(database, utc_now)
     dispatcher = Dispatcher(database, conf.conductor.dispatch_interval)
     pools = PoolActivities(database, utc_now)

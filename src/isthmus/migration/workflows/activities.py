@@ -15,6 +15,7 @@ from temporalio.exceptions import ApplicationError
 
 from isthmus.control.engine import as_failure
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
+from isthmus.control.metrics import Work
 from isthmus.migration.planning.concerns import Arrival, Observed
 from isthmus.migration.reporting import Level
 from isthmus.migration.workflows import deployment_steps, questions, survey, transfer_steps
@@ -40,9 +41,10 @@ STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS}
 class WorkerActivities:
     """What a worker offers. `pool` has a thread for each activity that may run at once."""
 
-    def __init__(self, site: Site, pool: Executor) -> None:
+    def __init__(self, site: Site, pool: Executor, meter: Work) -> None:
         self._site = site
         self._pool = pool
+        self._meter = meter
         self._attempts: dict[str, ActivityReport] = {}
 
     @property
@@ -114,7 +116,8 @@ class WorkerActivities:
     async def _guard(self, name: str, work: Callable[[], Result], report: ActivityReport) -> Result:
         """Turn every error into the engine's form, with what was told so far."""
         try:
-            return await beat_while(self._pool, work, report)
+            with self._meter.measured(str(name)):
+                return await beat_while(self._pool, work, report)
         except IsthmusError as error:
             raise self._failure(error, report) from None
         except ApplicationError:
