@@ -55,6 +55,10 @@ class Collector:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Listen no more. Calling it twice is fine."""
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
