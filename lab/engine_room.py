@@ -85,9 +85,11 @@ class EngineRoom:
             self.plane.close()
             shutil.rmtree(self.root, ignore_errors=True)
 
-    def start(self, name: str) -> None:
-        """Start `conductor`, `worker` or `api` and wait until it serves."""
-        config = ["--config-file", str(self.configuration)]
+    def start(self, name: str, more: str = "") -> None:
+        """Start `conductor`, `worker` or `api` and wait until it serves; `more` are lines for its own configuration."""
+        own = self.root / f"{name}.conf"
+        own.write_text(more)
+        config = ["--config-file", str(self.configuration), "--config-file", str(own)]
         command = {
             "api": [ISTHMUS, "api", *config],
             "conductor": [ISTHMUS, "conductor", *config],

@@ -87,6 +87,24 @@ def test_a_whole_cloud_is_assessed_and_one_bad_machine_hides_no_other(room: Engi
     assert set(map(frozenset, found.values())) == {frozenset({"NO_BITMAP"})}
 
 
+def test_more_than_a_thousand_machines_take_more_than_one_run(room: EngineRoom) -> None:
+    move = room.move()
+    add_machines(move.source, [f"more{number:04}" for number in range(1009)])
+    made = begin(move)
+    row = ended(move, made, limit=300)
+    assert (row.status, row.done, row.total) == ("COMPLETED", 1010, 1010)
+    assert row.result is not None
+    assert row.result["machines"]["assessed"] == 1010
+    history = asyncio.run(_events_of(room, assessments.workflow_id(made)))
+    # The last run's alone: the thousand of the first began it anew.
+    assert history < 60
+
+
+async def _events_of(room: EngineRoom, workflow_id: str) -> int:
+    client = await connect(EngineAddress.of(room.conf))
+    return (await client.get_workflow_handle(workflow_id).describe()).history_length
+
+
 def test_a_machine_that_is_not_there_is_a_concern(room: EngineRoom) -> None:
     move = room.move()
     made = begin(move, instances=["machine0", "nowhere"])

@@ -80,18 +80,14 @@ def test_a_collector_that_is_away_costs_no_work(watched: Watched) -> None:
     assert move.ended(run).status == "COMPLETED"
 
 
-def test_conductor_and_worker_show_what_they_do() -> None:
-    ports = {"conductor": free_port(), "worker": free_port()}
-    with EngineRoom() as room:
-        for name, port in ports.items():
-            room.stop(name)
-            text = room.configuration.read_text()
-            room.configuration.write_text(f"{text}\n[telemetry]\nmetrics_port = {port}\n")
-            room.start(name)
-        move = room.move()
-        run = move.begin()
-        assert move.ended(run).status == "COMPLETED"
-        steps = look(ports["worker"])
-        assert steps['isthmus_steps_total{name="REPLICATE_DISKS",outcome="ok"}'] == 1
-        assert steps["isthmus_steps_running"] == 0
-        assert look(ports["conductor"])["isthmus_database_up"] == 1
+def test_conductor_and_worker_show_what_they_do(watched: Watched) -> None:
+    room, ports = watched.room, {"conductor": free_port(), "worker": free_port()}
+    for name, port in ports.items():
+        room.stop(name)
+        room.start(name, f"[telemetry]\nmetrics_port = {port}\n")
+    move = room.move()
+    assert move.ended(move.begin()).status == "COMPLETED"
+    steps = look(ports["worker"])
+    assert steps['isthmus_steps_total{name="REPLICATE_DISKS",outcome="ok"}'] == 1
+    assert steps["isthmus_steps_running"] == 0
+    assert look(ports["conductor"])["isthmus_database_up"] == 1
