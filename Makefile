@@ -15,7 +15,7 @@ setup: ## Install the system packages and the virtual environment
 
 .PHONY: setup-tests
 setup-tests: ## Install what tests alone want, too
-	@scripts/setup packaging/debian-ceph.txt
+	@scripts/setup packaging/debian-ceph.txt packaging/debian-browser.txt
 
 .PHONY: setup-peer
 setup-peer: ## Install what the comparison with Manila wants, too

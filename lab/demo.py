@@ -23,6 +23,7 @@ from lab.clouds import LibvirtCloud
 from lab.console import Console
 from lab.control_plane import ControlPlane
 from lab.crossing import BOOT_SECONDS, GUEST, Crossing, cross, define_guest, register
+from lab.looking_ahead import look_ahead
 from lab.network_demo import NetworkShown
 from lab.network_demo import show as show_network
 from lab.share_demo import ShareShown
@@ -69,6 +70,7 @@ def run(state: Path) -> tuple[dict[str, Crossing], ShareShown, NetworkShown]:
         say(f"guest: up and writing: {first_boot.last('GUEST-UP').string.strip()}")
         console.close()
 
+        look_ahead(demo, say, machine=GUEST, source=names["east"], destination=names["west"])
         say("there: isthmus migrate, east to west (q35, virtio-blk)")
         there = cross(
             demo,

@@ -35,9 +35,13 @@ PROJECT = "p"
 
 
 class EngineRoom:
-    """A context manager. The services are this object's own child processes and end with it."""
+    """A context manager. The services are this object's own child processes and end with it.
 
-    def __init__(self) -> None:
+    `more` are lines for the services' configuration.
+    """
+
+    def __init__(self, more: str = "") -> None:
+        self._more = more
         self.plane = ControlPlane(only=("mariadb", "temporal"))
         self.root = Path(tempfile.mkdtemp(prefix="/tmp/engine-"))
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
@@ -48,7 +52,9 @@ class EngineRoom:
             self.plane.start()
             text = self.plane.configuration.read_text()
             self.configuration = self.root / "isthmus.conf"
-            self.configuration.write_text(f"{text}\n[conductor]\ndispatch_interval = 0.05\nprogress_interval = 0.3\n")
+            self.configuration.write_text(
+                f"{text}\n[conductor]\ndispatch_interval = 0.05\nprogress_interval = 0.3\n{self._more}\n"
+            )
             self.conf = load(["--config-file", str(self.configuration)])
             upgrade(self.conf.database.connection)
             self.database = Database(self.conf.database.connection)
@@ -80,10 +86,13 @@ class EngineRoom:
             self.plane.close()
             shutil.rmtree(self.root, ignore_errors=True)
 
-    def start(self, name: str) -> None:
-        """Start `conductor` or `worker` and wait until it serves."""
-        config = ["--config-file", str(self.configuration)]
+    def start(self, name: str, more: str = "") -> None:
+        """Start `conductor`, `worker` or `api` and wait until it serves; `more` are lines for its own configuration."""
+        own = self.root / f"{name}.conf"
+        own.write_text(more)
+        config = ["--config-file", str(self.configuration), "--config-file", str(own)]
         command = {
+            "api": [ISTHMUS, "api", *config],
             "conductor": [ISTHMUS, "conductor", *config],
             "worker": [sys.executable, "-m", "lab.file_worker", *config],
         }[name]

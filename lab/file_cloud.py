@@ -21,6 +21,7 @@ from typing import Any, ClassVar
 from isthmus.control.errors import IsthmusError, NotFound, StepFailed, Unavailable
 from isthmus.migration.machine import (
     BootProbe,
+    Capacity,
     DeployedMachine,
     DestinationDisk,
     DiskMapping,
@@ -125,9 +126,13 @@ class FileCloud(SourceProvider, DestinationProvider):
         return []
 
     def validate_source(self, instance: str, environment: Environment) -> Machine:
-        """Any machine can be replicated."""
+        """Any machine can be replicated, but one whose name begins with `refused` or `surprising`."""
         del environment
         self._begin("validate_source")
+        if instance.startswith("refused"):
+            raise StepFailed(f"the simulated cloud does not replicate {instance}; choose another")
+        if instance.startswith("surprising"):
+            raise KeyError(instance)
         return self.get_machine(instance)
 
     def open_reading(
@@ -198,6 +203,11 @@ class FileCloud(SourceProvider, DestinationProvider):
         """There are none."""
         del environment
         return []
+
+    def capacity(self) -> Capacity:
+        """Return what the settings say (`capacity`); the names are those of its machines."""
+        names = tuple(path.stem for path in sorted((self.root / "machines").glob("*.json")))
+        return Capacity(machines=names, **self.settings.get("capacity", {}))
 
     def validate_destination(
         self,

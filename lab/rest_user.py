@@ -66,6 +66,13 @@ class RestUser:
         )
         return answer
 
+    def stream(self, path: str) -> Response:
+        """Return the beginning of an answer that goes on; close it (`with`)."""
+        answer: Response = self._session.request(
+            path, "GET", endpoint_filter={"service_type": "migration"}, raise_exc=False, stream=True
+        )
+        return answer
+
     def made(self, method: str, path: str, body: object = None) -> Any:
         """Return the JSON of a call that must succeed; AssertionError shows the fault."""
         answer = self.call(method, path, body)

@@ -33,7 +33,7 @@ def operations() -> Iterator[Operation]:
         path = re.sub(r"\{\w+\}", "x", template.removeprefix("/v1/{project_id}"))
         for method, facts in methods.items():
             for body in _bodies(path, facts):
-                yield Operation(method.upper(), path, _role(method, path), body)
+                yield Operation(method.upper(), path, _role(method, path, body), body)
 
 
 def _bodies(path: str, facts: dict[str, Any]) -> list[dict[str, Any] | None]:
@@ -45,9 +45,9 @@ def _bodies(path: str, facts: dict[str, Any]) -> list[dict[str, Any] | None]:
     return [dict.fromkeys(each.get("properties", {})) for each in schema.get("oneOf", [schema])]
 
 
-def _role(method: str, path: str) -> str:
-    if path == "/diagnostics":
+def _role(method: str, path: str, body: dict[str, Any] | None) -> str:
+    if path in {"/diagnostics", "/audit"}:
         return "admin"
-    if method == "get":
+    if method == "get" or path == "/plans" or "plan" in (body or {}):
         return "reader"
     return "admin" if path.startswith(("/regions", "/services")) else "member"

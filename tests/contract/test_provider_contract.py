@@ -116,6 +116,16 @@ def machine_of(subject: Subject) -> Machine:
     return subject.source.get_machine(subject.instance)
 
 
+def test_capacity_is_told_as_far_as_it_is_known_and_changes_nothing(subject: Subject) -> None:
+    found = subject.destination.capacity()
+    again = subject.destination.capacity()
+    assert found == replace(again, free_memory_mb=found.free_memory_mb)
+    assert found.max_cpu is None or found.max_cpu >= machine_of(subject).num_cpu
+    assert found.memory_mb is None or found.memory_mb > 0
+    assert machine_of(subject).name not in found.machines
+    assert all(address == address.lower() for address in found.mac_addresses)
+
+
 def test_schemas_are_json_schemas_and_take_the_lab_connection(subject: Subject) -> None:
     provider = subject.source
     for schema in (provider.connection_schema(), provider.source_schema(), subject.destination.destination_schema()):

@@ -1,12 +1,13 @@
 """The rest of Coriolis' API with Keystone's tokens of an administrator, a member and a reader of one project."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from lab.control_plane import ControlPlane
 from lab.rest_user import RestUser
+from requests import Response
 from tests.operations import ROLES, operations
 
 from isthmus.control.diagnostics import host_name
@@ -56,10 +57,55 @@ def test_each_operation_is_for_its_role_and_those_above(people: dict[str, RestUs
     wrong = []
     for operation in operations():
         for role, person in people.items():
-            status = person.call(operation.method, operation.path, operation.body).status_code
+            if operation.path.endswith("/events"):
+                with person.stream(operation.path) as answer:
+                    status = answer.status_code
+            else:
+                status = person.call(operation.method, operation.path, operation.body).status_code
             if status >= 500 or (status == 403) is operation.is_for(role):
                 wrong.append((operation.name, role, status))
     assert wrong == []
+
+
+def test_events_come_to_the_projects_own_readers_alone(
+    control_plane: ControlPlane, people: dict[str, RestUser], transfer: str
+) -> None:
+    stranger = RestUser.of(control_plane.admin_environment).stranger()
+    with (
+        people["reader"].stream("/events") as ours,
+        stranger.stream("/events") as theirs,
+    ):
+        run = people["member"].made("POST", f"/transfers/{transfer}/executions", {"execution": {}})["execution"]["id"]
+        assert next(line for line in _lines(ours) if run in line).startswith("data: ")
+        # Theirs has had the same looks and more: the first thing that it says is its beat, or its end.
+        assert next(line for line in _lines(theirs) if line and not line.startswith("retry")) == ": beat"
+
+
+def _lines(answer: Response) -> Iterator[str]:
+    """Yield the lines of a stream as they come."""
+    for line in answer.iter_lines(chunk_size=1):
+        yield line.decode()
+
+
+def test_a_machine_is_assessed_for_a_member_and_shown_to_a_reader(
+    people: dict[str, RestUser], ends: tuple[str, str]
+) -> None:
+    body = {"assessment": {"endpoint_id": ends[0], "instances": ["web"]}}
+    assert people["reader"].call("POST", "/assessments", body).status_code == 403
+    made = people["member"].made("POST", "/assessments", body)["assessment"]["id"]
+    path = f"/assessments/{made}"
+
+    def ended() -> Any:
+        shown = people["reader"].made("GET", path)["assessment"]
+        return shown if shown["status"] != "RUNNING" else None
+
+    # Its cloud does not answer.
+    shown = _wait(ended)
+    assert shown["status"] == "ERROR"
+    assert "does not answer" in shown["error"]
+    assert people["reader"].made("GET", f"{path}/machines") == {"machines": []}
+    assert people["reader"].call("DELETE", path).status_code == 403
+    assert people["member"].call("DELETE", path).status_code == 204
 
 
 def test_a_readers_delete_reveals_and_changes_nothing(people: dict[str, RestUser], ends: tuple[str, str]) -> None:

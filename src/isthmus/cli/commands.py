@@ -37,6 +37,7 @@ class LazyCommand:
 CONTROL_PLANE = "isthmus.cli.control_plane"
 SERVICES = "isthmus.cli.services"
 ENDPOINTS = "isthmus.cli.endpoints"
+ASSESSMENTS = "isthmus.cli.assessments"
 CLOUDS = "isthmus.cli.clouds"
 TRANSFERS = "isthmus.cli.transfers"
 EXECUTIONS = "isthmus.cli.executions"
@@ -94,9 +95,25 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("endpoint inventory export", f"{CLOUDS}:InventoryExport", "Print all machines of a cloud as CSV"),
     LazyCommand("instance list", f"{CLOUDS}:InstanceList", "List the machines of a cloud"),
     LazyCommand("instance show", f"{CLOUDS}:InstanceShow", "Show one machine of a cloud"),
+    LazyCommand(
+        "assessment create",
+        f"{ASSESSMENTS}:AssessmentCreate",
+        "Look for what stands in the way of migrating machines; changes nothing",
+    ),
+    LazyCommand("assessment list", f"{ASSESSMENTS}:AssessmentList", "List the assessments"),
+    LazyCommand("assessment show", f"{ASSESSMENTS}:AssessmentShow", "Show an assessment's summary"),
+    LazyCommand(
+        "assessment machine list",
+        f"{ASSESSMENTS}:AssessmentMachines",
+        "List the machines of an assessment with their concerns",
+    ),
+    LazyCommand("assessment delete", f"{ASSESSMENTS}:AssessmentDelete", "Delete assessments; one that runs is stopped"),
     LazyCommand("transfer create", f"{TRANSFERS}:TransferCreate", "Say what shall be moved from where to where"),
     LazyCommand("transfer list", f"{TRANSFERS}:TransferList", "List the transfers"),
     LazyCommand("transfer show", f"{TRANSFERS}:TransferShow", "Show one transfer"),
+    LazyCommand(
+        "transfer plan", "isthmus.cli.plans:TransferPlan", "Show the steps that an execution would run; changes nothing"
+    ),
     LazyCommand("transfer update", "isthmus.cli.transfer_updates:TransferUpdate", "Change how a transfer is made"),
     LazyCommand("transfer delete", f"{TRANSFERS}:TransferDelete", "Delete transfers; the replicas' disks stay"),
     LazyCommand(

@@ -13,6 +13,7 @@ from typing import Any
 
 from isthmus.cli import sequence
 from isthmus.cli.display import Display, choose
+from isthmus.cli.plans import dry_run
 from isthmus.cli.report import MigrationReport, build, lines
 from isthmus.cli.rest import Record, RestShow
 from isthmus.cli.transfers import mapping_options, probe_options, transfer_body
@@ -63,11 +64,16 @@ class Migrate(RestShow):
         parser.add_argument(
             "--watch", action=argparse.BooleanOptionalAction, default=None, help="show bars, or lines without terminal"
         )
+        parser.add_argument("--dry-run", action="store_true", help="show what would be met and done; change nothing")
         parser.add_argument("--report", metavar="FILE", help="also write the report there, as JSON")
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:
-        """Migrate, and return the report."""
+        """Migrate, and return the report; or only look at what that would do."""
+        if parsed_args.dry_run:
+            if parsed_args.resume:
+                raise InvalidInput("--dry-run is for a migration that was not begun; see isthmus transfer plan")
+            return dry_run(self.api, self._wanted(parsed_args), parsed_args.syncs)
         transfer_id = self._transfer(parsed_args)
         display = choose(parsed_args.watch, self.app.stderr)
         try:
@@ -97,11 +103,14 @@ class Migrate(RestShow):
                     "(only --syncs, --watch and --report may be given)"
                 )
             return self.api.transfer(parsed.resume).id
-        if not (parsed.instance and parsed.origin and parsed.destination):
-            raise InvalidInput("give INSTANCE --from ENDPOINT --to ENDPOINT, or --resume TRANSFER")
-        transfer = self.api.create_transfer(transfer_body(self.api, parsed, [parsed.instance], "live_migration"))
+        transfer = self.api.create_transfer(self._wanted(parsed))
         self.app.stderr.write(f"transfer {transfer.id}\n")
         return transfer.id
+
+    def _wanted(self, parsed: argparse.Namespace) -> dict[str, Any]:
+        if not (parsed.instance and parsed.origin and parsed.destination):
+            raise InvalidInput("give INSTANCE --from ENDPOINT --to ENDPOINT, or --resume TRANSFER")
+        return transfer_body(self.api, parsed, [parsed.instance], "live_migration")
 
     def _run(self, transfer_id: str, syncs: int, display: Display) -> str:
         """Do one step after the other and return the deployment's id."""

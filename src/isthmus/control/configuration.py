@@ -32,6 +32,10 @@ _API: list[Any] = [
     cfg.PortOpt("port", default=7667, help="TCP port to listen on."),
     cfg.IntOpt("threads", default=16, min=1, max=256, help="Requests served at once by one process."),
     cfg.IntOpt("processes", default=1, min=1, max=64, help="Processes that serve requests."),
+    cfg.IntOpt("streams", default=400, min=4, max=10000, help="Event streams open at once in one process."),
+    cfg.IntOpt(
+        "stream_seconds", default=600, min=5, help="Seconds after which a stream ends and its client comes again."
+    ),
     cfg.IntOpt("max_body_bytes", default=1048576, min=1024, help="Largest request body accepted, in bytes."),
     cfg.IntOpt("ask_timeout", default=60, min=1, help="Seconds to wait for a cloud's answer to a listing call."),
     cfg.StrOpt(
@@ -58,6 +62,19 @@ _DATABASE: list[Any] = [
         secret=True,
         help="SQLAlchemy URL, as mysql+pymysql://user:password@host/isthmus or postgresql+psycopg://….",
     ),
+]
+
+_TELEMETRY: list[Any] = [
+    cfg.PortOpt("metrics_port", min=0, default=0, help="TCP port of /metrics for Prometheus; 0 shows none."),
+    cfg.HostAddressOpt(
+        "metrics_host", default="127.0.0.1", help="Address on which /metrics is shown, to everybody there."
+    ),
+    cfg.URIOpt(
+        "otlp_endpoint",
+        schemes=["http", "https"],
+        help="OpenTelemetry collector to which traces go by OTLP over HTTP, as http://127.0.0.1:4318; none by default.",
+    ),
+    cfg.FloatOpt("trace_ratio", default=1.0, min=0.0, max=1.0, help="Share of calls whose trace is kept."),
 ]
 
 _TEMPORAL: list[Any] = [
@@ -118,6 +135,7 @@ _GROUPS: Options = [
     (None, _DEFAULT),
     ("api", _API),
     ("database", _DATABASE),
+    ("telemetry", _TELEMETRY),
     ("temporal", _TEMPORAL),
     ("conductor", _CONDUCTOR),
     ("worker", _WORKER),

@@ -21,11 +21,12 @@ from typing import Any, TypeVar
 from oslo_config.cfg import ConfigOpts
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import RetryPolicy
+from temporalio.contrib.opentelemetry import TracingInterceptor
 from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError, FailureError, TemporalError
 from temporalio.service import RPCError, TLSConfig
 
-from isthmus.control import errors
+from isthmus.control import errors, tracing
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.control.loopback import is_loopback
 from isthmus.control.queues import CONDUCTOR_QUEUE
@@ -90,6 +91,7 @@ async def connect(address: EngineAddress) -> Client:
             namespace=address.namespace,
             data_converter=pydantic_data_converter,
             tls=tls,
+            interceptors=[TracingInterceptor()] if tracing.is_on() else [],
             connect_timeout=timedelta(seconds=5),
         )
     except (RuntimeError, RPCError) as error:

@@ -29,6 +29,9 @@ from isthmus.control.identity import Caller
 
 log = logging.getLogger(__name__)
 
+ACTION = "isthmus.action"
+"""Name in the WSGI environment: what the body of a POST …/action asks for, for the audit record."""
+
 Model = TypeVar("Model", bound=BaseModel)
 
 REQUEST_ID = "openstack.request_id"
@@ -122,6 +125,8 @@ def read_object(req: falcon.Request, limit: int) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise InvalidInput("Malformed request body: it must be a JSON object")
     _refuse_odd_text(body)
+    if len(body) == 1 and req.path.endswith(("/action", "/actions")):
+        req.env[ACTION] = next(iter(body))
     return body
 
 

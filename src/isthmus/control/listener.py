@@ -12,8 +12,11 @@ from gunicorn.app.base import BaseApplication
 from oslo_config.cfg import ConfigOpts
 from oslo_log import log
 
+from isthmus.control import metrics
 from isthmus.control.errors import InvalidInput
+from isthmus.control.loopback import is_loopback
 from isthmus.control.readiness import say_ready
+from isthmus.control.streaming import Hub, detaching
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may lie idle before the server closes it; gunicorn's own 2 are soon over on a busy machine."""
@@ -34,7 +37,7 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
         settings = {
             "bind": f"{host}:{api.port}",
             "workers": api.processes,
-            "worker_class": "gthread",
+            "worker_class": "isthmus.control.streaming.StreamingWorker",
             "threads": api.threads,
             "graceful_timeout": 30,
             # Answers that wait for a cloud take up to ask_timeout.
@@ -46,16 +49,29 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             "limit_request_line": 8190,
             "pre_fork": _share_memory,
             "post_worker_init": _say_ready,
+            # /metrics is the parent's: it lives as long as the service does.
+            "when_ready": self._show_metrics,
+            "child_exit": _forget,
             "control_socket_disable": True,
         }
         for name, value in settings.items():
             if name in self.cfg.settings:
                 self.cfg.set(name, value)
 
+    def _show_metrics(self, server: object) -> None:
+        del server
+        metrics.listen(self._conf)
+
     def load(self) -> Any:
         """Make the application, in each process anew; called by gunicorn after its fork."""
         module, _, name = self._application.partition(":")
-        return getattr(importlib.import_module(module), name)(self._conf)
+        application = getattr(importlib.import_module(module), name)(self._conf)
+        return detaching(application, Hub(self._conf.api.streams, self._conf.api.stream_seconds))
+
+
+def _forget(server: object, worker: Any) -> None:
+    del server
+    metrics.forget_process(worker.pid)
 
 
 def _share_memory(server: object, worker: object) -> None:
@@ -76,17 +92,15 @@ def serve(conf: ConfigOpts, application: str) -> None:
     `application` is `module:function`; the function takes the configuration and returns a WSGI application. Raises
     `InvalidInput` for a configuration that cannot work.
     """
-    if conf.api.auth_strategy == "noauth" and not _is_loopback(conf.api.host):
+    if conf.api.auth_strategy == "noauth" and not is_loopback(conf.api.host):
         raise InvalidInput(
             f"[api] auth_strategy = noauth makes every caller an administrator and [api] host = {conf.api.host} lets "
             "others call; use 127.0.0.1, or auth_strategy = keystone"
         )
     log.setup(conf, "isthmus")
+    if metrics.is_on(conf):
+        metrics.share_between_processes()
     if conf.api.processes > 1:
         # Loaded once, before the forks, and shared.
         importlib.import_module(application.partition(":")[0])
     _Listener(conf, application).run()
-
-
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")

@@ -12,6 +12,7 @@ from sqlalchemy import JSON, BigInteger, Integer, String
 from sqlalchemy.orm import Mapped, Session, mapped_column
 from sqlalchemy.types import DateTime
 
+from isthmus.control import tracing
 from isthmus.control.database import Base
 
 
@@ -36,12 +37,23 @@ class OutboxRow(Base):
     workflow_id: Mapped[str] = mapped_column(String(255))
     workflow: Mapped[str] = mapped_column(String(100), default="")
     input: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    # The caller's trace (W3C's traceparent), where there is one, so that the work is part of it.
+    trace: Mapped[dict[str, str] | None] = mapped_column(JSON)
     created_at: Mapped[datetime] = mapped_column(DateTime)
 
 
 def start(session: Session, *, workflow: str, workflow_id: str, argument: dict[str, Any], now: datetime) -> None:
     """Have the workflow started once this transaction is committed."""
-    session.add(OutboxRow(kind=Kind.START, workflow=workflow, workflow_id=workflow_id, input=argument, created_at=now))
+    session.add(
+        OutboxRow(
+            kind=Kind.START,
+            workflow=workflow,
+            workflow_id=workflow_id,
+            input=argument,
+            trace=tracing.carried(),
+            created_at=now,
+        )
+    )
 
 
 def cancel(session: Session, *, workflow_id: str, force: bool, now: datetime, keep: bool = False) -> None:

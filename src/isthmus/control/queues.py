@@ -5,10 +5,17 @@ from collections.abc import Sequence
 CONDUCTOR_QUEUE = "isthmus-conductor"
 """Workflows, and the activities that touch the database."""
 
+_WORKERS = "isthmus-worker-"
+
 
 def worker_queue(mapped_regions: Sequence[str]) -> str:
     """Return the task queue of the workers beside an endpoint: that of its first region, else of `default`."""
-    return f"isthmus-worker-{mapped_regions[0] if mapped_regions else 'default'}"
+    return f"{_WORKERS}{mapped_regions[0] if mapped_regions else 'default'}"
+
+
+def region_of(queue: str) -> str:
+    """Return the region whose workers serve a queue of `worker_queue`."""
+    return queue.removeprefix(_WORKERS)
 
 
 def host_queue(host: str) -> str:

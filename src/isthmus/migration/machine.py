@@ -24,7 +24,8 @@ class Disk:
     """One disk of a source machine. `id` is stable for the machine's life (libvirt: the target name, "vda").
 
     `can_track_changes` is true where the source cloud itself can say which blocks changed (dirty bitmaps, CBT);
-    otherwise increments come from the stored hash map.
+    otherwise increments come from the stored hash map. `encrypted`: the hypervisor encrypts the image, so what is read
+    is plain. `backing_files` is the length of the chain of images below the disk's own.
     """
 
     id: str
@@ -35,6 +36,8 @@ class Disk:
     can_track_changes: bool
     allocated_bytes: int | None = None
     shareable: bool = False
+    encrypted: bool = False
+    backing_files: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,6 +56,9 @@ class Machine:
     """A virtual machine: the input of a plan. Sizes in bytes, memory in MiB.
 
     `architecture` is the kernel's name for it ("x86_64"); `machine_type` is the source's chipset ("pc", "q35").
+    `os_distribution` and `os_version` are ID and VERSION_ID of os-release, "" where the cloud does not know them.
+    `guest_agent` tells whether one answers, None where that cannot be told. `snapshots` are the user's own.
+    `host_devices` are devices of the host that the machine holds, as the cloud calls them.
     """
 
     id: str
@@ -68,6 +74,12 @@ class Machine:
     description: str = ""
     disks: tuple[Disk, ...] = ()
     nics: tuple[Nic, ...] = ()
+    os_distribution: str = ""
+    os_version: str = ""
+    guest_agent: bool | None = None
+    snapshots: int = 0
+    tpm: bool = False
+    host_devices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +97,22 @@ class StorageBackend:
     id: str
     name: str
     free_bytes: int | None = None
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What a cloud can take of one more machine. None, or nothing, is not known.
+
+    `memory_mb` is what the largest host has, `free_memory_mb` what is free there now. `machines` are the names that are
+    taken, `mac_addresses` those in use, each with the machine that has it.
+    """
+
+    max_cpu: int | None = None
+    memory_mb: int | None = None
+    free_memory_mb: int | None = None
+    firmwares: tuple[Firmware, ...] | None = None
+    machines: tuple[str, ...] = ()
+    mac_addresses: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,14 @@ MEMBER_ENDED = frozenset({MemberStatus.COMPLETED, MemberStatus.ERROR, MemberStat
 IN_FLIGHT = frozenset({MemberStatus.EXECUTING, MemberStatus.DEPLOYING})
 
 
+class AssessmentStatus(StrEnum):
+    """Status of an assessment."""
+
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    ERROR = "ERROR"
+
+
 class ServiceStatus(StrEnum):
     """Whether a service has been heard of lately."""
 

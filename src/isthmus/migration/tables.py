@@ -6,7 +6,19 @@ Times are UTC without a zone, as Coriolis' API shows them. A deleted row keeps i
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, Boolean, ForeignKey, Index, Integer, String, Text, UniqueConstraint, false
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Boolean,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    Text,
+    UniqueConstraint,
+    false,
+)
 from sqlalchemy.dialects.mysql import DATETIME as MYSQL_DATETIME
 from sqlalchemy.dialects.mysql import LONGTEXT
 from sqlalchemy.orm import Mapped, mapped_column, relationship
@@ -372,3 +384,51 @@ class WaveMemberRow(Base):
     deployment_id: Mapped[str | None] = mapped_column(Id)
     started_at: Mapped[datetime | None] = mapped_column(Moment)
     ended_at: Mapped[datetime | None] = mapped_column(Moment)
+
+
+class AssessmentRow(Stamped, Base):
+    """What was asked about some machines of an endpoint, or all of them, and what was found.
+
+    `wishes` are a transfer's mappings and environments; `instances` is null for all. `total` is null until the machines
+    are listed. `destination` are the destination's storages as last seen, `result` the summary.
+    """
+
+    __tablename__ = "assessments"
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    user_id: Mapped[str] = mapped_column(String(64))
+    trust_id: Mapped[str | None] = mapped_column(String(64))
+    endpoint_id: Mapped[str] = mapped_column(ForeignKey("endpoints.id"), index=True)
+    destination_endpoint_id: Mapped[str | None] = mapped_column(ForeignKey("endpoints.id"), index=True)
+    instances: Mapped[list[str] | None] = mapped_column(JSON)
+    wishes: Mapped[dict[str, Any]] = mapped_column(JSON)
+    status: Mapped[str] = mapped_column(String(40), index=True)
+    error: Mapped[str | None] = mapped_column(LongText)
+    total: Mapped[int | None] = mapped_column(Integer)
+    done: Mapped[int] = mapped_column(Integer, default=0)
+    destination: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
+    result: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+
+
+class AssessedMachineRow(Base):
+    """One machine of an assessment, in the order in which they were listed. Bytes and seconds; null until assessed.
+
+    `facts` are those that are shown; `needs` the bytes that its replica takes of each storage.
+    """
+
+    __tablename__ = "assessed_machines"
+    __table_args__ = (UniqueConstraint("assessment_id", "position"),)
+
+    id: Mapped[str] = mapped_column(Id, primary_key=True)
+    assessment_id: Mapped[str] = mapped_column(ForeignKey("assessments.id"))
+    position: Mapped[int] = mapped_column(Integer)
+    instance: Mapped[str] = mapped_column(String(1024))
+    severity: Mapped[str | None] = mapped_column(String(16))
+    concerns: Mapped[list[dict[str, Any]] | None] = mapped_column(JSON)
+    facts: Mapped[dict[str, Any] | None] = mapped_column(JSON)
+    needs: Mapped[dict[str, int] | None] = mapped_column(JSON)
+    bytes_to_move: Mapped[int | None] = mapped_column(BigInteger)
+    seconds: Mapped[float | None] = mapped_column(Float)
+    downtime_seconds: Mapped[float | None] = mapped_column(Float)
+    assessed_at: Mapped[datetime | None] = mapped_column(Moment)

@@ -17,22 +17,22 @@ import pytest
 ISTHMUS = str(Path(sys.executable).parent / "isthmus")
 
 
-def _configure(folder: Path, host: str = "127.0.0.1") -> tuple[Path, int]:
+def _configure(folder: Path, host: str = "127.0.0.1", more: str = "") -> tuple[Path, int]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     file = folder / "isthmus.conf"
     file.write_text(
-        f"[api]\nauth_strategy = noauth\nhost = {host}\nport = {port}\n"
+        f"[api]\nauth_strategy = noauth\nhost = {host}\nport = {port}\n{more}\n"
         f"[database]\nconnection = sqlite:///{folder}/isthmus.sqlite\n"
     )
     return file, port
 
 
 @contextmanager
-def serving(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
-    """Run the API and yield its process and its port once it says that it is ready."""
-    file, port = _configure(folder)
+def serving(folder: Path, more: str = "") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+    """Run the API and yield its process and its port once it says that it is ready; `more` are options of [api]."""
+    file, port = _configure(folder, more=more)
     subprocess.run([ISTHMUS, "db", "upgrade", "--config-file", str(file)], check=True, timeout=120)
     ready = folder / "ready"
     process = subprocess.Popen(

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from lab.clouds import LibvirtCloud
 from lab.control_plane import ISTHMUS
+from lab.looking_ahead import look_ahead
 from lab.tiny_guest import domain_xml
 
 SIZE_BYTES = 64 * 2**20
@@ -172,3 +173,61 @@ def test_a_transfer_is_made_and_a_failed_execution_tells_why(run: Run, endpoint:
     assert run("transfer", "delete", transfer).code == 0
     assert run("transfer", "show", transfer).code == 1
     assert run("endpoint", "delete", away).code == 0
+
+
+@pytest.fixture(scope="module")
+def other_cloud() -> Iterator[LibvirtCloud]:
+    with tempfile.TemporaryDirectory(prefix="cli-") as directory, LibvirtCloud("d", Path(directory) / "d") as cloud:
+        yield cloud
+
+
+def test_a_migration_is_looked_at_before_it_is_begun(
+    run: Run,
+    environment_of: Callable[[str], dict[str, str]],
+    endpoint: Callable[[str], str],
+    other_cloud: LibvirtCloud,
+) -> None:
+    endpoint("here")
+    options = ("--provider", "libvirt", "--name", "there", "--connection", "-", "--format", "json")
+    assert run("endpoint", "create", *options, stdin=json.dumps(other_cloud.connection)).code == 0
+    ends = ("--from", "here", "--to", "there")
+    assessed = run("assessment", "create", *ends, "--network", "default=default", "-f", "json").json
+    assert (assessed["status"], assessed["progress"]) == ("COMPLETED", "1 of 1")
+    assert assessed["machines"] == {"assessed": 1, "critical": 0, "warning": 0, "information": 1, "clear": 0}
+    assert assessed["longest_down_time"].startswith("2 min")
+    (machine,) = run("assessment", "machine", "list", assessed["id"], "-f", "json").json
+    assert machine["Machine"] == "web1"
+    assert {line.split(":")[0] for line in machine["Concerns"].splitlines()} == {
+        "information POWERED_OFF",
+        "information OS_UNKNOWN",
+    }
+    assert assessed["id"] in run("assessment", "list").out
+    assert "COMPLETED" in run("assessment", "show", assessed["id"]).out
+    assert run("assessment", "delete", assessed["id"]).code == 0
+
+    dry = run("migrate", "web1", *ends, "--default-network", "default", "--dry-run", "-f", "json").json
+    assert "REPLICATE_DISKS" in dry["pass (2 times)"]
+    assert "SHUTDOWN_INSTANCE" in dry["last pass"]
+    assert "VERIFY_INSTANCE_BOOT" in dry["deployment"]
+    said: list[str] = []
+    look_ahead(environment_of("demo"), said.append, machine="web1", source="here", destination="there")
+    assert said[0].startswith("assessment: 0.2 MiB to move")
+    assert said[-1].startswith("plan: deployment: ")
+    refused = run("migrate", "web1", *ends, "--dry-run")
+    assert refused.code == 1
+    assert "no destination network for 'default'" in refused.err
+    assert run("assessment", "list", "-f", "json").json == []
+    assert run("transfer", "list", "-f", "json").json == []
+
+    words = ("transfer", "create", "web1", *ends, "--network", "default=default", "-f", "json")
+    transfer = run(*words).json["id"]
+    planned = run("transfer", "plan", transfer, "-f", "json").json
+    execution = run("execution", "create", transfer, "-f", "json").json["id"]
+    assert run("execution", "watch", transfer, execution).code == 0
+    steps = run("execution", "show", transfer, execution, "-f", "json").json["steps"]
+    # The very plan: also the steps that only a failure would have needed.
+    assert [line.split()[1] for line in steps.splitlines()] == [line["Step"] for line in planned]
+    deletion = run("transfer", "disks", "delete", transfer, "-f", "json").json["execution"]
+    assert run("execution", "watch", transfer, deletion).code == 0
+    assert run("transfer", "delete", transfer).code == 0
+    assert run("endpoint", "delete", "there").code == 0

@@ -5,13 +5,17 @@ from oslo_config.cfg import ConfigOpts
 
 from isthmus.control.http import Identify, serve_faults
 from isthmus.migration.api import (
+    assessments,
+    audit,
     clouds,
     deployments,
     diagnostics,
     endpoints,
+    events,
     executions,
     minion_pools,
     openapi,
+    plans,
     providers,
     regions,
     reports,
@@ -65,6 +69,14 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     for platform in PoolPlatform:
         app.add_route(f"{endpoint}/{platform}-minion-pool-options", clouds.EndpointMinionPoolOptions(service, platform))
     app.add_route(f"{endpoint}/inventory", clouds.EndpointInventory(service))
+    feed = events.EventFeed(service.database)
+    app.add_route(f"{base}/events", events.ProjectEvents(service, feed))
+    app.add_route(f"{execution}/events", events.ExecutionEvents(service, feed))
+    app.add_route(f"{deployment}/events", events.DeploymentEvents(service, feed))
+    app.add_route(f"{base}/assessments", assessments.Assessments(service))
+    app.add_route(f"{base}/assessments/{{assessment_id}}", assessments.Assessment(service))
+    app.add_route(f"{base}/assessments/{{assessment_id}}/machines", assessments.AssessedMachines(service))
+    app.add_route(f"{base}/plans", plans.Plans(service))
     app.add_route(f"{base}/transfers", listed_transfers)
     app.add_route(f"{base}/transfers/detail", listed_transfers, suffix="detail")
     app.add_route(transfer, updates.UpdatableTransfer(service))
@@ -91,4 +103,5 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{base}/waves", waves.Waves(service))
     app.add_route(f"{base}/waves/{{wave_id}}", waves.Wave(service))
     app.add_route(f"{base}/waves/{{wave_id}}/actions", waves.WaveActions(service))
+    app.add_route(f"{base}/audit", audit.AuditRecords(service))
     app.add_route(f"{base}/diagnostics", diagnostics.Diagnostics(service))

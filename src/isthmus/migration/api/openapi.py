@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from isthmus import __version__
+from isthmus.migration.api.assessment_schemas import AssessmentCreate, PlanCreate
 from isthmus.migration.api.schemas import (
     Cancel,
     Deallocate,
@@ -39,6 +40,7 @@ _ENDPOINT, _TRANSFER, _DEPLOYMENT = (
 )
 _EXECUTION = f"{_TRANSFER}/executions/{{execution_id}}"
 _SCHEDULE = f"{_TRANSFER}/schedules/{{schedule_id}}"
+_ASSESSMENT = "/assessments/{assessment_id}"
 _REGION, _SERVICE, _POOL = "/regions/{region_id}", "/services/{service_id}", "/minion_pools/{pool_id}"
 _WAVE = "/waves/{wave_id}"
 
@@ -61,6 +63,13 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("get", f"{_ENDPOINT}/source-minion-pool-options", "List options of source pools", None, None),
     ("get", f"{_ENDPOINT}/destination-minion-pool-options", "List options of destination pools", None, None),
     ("get", f"{_ENDPOINT}/inventory", "Export all instances as CSV", None, None),
+    ("get", "/assessments", "List assessments", None, None),
+    ("post", "/assessments", "Begin an assessment", "assessment", AssessmentCreate),
+    ("get", _ASSESSMENT, "Show an assessment", None, None),
+    ("delete", _ASSESSMENT, "Delete an assessment", None, None),
+    ("get", f"{_ASSESSMENT}/machines", "List an assessment's machines", None, None),
+    ("get", "/events", "Follow what changes, as server-sent events", None, None),
+    ("post", "/plans", "Plan a transfer that is not made", None, PlanCreate),
     ("get", "/transfers", "List transfers", None, None),
     ("get", "/transfers/detail", "List transfers", None, None),
     ("post", "/transfers", "Create a transfer", "transfer", TransferCreate),
@@ -70,6 +79,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("post", f"{_TRANSFER}/actions", "Delete a transfer's disks", "delete-disks", None),
     ("post", f"{_TRANSFER}/actions", "Compare a transfer's replicas with their sources", "verify", Verify),
     ("post", f"{_TRANSFER}/actions", "Make the transfer that brings machines home", "failback", Failback),
+    ("post", f"{_TRANSFER}/actions", "Show what an execution would do", "plan", ExecutionCreate),
     ("get", f"{_TRANSFER}/executions", "List executions", None, None),
     ("get", f"{_TRANSFER}/executions/detail", "List executions with their tasks", None, None),
     ("post", f"{_TRANSFER}/executions", "Execute a transfer", "execution", ExecutionCreate),
@@ -77,6 +87,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("delete", _EXECUTION, "Delete an execution", None, None),
     ("post", f"{_EXECUTION}/actions", "Cancel an execution", "cancel", ExecutionCancel),
     ("post", f"{_EXECUTION}/actions", "Retry what failed of an execution", "retry", Retry),
+    ("get", f"{_EXECUTION}/events", "Follow an execution, as server-sent events", None, None),
     ("get", f"{_TRANSFER}/schedules", "List schedules", None, None),
     ("post", f"{_TRANSFER}/schedules", "Create a schedule", None, ScheduleCreate),
     ("get", _SCHEDULE, "Show a schedule", None, None),
@@ -87,6 +98,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("post", "/deployments", "Create a deployment", "deployment", DeploymentCreate),
     ("get", _DEPLOYMENT, "Show a deployment", None, None),
     ("delete", _DEPLOYMENT, "Delete a deployment", None, None),
+    ("get", f"{_DEPLOYMENT}/events", "Follow a deployment, as server-sent events", None, None),
     ("post", f"{_DEPLOYMENT}/actions", "Cancel a deployment", "cancel", Cancel),
     ("post", f"{_DEPLOYMENT}/actions", "Retry what failed of a deployment", "retry", Retry),
     ("get", f"{_DEPLOYMENT}/report", "Give the signed reports of a deployment's machines", None, None),
@@ -117,6 +129,7 @@ _OPERATIONS: tuple[tuple[str, str, str, str | None, type[BaseModel] | None], ...
     ("post", f"{_WAVE}/actions", "Approve a group", "approve", Approve),
     ("post", f"{_WAVE}/actions", "Cancel a wave", "cancel", None),
     ("post", f"{_WAVE}/actions", "Retry what failed of a wave", "retry", None),
+    ("get", "/audit", "List who did what", None, None),
     ("get", "/diagnostics", "Show what each process tells of itself", None, None),
 )
 

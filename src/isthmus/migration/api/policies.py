@@ -26,7 +26,9 @@ _OPERATIONS = {
         ("create", "update", "delete", "validate_connection"),
         (),
     ),
-    "transfers": (("list", "show"), ("create", "update", "delete", "delete_disks", "verify", "failback"), ()),
+    "assessments": (("list", "show"), ("create", "delete"), ()),
+    "events": (("list",), (), ()),
+    "transfers": (("list", "show", "plan"), ("create", "update", "delete", "delete_disks", "verify", "failback"), ()),
     "transfer_executions": (("list", "show"), ("create", "delete", "cancel", "retry"), ()),
     "transfer_schedules": (("list", "show"), ("create", "update", "delete"), ()),
     "deployments": (("list", "show", "report"), ("create", "delete", "cancel", "retry"), ()),
@@ -37,6 +39,7 @@ _OPERATIONS = {
     "regions": (("list", "show"), (), ("create", "update", "delete")),
     "services": (("list", "show"), (), ("create", "update", "delete")),
     "diagnostics": ((), (), ("get",)),
+    "audit": ((), (), ("list",)),
 }
 
 

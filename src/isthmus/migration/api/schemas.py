@@ -21,14 +21,16 @@ def _instance(name: str) -> str:
     return name
 
 
-def _unique(instances: list[str]) -> list[str]:
+def unique(instances: list[str]) -> list[str]:
+    """Return the instances; ValueError names those that are listed twice."""
     twice = sorted({name for name in instances if instances.count(name) > 1})
     if twice:
         raise ValueError(f"holds some instances twice: {', '.join(twice)}")
     return instances
 
 
-def _default_dict(value: object) -> object:
+def default_dict(value: object) -> object:
+    """Return an empty object for null."""
     return {} if value is None else value
 
 
@@ -49,13 +51,13 @@ Region = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0
 Instance = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_instance)]
 Text = Annotated[str, StringConstraints(max_length=16384)]
 Identifier = Annotated[str, StringConstraints(min_length=1, max_length=36)]
-Object = Annotated[dict[str, Any], BeforeValidator(_default_dict)]
+Object = Annotated[dict[str, Any], BeforeValidator(default_dict)]
 Regions = Annotated[list[Region], BeforeValidator(_default_list)]
 Yes = Annotated[bool, BeforeValidator(_default_true)]
 No = Annotated[bool, BeforeValidator(_default_false)]
 Scripts = Annotated[UserScripts, BeforeValidator(normalise_scripts)]
 PoolId = Annotated[str, StringConstraints(min_length=1, max_length=36)]
-PoolMappings = Annotated[dict[str, PoolId], BeforeValidator(_default_dict)]
+PoolMappings = Annotated[dict[str, PoolId], BeforeValidator(default_dict)]
 
 
 class Body(BaseModel):
@@ -64,7 +66,7 @@ class Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="ignore")
 
 
-Chosen = Annotated[list[Instance], Field(min_length=1, max_length=1000), AfterValidator(_unique)] | None
+Chosen = Annotated[list[Instance], Field(min_length=1, max_length=1000), AfterValidator(unique)] | None
 
 
 class SecretReference(Body):
@@ -128,11 +130,11 @@ class TransferCreate(Body):
     ] = "replica"
     origin_endpoint_id: Identifier
     destination_endpoint_id: Identifier
-    instances: Annotated[list[Instance], Field(min_length=1, max_length=1000), AfterValidator(_unique)]
+    instances: Annotated[list[Instance], Field(min_length=1, max_length=1000), AfterValidator(unique)]
     source_environment: Object = {}
     destination_environment: Object = {}
-    network_map: Annotated[dict[str, str], BeforeValidator(_default_dict)] = {}
-    storage_mappings: Annotated[StorageMappings, BeforeValidator(_default_dict)] = StorageMappings()
+    network_map: Annotated[dict[str, str], BeforeValidator(default_dict)] = {}
+    storage_mappings: Annotated[StorageMappings, BeforeValidator(default_dict)] = StorageMappings()
     notes: Text | None = None
     user_scripts: Scripts = UserScripts()
     origin_minion_pool_id: PoolId | None = None
@@ -151,8 +153,8 @@ class TransferUpdate(Body):
     instances: list[Instance] | None = None
     source_environment: Object = {}
     destination_environment: Object = {}
-    network_map: Annotated[dict[str, str], BeforeValidator(_default_dict)] = {}
-    storage_mappings: Annotated[StorageMappings, BeforeValidator(_default_dict)] = StorageMappings()
+    network_map: Annotated[dict[str, str], BeforeValidator(default_dict)] = {}
+    storage_mappings: Annotated[StorageMappings, BeforeValidator(default_dict)] = StorageMappings()
     notes: Text | None = None
     user_scripts: Scripts = UserScripts()
     origin_minion_pool_id: PoolId | None = None
@@ -224,8 +226,8 @@ class Failback(Body):
     instances: Chosen = None
     source_environment: Object = {}
     destination_environment: Object = {}
-    network_map: Annotated[dict[str, str], BeforeValidator(_default_dict)] = {}
-    storage_mappings: Annotated[StorageMappings, BeforeValidator(_default_dict)] = StorageMappings()
+    network_map: Annotated[dict[str, str], BeforeValidator(default_dict)] = {}
+    storage_mappings: Annotated[StorageMappings, BeforeValidator(default_dict)] = StorageMappings()
     notes: Text | None = None
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import falcon
+from sqlalchemy.orm import Session
 
 from isthmus.control.database import utc_now
 from isthmus.control.errors import InvalidInput
@@ -12,8 +13,16 @@ from isthmus.control.identity import Caller
 from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of, wrapped
 from isthmus.migration.api.environments import check_destination, check_source
+from isthmus.migration.api.planned import planned
 from isthmus.migration.api.queries import flag, page_of
-from isthmus.migration.api.schemas import Failback, StorageMappings, TransferCreate, TransferUpdate, Verify
+from isthmus.migration.api.schemas import (
+    ExecutionCreate,
+    Failback,
+    StorageMappings,
+    TransferCreate,
+    TransferUpdate,
+    Verify,
+)
 from isthmus.migration.api.service import Service, new_id
 from isthmus.migration.model import ExecutionStatus, ExecutionType
 from isthmus.migration.providers.registry import provider_class
@@ -55,10 +64,8 @@ class Transfers:
         caller = self._service.allow(req, "transfers:create")
         wanted = without_doubles(parse(TransferCreate, wrapped(self._service.body(req), "transfer"), "transfer"))
         with self._service.database.transaction() as session:
-            origin = endpoints.get(session, caller.project_id, wanted.origin_endpoint_id)
-            destination = endpoints.get(session, caller.project_id, wanted.destination_endpoint_id)
-        _check_ends(origin, destination, wanted)
-        row = _row(caller, self._service.trusts(caller), wanted)
+            origin, destination = checked_ends(session, caller, wanted)
+        row = transfer_row(caller, self._service.trusts(caller), wanted)
         with self._service.database.transaction() as session:
             # Both endpoints stay until this is committed; always in one order, so that two calls cannot deadlock.
             for endpoint_id in sorted((origin.id, destination.id)):
@@ -109,16 +116,26 @@ class TransferActions:
         self._service = service
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, transfer_id: str) -> None:
-        """Delete the transfer's disks at the destination (`delete-disks`), `verify` its replicas, or `failback`."""
+        """Delete the disks at the destination (`delete-disks`), `verify` the replicas, `failback`, or `plan`."""
         body = self._service.body(req)
-        if "failback" in body:
+        act = action_of(body, "delete-disks", "verify", "failback", "plan")
+        if act == "failback":
             self._failback(req, resp, body, transfer_id)
-            return
-        if "verify" in body:
+        elif act == "verify":
             self._verify(req, resp, body, transfer_id)
-            return
+        elif act == "plan":
+            self._plan(req, resp, transfer_id, body["plan"])
+        else:
+            self._delete_disks(req, resp, transfer_id)
+
+    def _plan(self, req: falcon.Request, resp: falcon.Response, transfer_id: str, asked: object) -> None:
+        caller = self._service.allow(req, "transfers:plan")
+        wanted = parse(ExecutionCreate, asked or {}, "plan")
+        with self._service.database.transaction() as session:
+            resp.media = {"plan": planned(session, reading.transfer(session, caller.project_id, transfer_id), wanted)}
+
+    def _delete_disks(self, req: falcon.Request, resp: falcon.Response, transfer_id: str) -> None:
         caller = self._service.allow(req, "transfers:delete_disks")
-        action_of(body, "delete-disks", "verify", "failback")
         trust_id = self._service.trusts(caller)
         with self._service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
@@ -236,6 +253,14 @@ def check_known(named: Iterable[str], instances: Sequence[str], what: str) -> No
         raise InvalidInput(f"{what} names {', '.join(strangers)}, not among the transfer's instances")
 
 
+def checked_ends(session: Session, caller: Caller, wanted: TransferCreate) -> tuple[EndpointRow, EndpointRow]:
+    """Return both endpoints of a transfer that could be made between them; raise what is wrong with it if not."""
+    origin = endpoints.get(session, caller.project_id, wanted.origin_endpoint_id)
+    destination = endpoints.get(session, caller.project_id, wanted.destination_endpoint_id)
+    _check_ends(origin, destination, wanted)
+    return origin, destination
+
+
 def _check_ends(origin: EndpointRow, destination: EndpointRow, wanted: TransferCreate) -> None:
     if origin.id == destination.id:
         raise InvalidInput(
@@ -250,7 +275,8 @@ def _check_ends(origin: EndpointRow, destination: EndpointRow, wanted: TransferC
     check_known(wanted.user_scripts.instances, wanted.instances, "transfer.user_scripts.instances")
 
 
-def _row(caller: Caller, trust_id: str | None, wanted: TransferCreate) -> TransferRow:
+def transfer_row(caller: Caller, trust_id: str | None, wanted: TransferCreate) -> TransferRow:
+    """Return the row of a new transfer."""
     return TransferRow(
         id=new_id(),
         project_id=caller.project_id,

@@ -240,6 +240,11 @@ class Morpher(ABC):
         Raises `NotSupported`, naming `skip_os_morphing` as the way on, for a release of this family we do not support.
         """
 
+    @classmethod
+    def supports(cls, distribution: str, version: str) -> bool | None:  # noqa: ARG003 - for morphers that can tell
+        """Tell from os-release's ID and VERSION_ID alone whether `detect` would take it; None: another family's."""
+        return None
+
     @abstractmethod
     def morph(self, guest: GuestDisks, request: MorphRequest, report: Report) -> Sequence[str]:
         """Change the guest so that it boots on `request.target`; return one line for each change."""

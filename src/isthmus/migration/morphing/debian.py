@@ -36,6 +36,11 @@ class DebianMorpher(Morpher):
             raise NotSupported(f"{name} is not supported (Debian 8 and Ubuntu LTS 16.04 are the oldest): {WAY_ON}")
         return GuestOS(cls.family, distribution, version, name, _architecture(guest))
 
+    @classmethod
+    def supports(cls, distribution: str, version: str) -> bool | None:
+        """See the contract."""
+        return is_supported(distribution, version) if distribution in ("debian", "ubuntu") else None
+
     def morph(self, guest: GuestDisks, request: MorphRequest, report: Report) -> Sequence[str]:
         """Run the stages one after another; each is idempotent."""
         architecture = _architecture(guest)

@@ -18,10 +18,9 @@ from isthmus.migration.morphing.contract import (
 )
 from isthmus.migration.morphing.first_boot import must_succeed
 from isthmus.migration.morphing.mounting import WAY_ON, mount_guest
+from isthmus.migration.morphing.support import MORPHERS
 from isthmus.migration.morphing.worker_kernel import WorkerKernelDisks
 from isthmus.migration.reporting import Level, Report
-
-_MORPHERS = "isthmus.migration.morphers"
 
 
 def morph(request: MorphRequest, report: Report) -> MorphReport:
@@ -51,7 +50,7 @@ def open_disks(request: MorphRequest, report: Report) -> GuestDisks:
 
 def find_morpher(disks: GuestDisks) -> tuple[Morpher, GuestOS]:
     """Return the first morpher that knows the guest. Raises `NotSupported` if none does."""
-    for extension in ExtensionManager(_MORPHERS):
+    for extension in ExtensionManager(MORPHERS):
         guest_os = extension.plugin.detect(disks)
         if guest_os:
             return extension.plugin(), guest_os

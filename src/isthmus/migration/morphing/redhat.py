@@ -39,6 +39,11 @@ class RedHatMorpher(Morpher):
             )
         return GuestOS(cls.family, distribution, version, name, os_release.architecture(guest))
 
+    @classmethod
+    def supports(cls, distribution: str, version: str) -> bool | None:
+        """See the contract."""
+        return is_supported(distribution, version) if distribution in _OLDEST else None
+
     def morph(self, guest: GuestDisks, request: MorphRequest, report: Report) -> Sequence[str]:
         """Run the stages of guests with rpm and dracut."""
         return rpm_stages.morph(guest, request, report)

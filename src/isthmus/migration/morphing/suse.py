@@ -37,6 +37,11 @@ class SuseMorpher(Morpher):
             raise NotSupported(f"{name} is not supported (SLES 12 and Leap 42 are the oldest): {WAY_ON}")
         return GuestOS(cls.family, distribution, version, name, os_release.architecture(guest))
 
+    @classmethod
+    def supports(cls, distribution: str, version: str) -> bool | None:
+        """See the contract."""
+        return is_supported(distribution, version) if distribution in _OLDEST else None
+
     def morph(self, guest: GuestDisks, request: MorphRequest, report: Report) -> Sequence[str]:
         """Run the stages of guests with rpm and dracut."""
         return rpm_stages.morph(guest, request, report)

@@ -28,6 +28,7 @@ _SOFTWARE = "/Windows/System32/config/SOFTWARE"
 _VERSION = "Microsoft\\Windows NT\\CurrentVersion"
 _OLDEST_BUILD = 7600
 _FIRST_WITH_DATABASE = 9200
+_TOO_OLD = frozenset({"2k", "2k3", "2k3r2", "2k8", "xp", "vista", "2000", "2003", "2008"})
 _CLOUDBASE = "cloudbase-init"
 _GIVING_METADATA = frozenset({"openstack"})
 _DRIVERS = "/Windows/Drivers/VirtIO"
@@ -69,6 +70,11 @@ class WindowsMorpher(Morpher):
         if facts.build < _OLDEST_BUILD:
             raise NotSupported(f"{facts.product_name} is not supported (7 and 2008 R2 are the oldest): {WAY_ON}")
         return GuestOS(cls.family, "windows", str(facts.build), facts.product_name, "")
+
+    @classmethod
+    def supports(cls, distribution: str, version: str) -> bool | None:
+        """Take libosinfo's and the guest agent's words for it: "windows" or "mswindows", and "2k19", "10", "xp"."""
+        return version.lower() not in _TOO_OLD if distribution in ("windows", "mswindows") else None
 
     def morph(self, guest: GuestDisks, request: MorphRequest, report: Report) -> Sequence[str]:
         """Run the stages one after another; each is idempotent."""

@@ -21,6 +21,7 @@ from typing import Any, ClassVar, Self
 
 from isthmus.migration.machine import (
     BootProbe,
+    Capacity,
     DeployedMachine,
     DestinationDisk,
     DiskMapping,
@@ -265,6 +266,10 @@ class DestinationProvider(Provider):
     @abstractmethod
     def destination_options(self, environment: Environment) -> Sequence[EnvironmentOption]:
         """Return the keys of the destination environment with the values possible now."""
+
+    def capacity(self) -> Capacity:
+        """Return what one more machine may be, as far as the cloud tells; nothing is known here. Changes nothing."""
+        return Capacity()
 
     @abstractmethod
     def validate_destination(

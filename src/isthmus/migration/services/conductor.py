@@ -10,15 +10,20 @@ from oslo_log import log
 from temporalio.client import Client
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
+from isthmus.control import metrics, tracing
 from isthmus.control.database import Database, utc_now
 from isthmus.control.engine import EngineAddress
 from isthmus.control.queues import CONDUCTOR_QUEUE
+from isthmus.migration.services.assessment_keeper import AssessmentKeeper
 from isthmus.migration.services.dispatcher import Dispatcher
+from isthmus.migration.services.gauges import Gauges
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.services.recorder import Recorder
 from isthmus.migration.services.timekeeper import Timekeeper
 from isthmus.migration.services.wave_watch import WaveWatch
 from isthmus.migration.workflows.ask import AskProvider
+from isthmus.migration.workflows.assessing import Assessment
+from isthmus.migration.workflows.assessment_control import AssessmentActivities
 from isthmus.migration.workflows.control import ControlActivities
 from isthmus.migration.workflows.executions import WORKFLOWS
 from isthmus.migration.workflows.introduction import AskService, RecordService
@@ -33,14 +38,19 @@ DATABASE_THREADS = 8
 def run(conf: ConfigOpts) -> None:
     """Serve until SIGTERM or SIGINT."""
     log.setup(conf, "isthmus")
+    tracing.start(conf, "conductor")
     database = Database(conf.database.connection)
+    metrics.listen(conf, Gauges(database))
     control = ControlActivities(database, utc_now)
     dispatcher = Dispatcher(database, conf.conductor.dispatch_interval)
     pools = PoolActivities(database, utc_now)
     waves = WaveActivities(database, utc_now)
     watch = WaveWatch(database, utc_now)
+    assessments = AssessmentActivities(database, utc_now)
     timekeeper = Timekeeper(database, utc_now)
     recorder = Recorder(database, conf.conductor.progress_interval, utc_now)
+    keeper = AssessmentKeeper(database, utc_now)
+    loops = (dispatcher.run, recorder.run, timekeeper.run, keeper.run, watch.run)
     with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database") as pool:
 
         def workers(client: Client) -> list[Worker]:
@@ -48,8 +58,10 @@ def run(conf: ConfigOpts) -> None:
                 Worker(
                     client,
                     task_queue=CONDUCTOR_QUEUE,
-                    workflows=[*WORKFLOWS, AskProvider, AskService, RecordService, MinionPoolAction, Wave],
-                    activities=[*control.all, *pools.all, *waves.all],
+                    workflows=[
+                        *(*WORKFLOWS, AskProvider, AskService, Assessment, RecordService, MinionPoolAction, Wave),
+                    ],
+                    activities=[*control.all, *pools.all, *waves.all, *assessments.all],
                     activity_executor=pool,
                     max_concurrent_activities=DATABASE_THREADS,
                     # Our workflows are plain functions over facts; the sandbox would only import them again each time.
@@ -57,6 +69,6 @@ def run(conf: ConfigOpts) -> None:
                 )
             ]
 
-        run_until_stopped(EngineAddress.of(conf), workers, (dispatcher.run, recorder.run, timekeeper.run, watch.run))
+        run_until_stopped(EngineAddress.of(conf), workers, loops)
     database.close()
     leave()

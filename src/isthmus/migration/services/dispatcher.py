@@ -18,6 +18,7 @@ from temporalio.common import WorkflowIDConflictPolicy, WorkflowIDReusePolicy
 from temporalio.exceptions import WorkflowAlreadyStartedError
 from temporalio.service import RPCError, RPCStatusCode
 
+from isthmus.control import tracing
 from isthmus.control.database import Database
 from isthmus.control.outbox import Kind, OutboxRow
 from isthmus.control.queues import CONDUCTOR_QUEUE
@@ -58,7 +59,8 @@ class Dispatcher:
                 held.add(entry.workflow_id)
                 continue
             try:
-                await _tell(client, entry)
+                with tracing.within(entry.trace):
+                    await _tell(client, entry)
             except RPCError as error:
                 held.add(entry.workflow_id)
                 wait = min(2 * wait, LONGEST_WAIT_SECONDS)

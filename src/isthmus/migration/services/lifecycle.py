@@ -17,6 +17,7 @@ from temporalio.client import Client
 from temporalio.service import RPCError
 from temporalio.worker import Worker
 
+from isthmus.control import tracing
 from isthmus.control.engine import EngineAddress, connect
 from isthmus.control.errors import Unavailable
 from isthmus.control.readiness import say_ready
@@ -104,5 +105,6 @@ def leave() -> None:
     Temporal's native threads may still hold on to Python objects; taking the interpreter down under them can abort
     the process ("PyGILState_Release"), which a supervisor would take for a crash.
     """
+    tracing.flush()
     logging.shutdown()
     os._exit(0)

@@ -12,7 +12,7 @@ from oslo_log import log
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from isthmus.control import identity, secrets
+from isthmus.control import identity, metrics, secrets, tracing
 from isthmus.control.diagnostics import host_name
 from isthmus.control.engine import EngineAddress
 from isthmus.control.queues import host_queue, worker_queue
@@ -52,12 +52,14 @@ def run(conf: ConfigOpts) -> None:
 
 def serve(conf: ConfigOpts, clouds: Clouds) -> None:
     """Serve these clouds until told to stop."""
+    tracing.start(conf, "worker")
+    metrics.listen(conf)
     settings = settings_of(conf)
     settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     activities = conf.worker.activities
     regions = conf.worker.queues
     with ThreadPoolExecutor(activities * len(regions), thread_name_prefix="step") as pool:
-        offered = WorkerActivities(Site(clouds, settings, _now), pool)
+        offered = WorkerActivities(Site(clouds, settings, _now), pool, metrics.Work("steps", "Steps and questions"))
         introduction = Introduction(regions)
 
         def workers(client: Client) -> list[Worker]:

@@ -15,8 +15,18 @@ from temporalio.exceptions import ApplicationError
 
 from isthmus.control.engine import as_failure
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
+from isthmus.control.metrics import Work
+from isthmus.migration.planning.concerns import Arrival, Observed
 from isthmus.migration.reporting import Level
-from isthmus.migration.workflows import deployment_steps, questions, transfer_steps, verification_steps
+from isthmus.migration.workflows import deployment_steps, questions, survey, transfer_steps, verification_steps
+from isthmus.migration.workflows.assessment_calls import (
+    LIST_INSTANCES,
+    SURVEY_DESTINATION,
+    SURVEY_SOURCE,
+    Cloud,
+    DestinationSurvey,
+    SourceSurvey,
+)
 from isthmus.migration.workflows.attempt import ActivityReport, Result, beat_while
 from isthmus.migration.workflows.calls import (
     ANSWER_QUESTION,
@@ -38,15 +48,22 @@ STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS, **verification_steps.
 class WorkerActivities:
     """What a worker offers. `pool` has a thread for each activity that may run at once."""
 
-    def __init__(self, site: Site, pool: Executor) -> None:
+    def __init__(self, site: Site, pool: Executor, meter: Work) -> None:
         self._site = site
         self._pool = pool
+        self._meter = meter
         self._attempts: dict[str, ActivityReport] = {}
 
     @property
     def all(self) -> Sequence[Callable[..., Any]]:
         """The activities to register."""
-        return (self.run_step, self.answer_question)
+        return (
+            self.run_step,
+            self.answer_question,
+            self.list_instances,
+            self.survey_source,
+            self.survey_destination,
+        )
 
     @activity.defn(name=RUN_STEP)
     async def run_step(self, call: StepCall) -> StepOutcome:
@@ -84,10 +101,31 @@ class WorkerActivities:
         work = functools.partial(questions.answer, inquiry, self._site.clouds)
         return await self._guard(inquiry.question, work, report)
 
+    @activity.defn(name=LIST_INSTANCES)
+    async def list_instances(self, asked: Cloud) -> Sequence[str]:
+        """Return the ids of all machines of a cloud."""
+        work = functools.partial(survey.list_instances, asked, self._site.clouds)
+        return await self._guard(LIST_INSTANCES, work, ActivityReport(1))
+
+    @activity.defn(name=SURVEY_SOURCE)
+    async def survey_source(self, asked: SourceSurvey) -> Sequence[Observed]:
+        """Return what a source tells of some machines."""
+        report = ActivityReport(1)
+        work = functools.partial(survey.survey_source, asked, self._site.clouds, report)
+        return await self._guard(SURVEY_SOURCE, work, report)
+
+    @activity.defn(name=SURVEY_DESTINATION)
+    async def survey_destination(self, asked: DestinationSurvey) -> Arrival:
+        """Return what a destination tells about some machines that would arrive."""
+        report = ActivityReport(1)
+        work = functools.partial(survey.survey_destination, asked, self._site.clouds, report)
+        return await self._guard(SURVEY_DESTINATION, work, report)
+
     async def _guard(self, name: str, work: Callable[[], Result], report: ActivityReport) -> Result:
         """Turn every error into the engine's form, with what was told so far."""
         try:
-            return await beat_while(self._pool, work, report)
+            with self._meter.measured(str(name)):
+                return await beat_while(self._pool, work, report)
         except IsthmusError as error:
             raise self._failure(error, report) from None
         except ApplicationError:

@@ -140,7 +140,7 @@ class ControlActivities:
             transfer = _get(session, TransferRow, str(argument["transfer_id"]), "transfer")
             trust_id = argument.get("trust_id")
             run_id = f"forget-{transfer.id}"
-            work = _transfer_work(session, transfer, run_id, "forget", trust_id, reach=regions.all_queues)
+            work = transfer_work(session, transfer, run_id, "forget", trust_id, reach=regions.all_queues)
             return Plan(work, plan_forget(work), _facts(transfer, work.instances))
 
     @activity.defn(name=END_FORGET)
@@ -268,7 +268,7 @@ def endpoint_ref(session: Session, endpoint_id: str, reach: Reach = regions.queu
     return EndpointRef(row.id, row.type, dict(row.connection_info or {}), reach(session, row.mapped_regions or ()))
 
 
-def _transfer_work(
+def transfer_work(
     session: Session,
     transfer: TransferRow,
     run_id: str,
@@ -277,6 +277,7 @@ def _transfer_work(
     *,
     reach: Reach = regions.queues,
 ) -> Work:
+    """Return what a transfer asks for, as an execution's plan starts from it; raises what `endpoint_ref` does."""
     return Work(
         execution_id=run_id,
         execution_type=kind,
@@ -299,7 +300,7 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
     """Return what an execution was asked for: a deployment's own wishes stand before its transfer's."""
     if row.type != ExecutionType.DEPLOYMENT:
         transfer = _get(session, TransferRow, row.action_id, "transfer")
-        work = _transfer_work(session, transfer, row.id, row.type, trust_id)
+        work = transfer_work(session, transfer, row.id, row.type, trust_id)
         wished = {key: value for key, value in (row.requested or {}).items() if key in _OF_WORK}
         return replace(
             work,
@@ -311,7 +312,7 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
         ), transfer
     deployment = _get(session, DeploymentRow, row.action_id, "deployment")
     transfer = _get(session, TransferRow, deployment.transfer_id, "transfer")
-    work = _transfer_work(session, transfer, row.id, row.type, trust_id or deployment.trust_id)
+    work = transfer_work(session, transfer, row.id, row.type, trust_id or deployment.trust_id)
     return replace(
         work,
         deployment_id=deployment.id,

@@ -15,6 +15,7 @@ from oslo_config.cfg import ConfigOpts
 from oslo_log import log as oslo_log
 from sqlalchemy.exc import SQLAlchemyError
 
+from isthmus.control import metrics
 from isthmus.control.database import READ_COMMITTED, Database, utc_now
 from isthmus.control.errors import InvalidInput
 from isthmus.control.readiness import say_ready
@@ -33,6 +34,7 @@ log = logging.getLogger(__name__)
 def run(conf: ConfigOpts, only: Sequence[str] = ()) -> None:
     """Serve the enabled back ends, or `only` those named, until SIGTERM or SIGINT."""
     oslo_log.setup(conf, "isthmus")
+    metrics.listen(conf)
     names = _chosen(conf, only)
     # Beside jobs: two for what each back end reports, and those for leases, heartbeats, sweeps and the queue.
     connections = conf.shares.job_threads + 2 * len(names) + 4
@@ -89,7 +91,8 @@ def _register(
 
 
 def _serve(conf: ConfigOpts, works: dict[str, Work], machine: str, stopping: threading.Event) -> None:
-    runner = Runner({}, owner_of(machine), threads=conf.shares.job_threads, lease_seconds=conf.shares.job_lease)
+    meter = metrics.Work("share_jobs", "Share jobs")
+    runner = Runner({}, owner_of(machine), meter, threads=conf.shares.job_threads, lease_seconds=conf.shares.job_lease)
     threads = [
         threading.Thread(target=bring_up, args=(work, name, stopping, runner.add), name=f"backend-{name}", daemon=True)
         for name, work in works.items()

@@ -10,6 +10,7 @@ from datetime import timedelta
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
+from isthmus.control import metrics
 from isthmus.control.errors import IsthmusError
 from isthmus.shares.drivers.contract import DriverFailed
 from isthmus.shares.messages import Action, Detail
@@ -30,9 +31,12 @@ TRIES_OF_A_BROKEN_JOB = 3
 class Runner:
     """Carries out the jobs of several back ends, by `machine@back end`; `owner` names this process in leases."""
 
-    def __init__(self, works: Mapping[str, Work], owner: str, *, threads: int, lease_seconds: float) -> None:
+    def __init__(
+        self, works: Mapping[str, Work], owner: str, meter: metrics.Work, *, threads: int, lease_seconds: float
+    ) -> None:
         self._works = dict(works)
         self._owner = owner
+        self._meter = meter
         self._threads = threads
         self._lease = timedelta(seconds=lease_seconds)
         self._running: dict[int, Job] = {}
@@ -84,7 +88,8 @@ class Runner:
     def _carry_out(self, job: Job) -> None:
         work = self._works[job.backend]
         try:
-            carry_out(work, job, self._owner)
+            with self._meter.measured(str(job.kind)):
+                carry_out(work, job, self._owner)
         except Exception:
             # Nothing was recorded, and it may be done again.
             log.exception("job %s (%s of %s) broke off", job.id, job.kind, job.subject)

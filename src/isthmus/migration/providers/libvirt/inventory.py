@@ -14,6 +14,7 @@ from isthmus.migration.providers.libvirt import names
 from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.documents import parse, required
 from isthmus.migration.providers.libvirt.faults import is_gone, translate, translated
+from isthmus.migration.providers.libvirt.guest_facts import agent_connected, guest_facts
 
 HELPER_PREFIXES = ("isthmus-writer-", "isthmus-trial-")
 _BITMAP_FORMATS = frozenset({"qcow2"})
@@ -39,6 +40,8 @@ class DomainDisk:
     read_only: bool
     shareable: bool
     compat: str | None
+    encrypted: bool = False
+    backing_files: int = 0
 
     @property
     def can_track_changes(self) -> bool:
@@ -94,6 +97,8 @@ def _domain_disk(hypervisor: Hypervisor, element: ET.Element) -> DomainDisk:
         read_only=element.find("readonly") is not None,
         shareable=element.find("shareable") is not None,
         compat=parse(volume.XMLDesc()).findtext("target/compat") if volume is not None else None,
+        encrypted=any(place.find("encryption") is not None for place in (element, source)),
+        backing_files=sum(1 for each in element.iter("backingStore") if each.find("source") is not None),
     )
 
 
@@ -170,7 +175,8 @@ def get_machine(hypervisor: Hypervisor, instance: str) -> Machine:
     with translated(f"machine {instance}"):
         tree = domain_tree(domain)
         disks = tuple(_disk(domain, disk) for disk in domain_disks(hypervisor, tree))
-        return Machine(**summary(domain, tree), disks=disks, nics=tuple(_nics(domain, tree)))
+        facts = {**summary(domain, tree), **guest_facts(domain, tree)}
+        return Machine(**facts, disks=disks, nics=tuple(_nics(domain, tree)))
 
 
 def _disk(domain: Any, disk: DomainDisk) -> Disk:
@@ -187,6 +193,8 @@ def _disk(domain: Any, disk: DomainDisk) -> Disk:
         can_track_changes=disk.can_track_changes,
         allocated_bytes=allocation,
         shareable=disk.shareable,
+        encrypted=disk.encrypted,
+        backing_files=disk.backing_files,
     )
 
 
@@ -208,12 +216,6 @@ def _nics(domain: Any, tree: ET.Element) -> Iterator[Nic]:
             model=model.get("type", "") if model is not None else "",
             ip_addresses=tuple(addresses.get(address, ())),
         )
-
-
-def agent_connected(tree: ET.Element) -> bool:
-    """Tell from the live XML whether a guest agent has opened its channel."""
-    channels = tree.findall("devices/channel/target[@name='org.qemu.guest_agent.0']")
-    return any(target.get("state") == "connected" for target in channels)
 
 
 def addresses_by_mac(domain: Any, tree: ET.Element) -> dict[str, list[str]]:

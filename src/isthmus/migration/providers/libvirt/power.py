@@ -11,7 +11,8 @@ from isthmus.migration.providers.contract import Environment
 from isthmus.migration.providers.libvirt import waking
 from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.faults import is_gone, translated
-from isthmus.migration.providers.libvirt.inventory import agent_connected, domain_tree, find_domain, power_state
+from isthmus.migration.providers.libvirt.guest_facts import agent_connected
+from isthmus.migration.providers.libvirt.inventory import domain_tree, find_domain, power_state
 from isthmus.migration.reporting import Level, Report
 
 ASK_AGAIN_SECONDS = 10

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from isthmus.control.errors import InvalidInput
 from isthmus.migration.machine import (
     BootProbe,
+    Capacity,
     DeployedMachine,
     DestinationDisk,
     DiskMapping,
@@ -28,6 +29,7 @@ from isthmus.migration.providers.contract import (
 from isthmus.migration.providers.libvirt import (
     adopting,
     booting,
+    capacity,
     copying,
     domain,
     images,
@@ -167,6 +169,10 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
     def destination_options(self, environment: Environment) -> Sequence[EnvironmentOption]:  # noqa: ARG002 - the contract's
         """Return the destination environment's keys with pools and networks."""
         return options.destination_options(self._hypervisor, self.list_networks())
+
+    def capacity(self) -> Capacity:
+        """Return the host's processors, memory and firmware, and the names and MAC addresses that are in use."""
+        return capacity.capacity(self._hypervisor)
 
     def validate_destination(
         self,

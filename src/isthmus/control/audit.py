@@ -1,0 +1,210 @@
+"""The audit record: who did what, when, to which object, and how it ended, for each call that changes something.
+
+The words are CADF's (initiator, action, target, outcome, reason), which keystonemiddleware's audit filter speaks too.
+That filter is not used: it sends notifications and keeps nothing that could be asked, needs a map of every path, and
+knows nothing of the object that a call makes.
+
+Here a row is written before the call is carried out and its outcome is added afterwards; a row that stays `pending`
+tells of a process that died in between. If it cannot be written, the call is refused: nothing is done without a record.
+Rows are never changed again, and no API deletes them. The same goes to the logger `isthmus.audit`, one JSON object a
+line. Bodies are not recorded, as they may hold secrets; a refusal's reason is the fault's message, which holds none.
+"""
+
+import json
+import logging
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from oslo_middleware import request_id
+from sqlalchemy import Integer, String, Text, select, update
+from sqlalchemy.dialects.mysql import DATETIME as MYSQL_DATETIME
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Mapped, Session, mapped_column
+from sqlalchemy.types import DateTime
+
+from isthmus.control.database import Base, Database, utc_now
+from isthmus.control.errors import NotFound
+from isthmus.control.http import ACTION, fault_body
+
+LOG = logging.getLogger(__name__)
+LINES = logging.getLogger("isthmus.audit")
+
+Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+ACTIONS = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
+PENDING, SUCCESS, FAILURE = "pending", "success", "failure"
+MOST_READ_BYTES = 1 << 16
+"""Of an answer; an object's id and a fault's message stand at its beginning."""
+
+_Moment = DateTime().with_variant(MYSQL_DATETIME(fsp=6), "mysql", "mariadb")
+
+
+class AuditRow(Base):
+    """One call. `object_id` is what it made, or what its path names last; `resource` are the path's collections."""
+
+    __tablename__ = "audit_records"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    created_at: Mapped[datetime] = mapped_column(_Moment, index=True)
+    ended_at: Mapped[datetime | None] = mapped_column(_Moment)
+    request_id: Mapped[str] = mapped_column(String(64))
+    service: Mapped[str] = mapped_column(String(16))
+    user_id: Mapped[str] = mapped_column(String(64), index=True)
+    project_id: Mapped[str] = mapped_column(String(64), index=True)
+    roles: Mapped[str] = mapped_column(Text)
+    address: Mapped[str] = mapped_column(String(64))
+    action: Mapped[str] = mapped_column(String(64))
+    resource: Mapped[str] = mapped_column(String(255))
+    object_id: Mapped[str | None] = mapped_column(String(255), index=True)
+    path: Mapped[str] = mapped_column(Text)
+    outcome: Mapped[str] = mapped_column(String(16))
+    status: Mapped[int | None] = mapped_column(Integer)
+    reason: Mapped[str | None] = mapped_column(Text)
+
+
+def audited(application: Wsgi, database: Database, services: Mapping[str, str], project: str | None) -> Wsgi:
+    """Return the application with a record of each call that may change something.
+
+    `services` name the services by the prefix of their paths. `project` is that of callers without a token, where the
+    API asks for none; without it a call without a valid token is not recorded, as nobody is known and nothing is done.
+    """
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        row = _begun(environ, services, project)
+        if row is None:
+            return application(environ, start_response)
+        try:
+            with database.transaction() as session:
+                session.add(row)
+        except SQLAlchemyError as error:
+            LOG.warning("%s %s is refused, as it cannot be recorded: %s", row.action, row.path, type(error).__name__)
+            return _refuse(start_response)
+        return _recorded(application, environ, start_response, database, row)
+
+    return answer
+
+
+def _begun(environ: Mapping[str, Any], services: Mapping[str, str], project: str | None) -> AuditRow | None:
+    path = environ.get("PATH_INFO", "")
+    prefix = next((each for each in sorted(services, key=len, reverse=True) if path.startswith(each)), None)
+    action = ACTIONS.get(environ["REQUEST_METHOD"])
+    known = environ.get("HTTP_X_IDENTITY_STATUS") == "Confirmed"
+    if prefix is None or action is None or not (known or project):
+        return None
+    caller = environ.get("HTTP_X_PROJECT_ID") if known else environ.get("HTTP_X_PROJECT_ID") or project
+    collections, ids = _named(path[len(prefix) :], caller or "")
+    return AuditRow(
+        id=str(uuid.uuid4()),
+        created_at=utc_now(),
+        request_id=str(environ.get(request_id.ENV_REQUEST_ID, "")),
+        service=services[prefix],
+        user_id=_short(environ.get("HTTP_X_USER_ID", "") if known else "noauth", 64),
+        project_id=_short(caller or "", 64),
+        roles=environ.get("HTTP_X_ROLES", "") if known else "admin",
+        address=_short(environ.get("REMOTE_ADDR", ""), 64),
+        action=action,
+        resource=_short("/".join(collections), 255),
+        object_id=_short(ids[-1], 255) if ids else None,
+        path=_text(path),
+        outcome=PENDING,
+    )
+
+
+def _named(path: str, project: str) -> tuple[list[str], list[str]]:
+    """Return the collections and the ids of a path: /PROJECT/transfers/ID/actions names transfers and ID."""
+    parts = [part for part in path.split("/") if part]
+    if parts and parts[0] == project:
+        parts = parts[1:]
+    if parts and parts[-1] in {"action", "actions"}:
+        parts = parts[:-1]
+    return parts[0::2], parts[1::2]
+
+
+def _recorded(
+    application: Wsgi, environ: dict[str, Any], start_response: Any, database: Database, row: AuditRow
+) -> Iterable[bytes]:
+    statuses: list[str] = []
+
+    def keep(status: str, headers: list[tuple[str, str]], *exception: Any) -> Any:
+        statuses[:] = [status]
+        return start_response(status, headers, *exception)
+
+    chunks = list(application(environ, keep))
+    status = int(statuses[0].split()[0])
+    told = _told(b"".join(chunks))
+    ended = _ended(row, str(environ.get(ACTION) or row.action), status, told)
+    try:
+        with database.transaction() as session:
+            session.execute(update(AuditRow).where(AuditRow.id == row.id, AuditRow.outcome == PENDING).values(**ended))
+    except SQLAlchemyError as error:
+        # It is done, and the caller must learn so; the row stays pending, and the line below says the rest.
+        LOG.warning("the outcome of %s %s is not recorded: %s", row.action, row.path, type(error).__name__)
+    LINES.info("%s", json.dumps({**shown(row), **{key: _shown(value) for key, value in ended.items()}}))
+    return chunks
+
+
+def _ended(row: AuditRow, action: str, status: int, told: Any) -> dict[str, Any]:
+    """Return the columns that an answer fills in."""
+    good = status < 400
+    inner = next(iter(told.values()), None) if isinstance(told, dict) else None
+    facts = inner if isinstance(inner, dict) else {}
+    made = facts.get("id") if good and action == "create" else None
+    return {
+        "ended_at": utc_now(),
+        "action": action.replace("\x00", "")[:64],
+        "object_id": str(made)[:255] if made else row.object_id,
+        "outcome": SUCCESS if good else FAILURE,
+        "status": status,
+        "reason": None if good else str(facts.get("message") or "").replace("\x00", "")[:1000],
+    }
+
+
+def _told(body: bytes) -> Any:
+    if len(body) > MOST_READ_BYTES:
+        return None
+    try:
+        return json.loads(body or b"null")
+    except ValueError:
+        return None
+
+
+def _refuse(start_response: Any) -> Iterable[bytes]:
+    body = json.dumps(fault_body(503, "the database does not take the record of this call: try again")).encode()
+    start_response(
+        "503 Service Unavailable", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    )
+    return [body]
+
+
+def _short(text: str, length: int) -> str:
+    return _text(text)[:length]
+
+
+def _text(text: str) -> str:
+    """Return a path's text as a database keeps it: WSGI gives bytes as latin-1, and a client may send any."""
+    return text.encode("latin-1", "replace").decode("utf-8", "replace").replace("\x00", "�")
+
+
+def fetch(session: Session, wanted: Mapping[str, str], marker: str | None, limit: int | None) -> Sequence[AuditRow]:
+    """Return records, the newest first, whose columns are as wanted; `NotFound` for an unknown marker."""
+    query = select(AuditRow).order_by(AuditRow.created_at.desc(), AuditRow.id.desc()).limit(limit)
+    for column, value in wanted.items():
+        query = query.where(getattr(AuditRow, column) == value)
+    if marker is not None:
+        last = session.get(AuditRow, marker)
+        if last is None:
+            raise NotFound(f"the marker {marker} is not in this listing; start without a marker")
+        older = AuditRow.created_at < last.created_at
+        query = query.where(older | ((AuditRow.created_at == last.created_at) & (AuditRow.id < last.id)))
+    return session.scalars(query).all()
+
+
+def shown(row: AuditRow) -> dict[str, Any]:
+    """Return a record as the API and the log show it."""
+    return {column.name: _shown(getattr(row, column.name)) for column in AuditRow.__table__.columns}
+
+
+def _shown(value: Any) -> Any:
+    return value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value

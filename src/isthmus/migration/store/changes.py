@@ -1,0 +1,126 @@
+"""What has changed lately in a project: executions, their steps, what these tell, and assessments.
+
+Nothing is written for it. Rows carry the time of their last change, so "since" is a question to the tables; states that
+lasted less than a look are not seen, the last one always is.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ColumnElement, RowMapping, or_, select
+from sqlalchemy.orm import Session
+
+from isthmus.migration.model import ACTIVE, AssessmentStatus, TaskStatus
+from isthmus.migration.tables import AssessmentRow, ExecutionRow, TaskEventRow, TaskProgressRow, TaskRow
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Whose changes: a project's, or those of one of its executions."""
+
+    project_id: str
+    execution_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """One object as it is now. `kind` is the event's name; kind and `key` together name the object."""
+
+    kind: str
+    key: str
+    data: dict[str, Any]
+
+
+def changes(session: Session, scope: Scope, since: datetime | None) -> list[Change]:
+    """Return what is under way, and what has changed since; without `since` what is under way alone.
+
+    Objects come before what belongs to them, and each in the order in which it came about.
+    """
+    chosen = _chosen(session, scope, since)
+    return [
+        *_executions(session, chosen),
+        *_tasks(session, chosen, since),
+        *_messages(session, chosen, since),
+        *_progress(session, chosen),
+        *(_assessments(session, scope, since) if scope.execution_id is None else ()),
+    ]
+
+
+def _lately(row: Any, since: datetime) -> ColumnElement[bool]:
+    return or_(row.updated_at >= since, row.created_at >= since)
+
+
+def _chosen(session: Session, scope: Scope, since: datetime | None) -> list[str]:
+    """Return the ids of the executions to tell of: two questions, each with an index, where one with OR has none."""
+    row = ExecutionRow
+    mine = select(row.id).where(row.project_id == scope.project_id, row.deleted_at.is_(None))
+    if scope.execution_id is not None:
+        return list(session.scalars(mine.where(row.id == scope.execution_id)))
+    found = dict.fromkeys(session.scalars(mine.where(row.status.in_(ACTIVE))))
+    if since is not None:
+        # One that is not under way has been moved at least once, so its last change has a time.
+        found |= dict.fromkeys(session.scalars(mine.where(row.updated_at >= since)))
+    return list(found)
+
+
+def _executions(session: Session, chosen: Sequence[str]) -> Iterator[Change]:
+    row = ExecutionRow
+    columns = (row.id, row.action_id, row.type, row.status, row.number, row.created_at, row.updated_at)
+    for each in session.execute(select(*columns).where(row.id.in_(chosen)).order_by(row.created_at, row.id)):
+        yield Change("execution", each.id, _shown(each._mapping))
+
+
+def _tasks(session: Session, chosen: Sequence[str], since: datetime | None) -> Iterator[Change]:
+    row = TaskRow
+    columns = (row.id, row.execution_id, row.instance, row.task_type, row.index, row.status, row.host, row.updated_at)
+    shown = row.status != TaskStatus.EXECUTE_ON_ERROR_ONLY
+    wanted = select(*columns).where(row.execution_id.in_(chosen), shown)
+    if since is not None:
+        wanted = wanted.where(_lately(row, since))
+    for each in session.execute(wanted.order_by(row.execution_id, row.index)):
+        yield Change("task", each.id, _shown(each._mapping))
+
+
+def _messages(session: Session, chosen: Sequence[str], since: datetime | None) -> Iterator[Change]:
+    row = TaskEventRow
+    columns = (row.id, row.task_id, TaskRow.execution_id, row.level, row.message, row.created_at)
+    wanted = select(*columns).join(TaskRow, TaskRow.id == row.task_id).where(TaskRow.execution_id.in_(chosen))
+    if since is not None:
+        wanted = wanted.where(row.created_at >= since)
+    for each in session.execute(wanted.order_by(row.created_at, row.task_id, row.index)):
+        yield Change("message", each.id, _shown(each._mapping))
+
+
+def _progress(session: Session, chosen: Sequence[str]) -> Iterator[Change]:
+    """Progress has no time of its last change: what running steps measure now is told, and compared by the reader."""
+    row = TaskProgressRow
+    columns = (row.id, row.task_id, TaskRow.execution_id, row.current_step, row.total_steps, row.message)
+    wanted = (
+        select(*columns)
+        .join(TaskRow, TaskRow.id == row.task_id)
+        .where(TaskRow.execution_id.in_(chosen), TaskRow.status == TaskStatus.RUNNING)
+    )
+    for each in session.execute(wanted.order_by(row.task_id, row.index)):
+        yield Change("progress", each.id, _shown(each._mapping))
+
+
+def _assessments(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
+    row = AssessmentRow
+    running = row.status == AssessmentStatus.RUNNING
+    wanted = select(row.id, row.endpoint_id, row.status, row.done, row.total, row.updated_at).where(
+        row.project_id == scope.project_id,
+        row.deleted_at.is_(None),
+        running if since is None else or_(running, _lately(row, since)),
+    )
+    for each in session.execute(wanted.order_by(row.created_at, row.id)):
+        yield Change("assessment", each.id, _shown(each._mapping))
+
+
+def _shown(found: RowMapping) -> dict[str, Any]:
+    """Return columns as the API shows them: times with microseconds and without a zone, UTC."""
+    return {
+        str(name): value.isoformat(timespec="microseconds") if isinstance(value, datetime) else value
+        for name, value in found.items()
+    }
