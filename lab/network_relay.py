@@ -18,9 +18,7 @@ CHUNK = 1 << 16
 class LoopbackRelay:
     """Relays ports of `address` from `here` (None: this very namespace) to `there`; a context manager."""
 
-    def __init__(
-        self, here: NetworkHost | None, there: NetworkHost, *ports: int, address: str = "127.0.0.1"
-    ) -> None:
+    def __init__(self, here: NetworkHost | None, there: NetworkHost, *ports: int, address: str = "127.0.0.1") -> None:
         self._there = there
         with here.inside() if here else contextlib.nullcontext():
             self._listeners = [(port, socket.create_server((address, port), backlog=64)) for port in ports]

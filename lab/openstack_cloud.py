@@ -1,16 +1,17 @@
-"""A whole OpenStack cloud on this machine: Keystone, Glance, Placement, Neutron with OVN, Cinder and Nova, the real ones.
+"""A whole OpenStack cloud on this machine: the real Keystone, Glance, Placement, Neutron with OVN, Cinder and Nova.
 
     with OpenStackCloud() as cloud:
         cloud.connect("admin").compute.servers()
 
 Machines run under emulation, volumes are files in `share`, and everything is in namespaces of its own: the machine's
-ports, libvirt, bridges and mounts stay as they are, several clouds live side by side, and a cloud dies with its starter.
+ports, libvirt, bridges and mounts stay as they are, several clouds live side by side, and one dies with its starter.
 From outside it is reached at `address`, a loopback address of its own, by the very URLs of its catalogue.
 Needs root and `scripts/setup-openstack-lab`. `python -m lab.openstack_cloud` runs one until Ctrl-C.
 """
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import random
@@ -40,7 +41,7 @@ _ROOT = Path(__file__).parents[1]
 
 
 class OpenStackCloud:
-    """One cloud; a context manager. Its directory is removed at the end. There are the users admin, tenant, neighbour."""
+    """One cloud; a context manager. Its directory is removed at the end. Users: admin, tenant, neighbour."""
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="ol-"))
@@ -203,9 +204,7 @@ def _make_seed(seed: Path) -> None:
 
 def _digest() -> str:
     """Return what stands for all that goes into the seed."""
-    import hashlib
-
-    texts = [json.dumps(settings.directory()), (_ROOT / "lab/openstack_inside.py").read_text()]
+    texts = [json.dumps(settings.directory()), json.dumps(dict(settings.configuration()))]
     return hashlib.sha256("".join(texts).encode()).hexdigest()[:16]
 
 
@@ -220,7 +219,11 @@ def _until_signalled() -> Iterator[threading.Event]:
 def main() -> int:
     """Run a cloud until it is interrupted."""
     with _until_signalled() as stop, OpenStackCloud() as cloud:
-        details = {"auth": cloud.auth(), "region_name": settings.REGION, "file_shares": {settings.SHARE: str(cloud.share)}}
+        details = {
+            "auth": cloud.auth(),
+            "region_name": settings.REGION,
+            "file_shares": {settings.SHARE: str(cloud.share)},
+        }
         file = cloud.directory / "endpoint.json"
         file.write_text(json.dumps(details, indent=2) + "\n")
         print(f"OpenStack is at {cloud.auth_url} (users admin, tenant, neighbour; password {settings.PASSWORD})\n")

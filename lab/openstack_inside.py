@@ -3,12 +3,15 @@
 It is run by the services' own Python, which has all that the supervisor needs.
 """
 
+import json
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from isthmus.embedded import mariadb_install
+from isthmus.embedded.part import Check, NotReady
 from isthmus.embedded.supervisor import Supervisor
 from isthmus.embedded.watch import Report
 from lab import openstack_parts as parts
@@ -111,20 +114,16 @@ def _chains() -> tuple[list[list[str]], list[list[str]]]:
 
 
 def _chain(commands: list[list[str]]) -> None:
-    import json
-
     for command in commands:
         given = json.dumps(settings.directory()) if "keystone_directory" in command[2] else ""
         subprocess.run(command, input=given, text=True, check=True)
 
 
-def _wait_for(check: parts.Check) -> None:
-    import time
-
+def _wait_for(check: Check) -> None:
     for _ in range(300):
         try:
             check()
-        except (parts.NotReady, OSError):
+        except (NotReady, OSError):
             time.sleep(0.2)
         else:
             return

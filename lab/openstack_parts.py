@@ -31,7 +31,9 @@ _THREADS = {"placement": 3}
 
 def site() -> Site:
     """Return what the parts share, in the terms of `isthmus.embedded`."""
-    return Site(Layout(STATE), Ports(keystone=settings.PORTS["keystone"], neutron=settings.PORTS["neutron"]), Credentials())
+    return Site(
+        Layout(STATE), Ports(keystone=settings.PORTS["keystone"], neutron=settings.PORTS["neutron"]), Credentials()
+    )
 
 
 def all_parts(place: Site) -> list[Part]:
@@ -66,7 +68,7 @@ def _with_preparation(part: Part, change: Callable[[str], str] = str) -> Part:
 def environment() -> dict[str, str]:
     """Return what every service needs: first the stand-ins for sudo, rootwrap and mount."""
     services = settings.venv()
-    own = {
+    return {
         "PATH": f"{STATE}/shims:{services}/bin:/usr/sbin:/usr/bin:/sbin:/bin",
         "OS_KEYSTONE_CONFIG_DIR": f"{STATE}/keystone",
         "OS_KEYSTONE_CONFIG_FILES": f"{STATE}/keystone/keystone.conf",
@@ -78,7 +80,6 @@ def environment() -> dict[str, str]:
         "OS_NOVA_CONFIG_DIR": f"{STATE}/nova",
         "OS_NOVA_CONFIG_FILES": f"{services}/etc/nova/api-paste.ini;{STATE}/nova/nova.conf",
     }
-    return own
 
 
 def mariadb() -> Part:

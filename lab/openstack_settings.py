@@ -66,11 +66,11 @@ def database(name: str) -> str:
 
 def directory() -> dict[str, object]:
     """Return what Keystone must know, for `isthmus.embedded.keystone_directory`."""
-    services = [
-        {"name": name, "type": kind, "url": url(name)} for name, kind in SERVICE_TYPES.items()
+    services = [{"name": name, "type": kind, "url": url(name)} for name, kind in SERVICE_TYPES.items()]
+    users: list[dict[str, object]] = [
+        {"name": name, "projects": ["service"], "roles": ["admin", "service"]} for name in SERVICE_TYPES
     ]
-    users = [{"name": name, "projects": ["service"], "roles": ["admin", "service"]} for name in SERVICE_TYPES]
-    tenants = [
+    tenants: list[dict[str, object]] = [
         {"name": name, "projects": [name], "roles": ["member"]} for name in ("tenant", "neighbour")
     ]
     names = [user["name"] for user in (*users, *tenants)]

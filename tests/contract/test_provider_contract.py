@@ -13,9 +13,12 @@ from typing import Any
 
 import jsonschema
 import pytest
+from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest
 from tests.image_packages import leftovers_of_images, make_package, make_site
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
+from tests.openstack_fixtures import connection_of, openstack_cloud, provider_of, runtime_directory, server_with
+from tests.openstack_fixtures import leftovers as leftovers_of_openstack
 
 from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, NotFound, NotSupported, Unavailable
 from isthmus.migration.machine import (
@@ -29,7 +32,7 @@ from isthmus.migration.machine import (
 from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Provider, SourceProvider
 from isthmus.migration.providers.images.provider import ImagesProvider
 
-__all__ = ["clouds", "make_machine"]
+__all__ = ["clouds", "make_machine", "openstack_cloud"]
 TRANSFER, DEPLOYMENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 OWNER = f"{TRANSFER}/contract"
 WRITTEN = bytes(range(256)) * 8192
@@ -84,7 +87,31 @@ def images_subject() -> Iterator[Subject]:
         assert leftovers_of_images(east) + leftovers_of_images(west) == []
 
 
-@pytest.fixture(params=["libvirt", "images"])
+@pytest.fixture(scope="module")
+def openstack_machine(openstack_cloud: OpenStackCloud) -> Iterator[Any]:
+    """One for all tests: its server takes long to be made, and every test leaves it as it was."""
+    with server_with(
+        openstack_cloud, "contract", TinyGuest(disks=2, size_mib=48, format="raw"), running=False, network="green"
+    ) as made:
+        yield made
+
+
+@pytest.fixture
+def openstack_subject(openstack_cloud: OpenStackCloud, openstack_machine: Any) -> Iterator[Subject]:
+    with runtime_directory() as runtime, provider_of(openstack_cloud, runtime) as provider:
+        connection = connection_of(openstack_cloud, runtime)
+        yield Subject(
+            provider,
+            provider,
+            "contract",
+            connection,
+            {**connection, "auth": {**connection["auth"], "auth_url": "http://127.0.0.1:9/v3"}},
+            lambda: leftovers_of_openstack(openstack_cloud, runtime),
+        )
+        assert leftovers_of_openstack(openstack_cloud, runtime) == []
+
+
+@pytest.fixture(params=["libvirt", "images", "openstack"])
 def subject(request: pytest.FixtureRequest) -> Subject:
     found: Subject = request.getfixturevalue(f"{request.param}_subject")
     return found

@@ -1,6 +1,7 @@
 """openstacksdk's and keystoneauth's errors as ours."""
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from keystoneauth1 import exceptions as auth
@@ -18,31 +19,36 @@ from isthmus.control.errors import (
 )
 
 _LONGEST = 300
+_QUOTA = re.compile(r"[Qq]uota|[Ll]imit")
 ERRORS = (sdk.SDKException, auth.ClientException)
+
+
+_BY_STATUS: Mapping[int, tuple[type[IsthmusError], str]] = {
+    400: (InvalidInput, "the cloud refuses the request ({}); correct the environment"),
+    401: (NotAuthenticated, "Keystone refuses the credentials; correct the endpoint's"),
+    403: (NotAllowed, "the user may not do this ({}); give the user the role that it needs"),
+    404: (NotFound, "the cloud does not have it ({}); list what there is and choose again"),
+    409: (Conflict, "its state forbids it ({}); try again when that has ended"),
+    **dict.fromkeys(
+        (429, 500, 502, 503, 504), (Unavailable, "the cloud cannot answer now ({}); see its services' logs")
+    ),
+}
+_SILENT = (auth.ConnectFailure, auth.DiscoveryFailure, auth.RetriableConnectionFailure)
+_NO_SUCH_SERVICE = (auth.CatalogException, sdk.EndpointNotFound, sdk.ConfigException)
 
 
 def translate(error: Exception, subject: str) -> IsthmusError:
     """Return our error for a cloud's; `subject` names the object in the message ("volume of disk vda")."""
     text, status = _text(error), getattr(error, "status_code", None) or getattr(error, "http_status", None)
-    if isinstance(error, auth.ConnectFailure | auth.DiscoveryFailure | auth.RetriableConnectionFailure):
-        return Unavailable(f"{subject}: the cloud does not answer ({text}); check its address and that its APIs run")
-    if status == 401 or isinstance(error, auth.Unauthorized | auth.MissingRequiredOptions):
-        return NotAuthenticated(f"{subject}: Keystone refuses the credentials; correct the endpoint's")
-    if status in (403, 409, 413) and ("uota" in text or "imit" in text):
-        return StepFailed(f"{subject}: the project's quota is used up ({text}); free some, or have it raised")
-    if status == 403:
-        return NotAllowed(f"{subject}: the user may not do this ({text}); give the user the role that it needs")
-    if status == 404:
-        return NotFound(f"{subject} does not exist in the cloud ({text}); list what there is and choose again")
-    if status == 409:
-        return Conflict(f"{subject} is in a state that forbids it ({text}); try again when that has ended")
-    if status == 400:
-        return InvalidInput(f"{subject}: the cloud refuses the request ({text}); correct the environment")
-    if status in (429, 500, 502, 503, 504):
-        return Unavailable(f"{subject}: the cloud cannot answer now ({text}); see its services' logs")
-    if isinstance(error, auth.CatalogException | sdk.EndpointNotFound | sdk.ConfigException):
-        return InvalidInput(f"{subject}: the catalogue has no such service ({text}); correct region_name or interface")
-    return StepFailed(f"{subject}: {text}; see the cloud's logs for the cause")
+    kind: type[IsthmusError]
+    kind, why = _BY_STATUS.get(int(status or 0), (StepFailed, "{}; see the cloud's logs for the cause"))
+    if isinstance(error, _SILENT):
+        kind, why = Unavailable, "the cloud does not answer ({}); check its address and that its APIs run"
+    elif isinstance(error, _NO_SUCH_SERVICE):
+        kind, why = InvalidInput, "the catalogue has no such service ({}); correct region_name or interface"
+    elif status in (403, 409, 413) and _QUOTA.search(text):
+        kind, why = StepFailed, "the project's quota is used up ({}); free some, or have it raised"
+    return kind(f"{subject}: {why.format(text)}")
 
 
 def _text(error: Exception) -> str:

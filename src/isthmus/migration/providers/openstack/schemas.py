@@ -7,8 +7,6 @@ _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 _NAME = {"type": "string", "minLength": 1, "maxLength": 255}
 _PATH = {"type": "string", "pattern": "^/", "maxLength": 1000}
 DEFAULT_RUNTIME = "/var/lib/isthmus/openstack"
-SHARED_FILES = ("nfs", "glusterfs", "quobyte", "vzstorage")
-"""Cinder's words for volumes that are files of a share."""
 
 _AUTH: dict[str, Any] = {
     "type": "object",
