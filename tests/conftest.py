@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from lab.control_plane import ControlPlane
 from lab.network_playground import NetworkPlayground
+from lab.openstack_cloud import OpenStackCloud
 
 
 @pytest.fixture(scope="session")
@@ -36,3 +37,10 @@ def network_playground() -> Iterator[NetworkPlayground]:
     """
     with NetworkPlayground(only=("network-agent",)) as playground:
         yield playground
+
+
+@pytest.fixture(scope="session")
+def openstack_cloud() -> Iterator[OpenStackCloud]:
+    """Return the run's OpenStack cloud. Tests leave nothing in it."""
+    with OpenStackCloud() as cloud:
+        yield cloud

@@ -1,20 +1,16 @@
 """The run's OpenStack cloud, and what tests of the provider share."""
 
 import tempfile
-import uuid
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-import pytest
 from lab import openstack_settings as settings
 from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest, build_disks
 
 from isthmus.migration.providers.openstack.provider import OpenStackProvider
-
-GIB = 1 << 30
 
 
 def connection_of(cloud: OpenStackCloud, runtime: Path | str, user: str = "tenant") -> dict[str, Any]:
@@ -106,20 +102,8 @@ def leftovers(cloud: OpenStackCloud, runtime: Path, user: str = "tenant") -> lis
     return found + [f"export {each.name}" for each in runtime.iterdir() if each.is_dir()]
 
 
-@pytest.fixture(scope="session")
-def openstack_cloud() -> Iterator[OpenStackCloud]:
-    """Return the run's cloud."""
-    with OpenStackCloud() as cloud:
-        yield cloud
-
-
 @contextmanager
 def provider_of(cloud: OpenStackCloud, runtime: Path, user: str = "tenant") -> Iterator[OpenStackProvider]:
     """Give a provider for a user of the cloud."""
     with closing(OpenStackProvider(connection_of(cloud, runtime, user))) as provider:
         yield provider
-
-
-def unique(prefix: str) -> str:
-    """Return a name that no other test has."""
-    return f"{prefix}-{uuid.uuid4().hex[:6]}"

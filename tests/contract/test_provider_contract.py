@@ -17,7 +17,7 @@ from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest
 from tests.image_packages import leftovers_of_images, make_package, make_site
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
-from tests.openstack_fixtures import connection_of, openstack_cloud, provider_of, runtime_directory, server_with
+from tests.openstack_fixtures import connection_of, provider_of, runtime_directory, server_with
 from tests.openstack_fixtures import leftovers as leftovers_of_openstack
 
 from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, NotFound, NotSupported, Unavailable
@@ -32,7 +32,7 @@ from isthmus.migration.machine import (
 from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Provider, SourceProvider
 from isthmus.migration.providers.images.provider import ImagesProvider
 
-__all__ = ["clouds", "make_machine", "openstack_cloud"]
+__all__ = ["clouds", "make_machine"]
 TRANSFER, DEPLOYMENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 OWNER = f"{TRANSFER}/contract"
 WRITTEN = bytes(range(256)) * 8192

@@ -15,9 +15,8 @@ from lab.console import Console
 from lab.control_plane import ISTHMUS
 from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest, build_disks, domain_xml
-from tests.openstack_fixtures import connection_of, leftovers, openstack_cloud, runtime_directory
+from tests.openstack_fixtures import connection_of, leftovers, runtime_directory
 
-__all__ = ["openstack_cloud"]
 Environments = Callable[[str], dict[str, str]]
 MACHINE, MAC = "traveller", "52:54:00:ab:cd:07"
 
