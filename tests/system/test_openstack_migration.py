@@ -66,8 +66,8 @@ def _migrate(environment: dict[str, str], source: str, destination: str, network
 @pytest.mark.timeout(1500)
 def test_a_machine_moves_into_openstack_boots_there_and_comes_home(environment_of: Environments, ends: Ends) -> None:
     environment = environment_of("demo")
-    _register(environment, ends)
     with Console(ends.east, MACHINE) as console:
+        _register(environment, ends)
         console.wait_for("GUEST-UP", 300)
         console.wait_for(r"RECORD \d+", 60)
 

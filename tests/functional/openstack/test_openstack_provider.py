@@ -7,7 +7,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +24,8 @@ from tests.openstack_fixtures import (
     server_with,
 )
 
-from isthmus.control.errors import InvalidInput, NotAuthenticated, StepFailed, Unavailable
-from isthmus.migration.machine import Disk, DiskMapping, Firmware, Machine, Nic, NicMapping, PowerState
+from isthmus.control.errors import Conflict, InvalidInput, NotAuthenticated, StepFailed, Unavailable
+from isthmus.migration.machine import BootProbe, Disk, DiskMapping, Firmware, Machine, Nic, NicMapping, PowerState
 from isthmus.migration.providers.openstack.provider import OpenStackProvider
 
 MIB = 1 << 20
@@ -225,3 +225,42 @@ def test_a_reading_goes_on_after_its_worker_was_killed_at_each_step(
             provider.close_reading(TRANSFER, "double", keep=None)
             assert tenant.compute.get_server(server.id).status == "ACTIVE"
     assert leftovers(openstack_cloud, runtime) == []
+
+
+_BOOT = """
+    import os, signal, sys, json
+    from tests.libvirt_fixtures import Notes
+    from isthmus.migration.machine import BootProbe, DeployedMachine
+    from isthmus.migration.providers.openstack import booting
+    from isthmus.migration.providers.openstack.provider import OpenStackProvider
+    def die(*_):
+        os.kill(os.getpid(), signal.SIGKILL)
+    connection, deployed = json.load(sys.stdin)
+    booting._watch = die
+    OpenStackProvider(connection).boot_machine(DeployedMachine(**deployed), BootProbe(), Notes())
+"""
+
+
+def test_a_machine_whose_worker_was_killed_while_it_was_made_is_one_machine(
+    openstack_cloud: OpenStackCloud, provider: OpenStackProvider
+) -> None:
+    made = list(provider.ensure_disks(TRANSFER, "one", {}, disks()))
+    try:
+        deployed = provider.create_machine(DEPLOYMENT, GUEST, {"flavor": "tiny", "name_suffix": "-x"}, made, BLUE)
+        given = json.dumps([dict(provider.connection), asdict(deployed)])
+        killed = subprocess.run([sys.executable, "-c", textwrap.dedent(_BOOT)], input=given, text=True, check=False)
+        assert killed.returncode == -signal.SIGKILL
+        seen = provider.boot_machine(deployed, BootProbe(), Notes())
+        assert seen.passed
+        assert seen.machine is not None
+        with openstack_cloud.connect("tenant") as tenant:
+            assert [(each.id, each.name) for each in tenant.compute.servers()] == [(seen.machine.id, "one-x")]
+        assert provider.get_machine(seen.machine.id) == provider.get_machine(deployed.id)
+        with pytest.raises(Conflict):
+            provider.open_writing("somebody else", made)
+        replica = provider.ensure_disks(TRANSFER, "one", {}, disks())
+        assert replica[0].volume_id != made[0].volume_id
+        provider.delete_disks(replica)
+    finally:
+        provider.delete_machine(DEPLOYMENT, GUEST.name)
+        provider.delete_disks(made)

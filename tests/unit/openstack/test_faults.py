@@ -28,6 +28,7 @@ from isthmus.migration.providers.openstack.faults import translate, translated
         (sdk.ConflictException("Quota exceeded for resources: ['port']", http_status=409), StepFailed),
         (sdk.HttpException("VolumeLimitExceeded", http_status=413), StepFailed),
         (sdk.HttpException("sorry", http_status=503), Unavailable),
+        (sdk.DuplicateResource("More than one Server exists with the name 'web'."), InvalidInput),
         (sdk.SDKException("something else"), StepFailed),
         (auth.ConnectFailure("refused"), Unavailable),
         (auth.ConnectTimeout("slow"), Unavailable),

@@ -44,6 +44,8 @@ def translate(error: Exception, subject: str) -> IsthmusError:
     kind, why = _BY_STATUS.get(int(status or 0), (StepFailed, "{}; see the cloud's logs for the cause"))
     if isinstance(error, _SILENT):
         kind, why = Unavailable, "the cloud does not answer ({}); check its address and that its APIs run"
+    elif isinstance(error, sdk.DuplicateResource):
+        kind, why = InvalidInput, "several have that name ({}); choose one by its id"
     elif isinstance(error, _NO_SUCH_SERVICE):
         kind, why = InvalidInput, "the catalogue has no such service ({}); correct region_name or interface"
     elif status in (403, 409, 413) and _QUOTA.search(text):

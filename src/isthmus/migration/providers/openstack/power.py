@@ -12,6 +12,7 @@ from isthmus.migration.providers.openstack.faults import translated
 from isthmus.migration.reporting import Level, Report
 
 _DEFAULT_SECONDS = 300
+_NOVAS_SECONDS = 900
 
 
 def shut_down(cloud: Cloud, instance: str, environment: Environment, report: Report) -> bool:
@@ -30,10 +31,11 @@ def shut_down(cloud: Cloud, instance: str, environment: Environment, report: Rep
         if not getattr(server, "task_state", None):
             cloud.compute.stop_server(server)
     report.event(Level.INFO, f"machine {server.name} is asked to stop")
-    deadline = time.monotonic() + limit
+    # With force_shutdown Nova's own limit, after which it cuts the power, is waited for as well.
+    deadline = time.monotonic() + limit + (_NOVAS_SECONDS if environment.get("force_shutdown") else 0)
     while _is(cloud, server, "SHUTOFF") is not None:
         report.check()
-        if time.monotonic() > deadline and not environment.get("force_shutdown"):
+        if time.monotonic() > deadline:
             raise StepFailed(
                 f"machine {server.name} did not stop within {limit} s; stop it yourself, or allow force_shutdown"
             )
