@@ -80,6 +80,25 @@ def server_with(
                 tenant.block_storage.wait_for_delete(volume, interval=0.5, wait=60)
 
 
+@contextmanager
+def image_backed_server(cloud: OpenStackCloud, name: str, guest: TinyGuest) -> Iterator[Any]:
+    """Give a running server of the tenant's whose root disk is no volume but made of an image; all is deleted after."""
+    with cloud.connect("tenant") as tenant, tempfile.TemporaryDirectory(prefix="/tmp/og-") as place:
+        (disk,) = build_disks(Path(place), guest, name=name)
+        image = tenant.image.create_image(
+            name=name, filename=str(disk), disk_format=guest.format, container_format="bare", wait=True
+        )
+        server = tenant.compute.create_server(
+            name=name, image_id=image.id, flavor_id=tenant.compute.find_flavor("tiny").id, networks="none"
+        )
+        try:
+            tenant.compute.wait_for_server(server, wait=240, interval=0.5)
+            yield server
+        finally:
+            delete_server(tenant, server)
+            tenant.image.delete_image(image)
+
+
 def delete_server(tenant: Any, server: Any) -> None:
     """Delete a server and wait until it is gone."""
     tenant.compute.delete_server(server, ignore_missing=True)
@@ -91,6 +110,7 @@ def leftovers(cloud: OpenStackCloud, runtime: Path, user: str = "tenant") -> lis
     with cloud.connect(user) as tenant:
         found = [f"volume {each.name}" for each in tenant.block_storage.volumes() if "isthmus" in str(each.name)]
         found += [f"snapshot {each.name}" for each in tenant.block_storage.snapshots() if "isthmus" in str(each.name)]
+        found += [f"image {each.name}" for each in tenant.image.images() if "isthmus" in str(each.name)]
         found += [f"port {each.name}" for each in tenant.network.ports() if "isthmus" in str(each.name)]
         found += [f"server {each.name}" for each in tenant.compute.servers() if "isthmus_deployment" in each.metadata]
         servers = {each.id for each in tenant.compute.servers()}

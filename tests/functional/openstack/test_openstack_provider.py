@@ -18,6 +18,7 @@ from lab.tiny_guest import TinyGuest
 from tests.libvirt_fixtures import Notes, read_all, write_all
 from tests.openstack_fixtures import (
     connection_of,
+    image_backed_server,
     leftovers,
     provider_of,
     runtime_directory,
@@ -191,13 +192,13 @@ def _kill_servers(uri: str) -> None:
 _READ = """
     import sys, json
     from tests.libvirt_fixtures import Notes
-    from isthmus.migration.providers.openstack import reading
+    from isthmus.migration.providers.openstack import points, reading
     from isthmus.migration.providers.openstack.provider import OpenStackProvider
     import os, signal
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
-    connection, victim = json.load(sys.stdin)
-    setattr(reading, victim, die)
+    connection, module, victim = json.load(sys.stdin)
+    setattr({{'points': points, 'reading': reading}}[module], victim, die)
     OpenStackProvider(connection).open_reading("{transfer}", "double", {{}}, point="p1", since=None, report=Notes())
 """
 
@@ -211,9 +212,9 @@ def test_a_reading_goes_on_after_its_worker_was_killed_at_each_step(
         given = connection_of(openstack_cloud, runtime)
         script = textwrap.dedent(_READ.format(transfer=TRANSFER))
         with provider_of(openstack_cloud, runtime) as provider, openstack_cloud.connect("tenant") as tenant:
-            for victim, state in (("_wait_for_snapshot", "PAUSED"), ("_volumes_of", "ACTIVE")):
+            for module, victim, state in (("points", "_wait_for", "PAUSED"), ("reading", "_volumes_of", "ACTIVE")):
                 killed = subprocess.run(
-                    [sys.executable, "-c", script], input=json.dumps([given, victim]), text=True, check=False
+                    [sys.executable, "-c", script], input=json.dumps([given, module, victim]), text=True, check=False
                 )
                 assert killed.returncode == -signal.SIGKILL
                 assert tenant.compute.get_server(server.id).status == state
@@ -225,6 +226,18 @@ def test_a_reading_goes_on_after_its_worker_was_killed_at_each_step(
             provider.close_reading(TRANSFER, "double", keep=None)
             assert tenant.compute.get_server(server.id).status == "ACTIVE"
     assert leftovers(openstack_cloud, runtime) == []
+
+
+def test_a_root_disk_that_is_no_volume_is_read_through_an_image(
+    openstack_cloud: OpenStackCloud, provider: OpenStackProvider
+) -> None:
+    with image_backed_server(openstack_cloud, "pet", TinyGuest(size_mib=48)):
+        machine = provider.validate_source("pet", {})
+        assert [(disk.id, disk.size_bytes) for disk in machine.disks] == [("root", 1 << 30)]
+        reading = provider.open_reading(TRANSFER, "pet", {}, point="p1", since=None, report=Notes())
+        assert b"TINYBOOT" in read_all(reading.disks[0].uri)
+        provider.close_reading(TRANSFER, "pet", keep=None)
+        assert provider.get_machine("pet").power_state is PowerState.RUNNING
 
 
 _BOOT = """

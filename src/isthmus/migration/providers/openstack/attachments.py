@@ -64,13 +64,19 @@ def cloud_instance(attachment: Any) -> str | None:
     return str(found) if found else None
 
 
-def serve(cloud: Cloud, record: Record, volume_ids: Sequence[str], *, mode: str, owner: str) -> Served:
-    """Attach volumes and serve them, or return the same record's export that still answers."""
+def answering(cloud: Cloud, record: Record) -> Served | None:
+    """Return the export of this very record if it still answers."""
     servers = exports(cloud)
     with servers.locked():
-        if servers.find(record.owner) == record and (served := servers.answering(record)):
-            return served
+        return servers.answering(record) if servers.find(record.owner) == record else None
+
+
+def serve(cloud: Cloud, record: Record, volume_ids: Sequence[str], *, mode: str, owner: str) -> Served:
+    """Attach volumes and serve them, or return the same record's export that still answers."""
+    if served := answering(cloud, record):
+        return served
     images = [attach(cloud, volume_id, owner, mode) for volume_id in volume_ids]
+    servers = exports(cloud)
     with servers.locked():
         servers.refuse_taken(record.owner, record.disks)
         if servers.find(record.owner) == record and (served := servers.answering(record)):

@@ -118,11 +118,6 @@ class OpenStackProvider(SourceProvider, DestinationProvider):
         if not machine.disks:
             raise InvalidInput(f"machine {machine.name} has no disk to move; choose another")
         for disk in machine.disks:
-            if disk.storage_backend_identifier == inventory.EPHEMERAL:
-                raise InvalidInput(
-                    f"the root disk of machine {machine.name} is no volume but on the hypervisor; make an image of "
-                    "it and a volume of that, boot from it, and execute the transfer again"
-                )
             if disk.shareable:
                 raise InvalidInput(
                     f"disk {disk.id} of machine {machine.name} may be attached to several machines at once; detach it, "
