@@ -15,7 +15,7 @@ from lab.console import Console
 from lab.control_plane import ISTHMUS
 from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest, build_disks, domain_xml
-from tests.openstack_fixtures import connection_of, leftovers, runtime_directory
+from tests.openstack_fixtures import connection_of, delete_server, leftovers, runtime_directory
 
 Environments = Callable[[str], dict[str, str]]
 MACHINE, MAC = "traveller", "52:54:00:ab:cd:07"
@@ -91,7 +91,10 @@ def test_a_machine_moves_into_openstack_boots_there_and_comes_home(environment_o
         assert connection.lookupByName(f"{MACHINE}-home").isActive()
     with ends.openstack.connect("tenant") as tenant:
         assert tenant.compute.get_server(server.id).status == "SHUTOFF"
-        left = leftovers(ends.openstack, ends.runtime)
-        tenant.compute.delete_server(server)
-        tenant.compute.wait_for_delete(server, interval=0.5, wait=120)
-    assert [name for name in left if name.startswith(("snapshot", "attachment", "export"))] == []
+        (attached,) = tenant.compute.volume_attachments(server)
+        volume = tenant.block_storage.get_volume(attached.volume_id)
+        delete_server(tenant, server)
+        tenant.network.delete_port(port)
+        tenant.block_storage.delete_volume(volume)
+        tenant.block_storage.wait_for_delete(volume, interval=0.5, wait=60)
+    assert leftovers(ends.openstack, ends.runtime) == []
