@@ -26,7 +26,11 @@ _MODULES = {
     "nova": "nova.wsgi.osapi_compute",
     "cinder": "cinder.wsgi.api",
 }
-_THREADS = {"placement": 3}
+_OPTIONS: Mapping[str, tuple[str, ...]] = {
+    "cinder": ("--pyargv", f"--config-file {STATE}/cinder/cinder.conf"),
+    # Nova sends images in chunks of 1 MiB, which is just too much by default.
+    "glance": ("--chunked-input-limit", str(4 << 20)),
+}
 
 
 def site() -> Site:
@@ -145,10 +149,9 @@ def _libvirt(name: str, *needs: str) -> Part:
 
 def _api(name: str) -> Part:
     port = settings.PORTS[name]
-    own = ("--pyargv", f"--config-file {STATE}/cinder/cinder.conf") if name == "cinder" else ()
-    words = ("--module", f"{_MODULES[name]}:application", *own)
+    words = ("--module", f"{_MODULES[name]}:application", *_OPTIONS.get(name, ()))
     needs = {"neutron": (ovn.NORTHD, ovsdb.SOUTHBOUND), "nova": ("rabbit",), "cinder": ("rabbit",)}
-    command = uwsgi.command(port, _THREADS.get(name, 4), *words)
+    command = uwsgi.command(port, 4, *words)
     # One interpreter, or cryptography's native code fails; any address, as the catalogue's is not 127.0.0.1.
     command = tuple(f"{_ANY}:{port}" if word == f"127.0.0.1:{port}" else word for word in command)
     return Part(

@@ -86,7 +86,7 @@ def image_backed_server(cloud: OpenStackCloud, name: str, guest: TinyGuest) -> I
     with cloud.connect("tenant") as tenant, tempfile.TemporaryDirectory(prefix="/tmp/og-") as place:
         (disk,) = build_disks(Path(place), guest, name=name)
         image = tenant.image.create_image(
-            name=name, filename=str(disk), disk_format=guest.format, container_format="bare", wait=True
+            name=name, data=disk.read_bytes(), disk_format=guest.format, container_format="bare"
         )
         server = tenant.compute.create_server(
             name=name, image_id=image.id, flavor_id=tenant.compute.find_flavor("tiny").id, networks="none"

@@ -70,6 +70,11 @@ class Cloud:
         """Glance."""
         return self._open().image
 
+    @property
+    def project_id(self) -> str:
+        """The project that the credentials are for."""
+        return str(self._open().current_project_id)
+
     def authorize(self) -> None:
         """Ask Keystone for a token. Raises `Unavailable`, `NotAuthenticated`."""
         with translated(f"cloud {self.label}"):

@@ -86,7 +86,8 @@ def _snapshots(cloud: Cloud, prefix: str) -> list[Any]:
 
 def _images(cloud: Cloud, prefix: str) -> list[Any]:
     with translated(f"images {prefix}"):
-        return [each for each in cloud.images.images(visibility="private") if str(each.name).startswith(prefix)]
+        own = cloud.images.images(owner=cloud.project_id)
+        return [each for each in own if str(each.name).startswith(prefix)]
 
 
 def _wait_for(cloud: Cloud, expected: Mapping[str, str], what: str, report: Report) -> dict[str, Any]:
@@ -94,7 +95,8 @@ def _wait_for(cloud: Cloud, expected: Mapping[str, str], what: str, report: Repo
         present = {each.name: each for each in _everything(cloud, "isthmus-reading-")}
         for name in expected.values():
             if name not in present:
-                return f"{name} is not there"
+                # Nova deletes an image that it cannot fill.
+                raise StepFailed(f"{what} could not be made; see the logs of cinder-volume and nova-compute")
             if (missing := settled(present[name], _READY, f"snapshot {name}")) is not None:
                 return missing
         return None
