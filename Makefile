@@ -16,6 +16,12 @@ setup: ## Install the system packages and the virtual environment
 .PHONY: setup-tests
 setup-tests: ## Install what tests alone want, too
 	@scripts/setup packaging/debian-ceph.txt packaging/debian-browser.txt
+	@scripts/setup-openstack-lab
+
+.PHONY: lab-openstack
+lab-openstack: ## Run a whole OpenStack cloud, to try Isthmus with, until Ctrl-C
+	@scripts/setup-openstack-lab
+	@$(PYTHON) -m lab.openstack_cloud
 
 .PHONY: setup-peer
 setup-peer: ## Install what the comparison with Manila wants, too

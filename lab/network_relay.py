@@ -16,12 +16,12 @@ CHUNK = 1 << 16
 
 
 class LoopbackRelay:
-    """Relays ports from `here` to `there`; a context manager."""
+    """Relays ports of `address` from `here` (None: this very namespace) to `there`; a context manager."""
 
-    def __init__(self, here: NetworkHost, there: NetworkHost, *ports: int) -> None:
+    def __init__(self, here: NetworkHost | None, there: NetworkHost, *ports: int, address: str = "127.0.0.1") -> None:
         self._there = there
-        with here.inside():
-            self._listeners = [(port, socket.create_server(("127.0.0.1", port), backlog=64)) for port in ports]
+        with here.inside() if here else contextlib.nullcontext():
+            self._listeners = [(port, socket.create_server((address, port), backlog=64)) for port in ports]
 
     def __enter__(self) -> Self:
         for port, listener in self._listeners:

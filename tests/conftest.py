@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from lab.control_plane import ControlPlane
 from lab.network_playground import NetworkPlayground
+from lab.openstack_cloud import OpenStackCloud
 
 
 @pytest.fixture(scope="session")
@@ -38,3 +39,10 @@ def network_playground() -> Iterator[NetworkPlayground]:
         # Many tests wait for its repairs.
         playground.restart_agent(playground.agent_options + "repair_interval = 5\n")
         yield playground
+
+
+@pytest.fixture(scope="session")
+def openstack_cloud() -> Iterator[OpenStackCloud]:
+    """Return the run's OpenStack cloud. Tests leave nothing in it."""
+    with OpenStackCloud() as cloud:
+        yield cloud

@@ -130,10 +130,10 @@ def nbd_client(uri: str, context: str | None = None) -> Iterator[Any]:
         handle.shutdown()
 
 
-def read_all(uri: str) -> bytes:
-    """Return all that an export holds."""
+def read_all(uri: str, *, most: int | None = None) -> bytes:
+    """Return all that an export holds, or its first `most` bytes."""
     with nbd_client(uri) as handle:
-        size = handle.get_size()
+        size = min(handle.get_size(), most or handle.get_size())
         return b"".join(bytes(handle.pread(min(1 << 20, size - at), at)) for at in range(0, size, 1 << 20))
 
 

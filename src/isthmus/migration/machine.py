@@ -180,19 +180,23 @@ class BootProbe:
 
 
 @dataclass(frozen=True)
-class ProbeResult:
-    """What the probe saw. `seconds` counts from the machine's start; `console_tail` are the console's last lines."""
-
-    passed: bool
-    saw: str
-    seconds: float
-    console_tail: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
 class DeployedMachine:
     """The machine that a deployment made at the destination; `id` is the destination's own name for it."""
 
     id: str
     name: str
     details: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ProbeResult:
+    """What the probe saw. `seconds` counts from the machine's start; `console_tail` are the console's last lines.
+
+    `machine` is the machine under the name that it got by its first start, where a cloud names it only then.
+    """
+
+    passed: bool
+    saw: str
+    seconds: float
+    console_tail: tuple[str, ...] = ()
+    machine: DeployedMachine | None = None

@@ -43,9 +43,9 @@ def create_application(conf: ConfigOpts, service: Service) -> "falcon.App[falcon
     app.add_route("/", versions.Versions())
     app.add_route("/v1", versions.Version())
     app.add_route("/v1/openapi.json", openapi.OpenApi())
-    _add_routes(app, "/v1/{project_id}", service)
-    if conf.api.auth_strategy == "noauth":
-        _add_routes(app, "/v1", service)
+    for base in ("/v1/{project_id}", *(["/v1"] if conf.api.auth_strategy == "noauth" else [])):
+        _add_routes(app, base, service)
+        _add_own_routes(app, base, service)
     return app
 
 
@@ -69,14 +69,6 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     for platform in PoolPlatform:
         app.add_route(f"{endpoint}/{platform}-minion-pool-options", clouds.EndpointMinionPoolOptions(service, platform))
     app.add_route(f"{endpoint}/inventory", clouds.EndpointInventory(service))
-    feed = events.EventFeed(service.database)
-    app.add_route(f"{base}/events", events.ProjectEvents(service, feed))
-    app.add_route(f"{execution}/events", events.ExecutionEvents(service, feed))
-    app.add_route(f"{deployment}/events", events.DeploymentEvents(service, feed))
-    app.add_route(f"{base}/assessments", assessments.Assessments(service))
-    app.add_route(f"{base}/assessments/{{assessment_id}}", assessments.Assessment(service))
-    app.add_route(f"{base}/assessments/{{assessment_id}}/machines", assessments.AssessedMachines(service))
-    app.add_route(f"{base}/plans", plans.Plans(service))
     app.add_route(f"{base}/transfers", listed_transfers)
     app.add_route(f"{base}/transfers/detail", listed_transfers, suffix="detail")
     app.add_route(transfer, updates.UpdatableTransfer(service))
@@ -91,8 +83,6 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{base}/deployments/detail", listed_deployments, suffix="detail")
     app.add_route(deployment, deployments.Deployment(service))
     app.add_route(f"{deployment}/actions", deployments.DeploymentActions(service))
-    app.add_route(f"{deployment}/report", reports.DeploymentReport(service))
-    app.add_route(f"{base}/report-key", reports.ReportKey(service))
     app.add_route(f"{base}/regions", regions.Regions(service))
     app.add_route(f"{base}/regions/{{region_id}}", regions.Region(service))
     app.add_route(f"{base}/services", services.Services(service))
@@ -100,8 +90,24 @@ def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, s
     app.add_route(f"{base}/minion_pools", minion_pools.MinionPools(service))
     app.add_route(f"{base}/minion_pools/{{pool_id}}", minion_pools.MinionPool(service))
     app.add_route(f"{base}/minion_pools/{{pool_id}}/actions", minion_pools.MinionPoolActions(service))
+    app.add_route(f"{base}/diagnostics", diagnostics.Diagnostics(service))
+
+
+def _add_own_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, service: Service) -> None:
+    """Add what Coriolis has not."""
+    execution = f"{base}/transfers/{{transfer_id}}/executions/{{execution_id}}"
+    deployment = f"{base}/deployments/{{deployment_id}}"
+    feed = events.EventFeed(service.database)
+    app.add_route(f"{base}/events", events.ProjectEvents(service, feed))
+    app.add_route(f"{execution}/events", events.ExecutionEvents(service, feed))
+    app.add_route(f"{deployment}/events", events.DeploymentEvents(service, feed))
+    app.add_route(f"{base}/assessments", assessments.Assessments(service))
+    app.add_route(f"{base}/assessments/{{assessment_id}}", assessments.Assessment(service))
+    app.add_route(f"{base}/assessments/{{assessment_id}}/machines", assessments.AssessedMachines(service))
+    app.add_route(f"{base}/plans", plans.Plans(service))
+    app.add_route(f"{deployment}/report", reports.DeploymentReport(service))
+    app.add_route(f"{base}/report-key", reports.ReportKey(service))
     app.add_route(f"{base}/waves", waves.Waves(service))
     app.add_route(f"{base}/waves/{{wave_id}}", waves.Wave(service))
     app.add_route(f"{base}/waves/{{wave_id}}/actions", waves.WaveActions(service))
     app.add_route(f"{base}/audit", audit.AuditRecords(service))
-    app.add_route(f"{base}/diagnostics", diagnostics.Diagnostics(service))

@@ -363,14 +363,18 @@ class DestinationProvider(Provider):
         disks: Sequence[DestinationDisk],
         nics: Sequence[NicMapping],
     ) -> DeployedMachine:
-        """Define the machine, off. Already done: this deployment's machine exists."""
+        """Define the machine, off. Already done: this deployment's machine exists.
+
+        Where a cloud makes a machine only by starting it, all else is made here, and an id of the provider's own, which
+        `get_machine` knows, stands for the machine until `boot_machine` gives it the cloud's.
+        """
 
     @abstractmethod
     def boot_machine(self, deployed: DeployedMachine, probe: BootProbe, report: Report) -> ProbeResult:
         """Start the machine and watch until the probe passes or its time is over; the console is read from the start.
 
         Already done: a machine that runs is watched on; if its probe needs console lines that are gone, it is reset
-        first (nobody uses it before the deployment is COMPLETED).
+        first (nobody uses it before the deployment is COMPLETED). The result's `machine` is set where its id is new.
         """
 
     @abstractmethod

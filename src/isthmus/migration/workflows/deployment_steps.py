@@ -201,8 +201,10 @@ def verify_boot(call: StepCall, site: Site, report: Report, _: int) -> StepOutco
         tested = {**facts.result, "probe": asdict(seen), "boot_passed_at": site.now().isoformat()}
         return StepOutcome(replace(facts, result=tested), asdict(seen))
     passed_at = site.now()
+    deployed = seen.machine or facts.deployed
     result = {
         **facts.result,
+        "machine": asdict(deployed),
         "probe": asdict(seen),
         "boot_passed_at": passed_at.isoformat(),
         "downtime_seconds": downtime(facts.replica.source_stopped_at, passed_at),
@@ -211,7 +213,7 @@ def verify_boot(call: StepCall, site: Site, report: Report, _: int) -> StepOutco
     if not work.clone_disks:
         # The disks are the machine's now; the next execution makes others.
         replica = replace(replica, disks=(), point=None, generation=None, last_pass=None, tainted=False)
-    return StepOutcome(replace(facts, replica=replica, result=result), asdict(seen))
+    return StepOutcome(replace(facts, replica=replica, deployed=deployed, result=result), asdict(seen))
 
 
 def boot_probe(environment: Mapping[str, Any]) -> BootProbe:

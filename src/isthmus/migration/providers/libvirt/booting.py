@@ -15,6 +15,7 @@ import libvirt_qemu
 
 from isthmus.control.errors import InvalidInput
 from isthmus.migration.machine import BootProbe, DeployedMachine, ProbeResult, ProbeType
+from isthmus.migration.providers.console_text import LINE_CHARACTERS, TAIL_LINES, plain_line
 from isthmus.migration.providers.libvirt import neutron_nics
 from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.faults import is_gone, translated
@@ -22,13 +23,6 @@ from isthmus.migration.providers.libvirt.inventory import addresses_by_mac, doma
 from isthmus.migration.providers.libvirt.power import is_active
 from isthmus.migration.reporting import Level, Progress, Report
 
-TAIL_LINES, LINE_CHARACTERS = 50, 300
-_CONTROL = re.compile(
-    r"\x1b\[[0-?]*[ -/]*[@-~]"  # CSI sequences: colours, cursor
-    r"|\x1b\][^\x07\x1b]{0,200}(?:\x07|\x1b\\)"  # OSC: titles
-    r"|\x1b[ -/]*[0-~]"
-    r"|[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]"
-)
 _POLL_SECONDS = 0.2
 _AGENT_SECONDS = 5
 
@@ -83,11 +77,6 @@ class Console:
         plain = [line for line in map(plain_line, finished) if line]
         self.tail.extend(plain)
         return plain
-
-
-def plain_line(line: str) -> str:
-    """Return a console line without control sequences, cut to `LINE_CHARACTERS`."""
-    return _CONTROL.sub("", line).replace("\t", " ")[:LINE_CHARACTERS].rstrip()
 
 
 def boot_machine(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from isthmus.migration.providers.libvirt.booting import LINE_CHARACTERS, plain_line
+from isthmus.migration.providers.console_text import LINE_CHARACTERS, plain_line
 
 
 @pytest.mark.parametrize(
