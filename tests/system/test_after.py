@@ -111,6 +111,7 @@ def test_a_replica_is_verified_tested_deployed_reported_and_brought_home(
 
     deployment = _deployed(user, cli, transfer)
     assert _machines(west) == [MACHINE]
+    assert "nothing to retry" in cli.run("deployment", "retry", deployment).stderr
     (report,) = cli.listed("report", "fetch", deployment, "--directory", str(tmp_path))
     key = tmp_path / "key.pem"
     key.write_text(cli.run("report", "key").stdout)

@@ -77,6 +77,11 @@ def test_of_twenty_machines_one_is_rolled_back_and_its_retry_completes(
     assert "DELETE_TRANSFER_DISKS" in undone
     assert len(small_machines.volumes(west)) == 19
 
+    by_hand = cli.made("execution", "retry", transfers[STUBBORN], failed["execution_id"])["id"]
+    again_failed = user.ended(f"/transfers/{transfers[STUBBORN]}/executions/{by_hand}", "execution")
+    assert (again_failed["status"], again_failed["retry_of"]) == ("ERROR", failed["execution_id"])
+    assert len(small_machines.volumes(west)) == 19
+
     small_machines.power_off(east, STUBBORN)
     cli.made("wave", "retry", wave)
     watched = cli.run("wave", "watch", wave)

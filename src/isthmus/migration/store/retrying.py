@@ -101,7 +101,6 @@ def retry_deployment(
         user_id=old.user_id,
         trust_id=transfer.trust_id,
         transfer_id=transfer.id,
-        deployer_id=old.deployer_id,
         retry_of=old.id,
         instances=chosen,
         clone_disks=old.clone_disks,

@@ -186,7 +186,8 @@ class InstanceRun:
         replica = self._facts.replica
         if step.task_type is not TaskType.REPLICATE_DISKS or replica.point is not None:
             return None
-        copied = any(each.unit == "bytes" and each.done for each in notes.progress)
+        # A worker that vanished tells nothing; it may well have copied something.
+        copied = not notes.host or any(each.unit == "bytes" and each.done for each in notes.progress)
         if not keeps_partial(error, asked=self._plan.work.keep_partial or self._cancellation.keep, copied=copied):
             return None
         self._facts = replace(self._facts, replica=replace(replica, partial=True))
