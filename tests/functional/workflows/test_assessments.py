@@ -87,6 +87,7 @@ def test_a_whole_cloud_is_assessed_and_one_bad_machine_hides_no_other(room: Engi
     assert set(map(frozenset, found.values())) == {frozenset({"NO_BITMAP"})}
 
 
+@pytest.mark.nightly
 def test_more_than_a_thousand_machines_take_more_than_one_run(room: EngineRoom) -> None:
     move = room.move()
     add_machines(move.source, [f"more{number:04}" for number in range(1009)])
