@@ -113,6 +113,7 @@ def test_a_machine_that_is_not_there_is_a_concern(room: EngineRoom) -> None:
     assert codes(move, made)["nowhere"] == {"MACHINE_UNREADABLE"}
 
 
+@pytest.mark.nightly  # four waits of the retries; the system tests have a silent cloud, too
 def test_a_silent_cloud_ends_it_with_the_reason(room: EngineRoom) -> None:
     move = room.move()
     set_up(move.source, fail={"validate_source": "unavailable"})
