@@ -12,8 +12,11 @@ from pathlib import Path
 
 import pytest
 from tests.functional.api.parts import Api, schema_differences
+from tests.functional.api.test_assessments import begin, carry_out, machine
+from tests.functional.api.test_audit import SERVICES, records
 
 from isthmus.control import migrations
+from isthmus.control.audit import audited
 from isthmus.control.database import utc_now
 from isthmus.migration.services.timekeeper import Timekeeper
 from isthmus.migration.store import pools
@@ -122,3 +125,20 @@ def test_regions_and_services_are_unique(api: Api) -> None:
     assert len(api.call("GET", "/services").json["services"]) == 1
     answers = [api.call("POST", "/regions", {"region": {"name": "east"}}).status_code for _ in range(2)]
     assert answers == [200, 409]
+
+
+def test_assessments_events_and_the_audit_record(api: Api) -> None:
+    seen = Api(api.database, api.vault, api.engine, audited(api.app, api.database, SERVICES, "p1"))
+    to = seen.endpoint("to")["id"]
+    made = begin(seen, instances=["a"], destination_endpoint_id=to).json["assessment"]
+    assert made["id"] in seen.call("GET", "/events").text
+    carry_out(seen, made["id"], [machine("a", tpm=True)])
+    (found,) = seen.call("GET", f"/assessments/{made['id']}/machines?severity=warning").json["machines"]
+    assert [each["code"] for each in found["concerns"]] == ["TPM"]
+    transfer = seen.transfer()
+    run = seen.execution(transfer["id"])
+    told = seen.call("GET", "/events", headers={"Last-Event-ID": "0"}).text
+    assert all(identity in told for identity in (run["id"], made["id"]))
+    assert {row["outcome"] for row in records(seen)} == {"success"}
+    assert seen.call("GET", f"/audit?object_id={run['id']}").json["audit"][0]["action"] == "create"
+    assert seen.call("DELETE", f"/assessments/{made['id']}").status_code == 204

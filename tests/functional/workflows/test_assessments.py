@@ -87,6 +87,7 @@ def test_a_whole_cloud_is_assessed_and_one_bad_machine_hides_no_other(room: Engi
     assert set(map(frozenset, found.values())) == {frozenset({"NO_BITMAP"})}
 
 
+@pytest.mark.nightly
 def test_more_than_a_thousand_machines_take_more_than_one_run(room: EngineRoom) -> None:
     move = room.move()
     add_machines(move.source, [f"more{number:04}" for number in range(1009)])
@@ -112,6 +113,7 @@ def test_a_machine_that_is_not_there_is_a_concern(room: EngineRoom) -> None:
     assert codes(move, made)["nowhere"] == {"MACHINE_UNREADABLE"}
 
 
+@pytest.mark.nightly  # four waits of the retries; the system tests have a silent cloud, too
 def test_a_silent_cloud_ends_it_with_the_reason(room: EngineRoom) -> None:
     move = room.move()
     set_up(move.source, fail={"validate_source": "unavailable"})
