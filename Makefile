@@ -69,6 +69,10 @@ bench: bench-shares ## Compare disks with nbdcopy and qemu-img, shares with Mani
 lock: setup ## Resolve pyproject.toml into requirements.lock again
 	@packaging/lock
 
+.PHONY: sanitize
+sanitize: setup ## Run the disk engine's tests with its native part under the compiler's sanitizers
+	$(PYTHON) -m lab.sanitized
+
 .PHONY: clean
 clean: ## Remove what the build made (not the caches outside the checkout)
 	rm -rf build .venv .mypy_cache .ruff_cache .pytest_cache

@@ -25,6 +25,7 @@ from typing import Any
 
 from isthmus.migration.disks.copy import copy_disks
 from isthmus.migration.disks.extents import CHUNK
+from isthmus.migration.disks.image_file import ImageFile
 from isthmus.migration.disks.job import CopyJob, CopyReport, Reads, Side
 from isthmus.migration.reporting import Level, Progress
 
@@ -131,10 +132,11 @@ def served(path: Path, kind: str, *more: str, ends: Callable[[float], None] = la
 
 def run_child(order: dict[str, Any]) -> None:
     """One copy by Isthmus in a process of its own, so that CPU and memory are its own."""
+    source, destination = [ImageFile(Path(path), kind) for path, kind in order["images"]] or (None, None)
     job = CopyJob(
         disk_id="bench",
-        source=Side(order["source"]),
-        destination=Side(order["destination"]),
+        source=Side(order["source"], image=source),
+        destination=Side(order["destination"], image=destination),
         size_bytes=order["size"],
         reads=Reads(order["reads"]),
         state_file=Path(order["state"]),
@@ -152,9 +154,10 @@ def peak_mib() -> float:
     return int(status.split("VmHWM:")[1].split()[0]) / 1024
 
 
-def isthmus(source: str, destination: str, size: int, **more: str) -> list[str]:
-    """The command for one copy by Isthmus."""
+def isthmus(source: str, destination: str, size: int, *images: Path, **more: str) -> list[str]:
+    """The command for one copy by Isthmus; `images` are the files behind the two, if it shall use them."""
     order = {"source": source, "destination": destination, "size": size, "reads": "allocation", "point": "first"}
+    order["images"] = [(str(image), image.suffix.removeprefix(".")) for image in images]
     order |= {"state": str(WORK / "state"), "result": str(WORK / "result.json"), **more}
     return [sys.executable, "-m", "benchmarks.disk_copy", "--child", json.dumps(order)]
 
@@ -186,8 +189,10 @@ def contend(name: str, source: str, target: str, size: int) -> tuple[float, floa
         served(WORK / f"source.{source}", source, "-r", ends=servers.append) as origin,
         served(path, target, "--discard=unmap", ends=servers.append) as destination,
     ):
-        if name == "isthmus":
-            command = isthmus(origin, destination, size)
+        if name.startswith("isthmus"):
+            command = isthmus(
+                origin, destination, size, *([WORK / f"source.{source}", path] if name == "isthmus" else [])
+            )
         else:
             command = ["nbdcopy", "--flush", "--destination-is-zero", origin, destination]
         seconds, cpu = timed(command)
@@ -251,7 +256,7 @@ def sparse_peak() -> int:
             disk.write(chance.randbytes(CHUNK))
     (WORK / "state").unlink(missing_ok=True)
     with served(paths[0], "raw", "-r") as origin, served(paths[1], "raw") as destination:
-        timed(isthmus(origin, destination, size))
+        timed(isthmus(origin, destination, size, *paths))
     for path in paths:
         path.unlink()
     return result()[1]

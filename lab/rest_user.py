@@ -50,8 +50,13 @@ class RestUser:
         self._identity("PUT", f"/projects/{project_id}/users/{user}/roles/{role_id}")
         return RestUser(self.auth_url, name, password, project)
 
+    @property
+    def project_id(self) -> str:
+        """The id of the project that the user works in."""
+        return str(self._session.get_project_id())
+
     def call(self, method: str, path: str, body: object = None) -> Response:
-        """Return the API's answer, whatever it is."""
+        """Return the API's answer, whatever it is. A whole URL as `path` goes to that place, not to the catalog's."""
         answer: Response = self._session.request(
             path,
             method,

@@ -18,6 +18,7 @@ from tests.image_packages import leftovers_of_images, make_package, make_site
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 
 from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, NotFound, NotSupported, Unavailable
+from isthmus.migration.disks.image_file import ImageFile, ImageReader
 from isthmus.migration.machine import (
     BootProbe,
     DestinationDisk,
@@ -253,6 +254,11 @@ def test_an_export_for_writing_is_found_again_and_is_exclusive(
     write_all(exports[0].uri, WRITTEN)
     subject.destination.close_writing(OWNER)
     subject.destination.close_writing(OWNER)
+    if near := exports[0].image:
+        found = bytearray(len(WRITTEN))
+        with ImageReader(ImageFile(Path(near.path), near.format)) as reader:
+            reader.read(0, memoryview(found))
+        assert found == WRITTEN
     assert read_all(subject.destination.open_writing(OWNER, replica)[0].uri).startswith(WRITTEN)
 
 

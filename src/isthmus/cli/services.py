@@ -9,6 +9,7 @@ from typing import Any
 
 from cliff.command import Command
 
+from isthmus.control import readiness
 from isthmus.control.configuration import load
 
 
@@ -32,6 +33,7 @@ class Service(Command):  # type: ignore[misc]  # cliff is not followed by mypy
         arguments = [f"--config-file={name}" for name in parsed_args.config_file]
         if self.app_args is not None and self.app_args.debug:
             arguments.append("--debug")
+        readiness.claim()
         self.serve(load(arguments))
         return 0
 

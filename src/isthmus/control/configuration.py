@@ -62,6 +62,11 @@ _TEMPORAL: list[Any] = [
     cfg.StrOpt("tls_cert_file", help="PEM file of this service's certificate, for mutual TLS."),
     cfg.StrOpt("tls_key_file", help="PEM file of this service's private key, for mutual TLS."),
     cfg.StrOpt("tls_server_name", help="Name that the frontend's certificate must carry, if not that of `address`."),
+    cfg.BoolOpt(
+        "allow_plaintext",
+        default=False,
+        help="Speak to a frontend beyond loopback without TLS. Only where something else encrypts the way there.",
+    ),
 ]
 
 _CONDUCTOR: list[Any] = [

@@ -27,6 +27,7 @@ from temporalio.service import RPCError, TLSConfig
 
 from isthmus.control import errors
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
+from isthmus.control.loopback import is_loopback
 from isthmus.control.queues import CONDUCTOR_QUEUE
 
 ANSWER_MARGIN_SECONDS = 5.0
@@ -45,6 +46,7 @@ class EngineAddress:
     tls_cert_file: str | None = None
     tls_key_file: str | None = None
     tls_server_name: str | None = None
+    allow_plaintext: bool = False
 
     @classmethod
     def of(cls, conf: ConfigOpts) -> "EngineAddress":
@@ -57,12 +59,18 @@ class EngineAddress:
             group.tls_cert_file,
             group.tls_key_file,
             group.tls_server_name,
+            group.allow_plaintext,
         )
 
     def tls(self) -> TLSConfig | bool:
-        """Return the TLS settings; False for a plain connection, which only loopback should use."""
+        """Return the TLS settings; False for a plain connection, `InvalidInput` if that would leave this host."""
         files = (self.tls_ca_file, self.tls_cert_file, self.tls_key_file)
         if not any(files) and not self.tls_server_name:
+            if not (self.allow_plaintext or is_loopback(self.address.rpartition(":")[0])):
+                raise errors.InvalidInput(
+                    f"[temporal] address = {self.address} is beyond this host and has no TLS: set tls_ca_file (and "
+                    "tls_cert_file, tls_key_file), or allow_plaintext where something else encrypts the way there"
+                )
             return False
         ca, cert, key = (Path(name).read_bytes() if name else None for name in files)
         return TLSConfig(server_root_ca_cert=ca, client_cert=cert, client_private_key=key, domain=self.tls_server_name)

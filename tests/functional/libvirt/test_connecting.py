@@ -53,6 +53,7 @@ def test_disks_are_read_and_written_over_tls(directory: Path) -> None:
             exports = provider.open_writing("t/far", replica)
             assert provider.open_writing("t/far", replica) == exports
             assert exports[0].tls_certificates == str(client)
+            assert exports[0].image is None
             assert exports[0].uri.startswith("nbds://localhost:")
             uris = [f"{disk.uri}?tls-certificates={client}" for disk in (reading.disks[0], exports[0])]
             copied = cloud.run("nbdcopy", *uris, timeout_seconds=60)

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import nbd
@@ -133,7 +134,10 @@ def test_a_killed_writer_is_made_anew_with_what_was_flushed(clouds: Clouds, make
     disks = cloud.ensure_disks(TRANSFER, "writer", {}, disks_for(machine))
     try:
         content = b"flushed!" * (1 << 17)
-        write_all(cloud.open_writing(OWNER, disks)[0].uri, content)
+        (export,) = cloud.open_writing(OWNER, disks)
+        write_all(export.uri, content)
+        assert export.image is not None
+        assert Path(export.image.path).exists()
         assert clouds.west.kill_writer() == 1
         assert read_all(cloud.open_writing(OWNER, disks)[0].uri).startswith(content)
         cloud.close_writing(OWNER)

@@ -15,6 +15,7 @@ from isthmus.migration.disks.channel import ChannelTarget
 from isthmus.migration.disks.connection import Export, Wheel
 from isthmus.migration.disks.job import CopyJob, CopyReport
 from isthmus.migration.disks.limiter import Limiter
+from isthmus.migration.disks.near import near_source, near_target
 from isthmus.migration.disks.source import ALLOCATION, Source
 from isthmus.migration.disks.state import StateFile
 from isthmus.migration.disks.target import NbdTarget, Target
@@ -83,7 +84,7 @@ def copy_disk(job: CopyJob, limiter: Limiter, connections: int, report: Report) 
         transfer = Transfer(
             job,
             wheel=wheel,
-            source=Source(source, job),
+            source=Source(source, job, near_source(job, wheel, source, stack)),
             target=target,
             state=state,
             limiter=limiter,
@@ -104,7 +105,8 @@ def _opened_target(job: CopyJob, wheel: Wheel, connections: int, stack: ExitStac
     destination = Export(wheel, job.destination, disk_id=job.disk_id, role="destination")
     stack.callback(destination.close)
     destination.open(connections, writes=True)
-    return NbdTarget(destination), destination.size
+    server = NbdTarget(destination)
+    return near_target(job, wheel, server, stack) or server, destination.size
 
 
 def _check_sizes(job: CopyJob, source: int, destination: int) -> None:

@@ -16,8 +16,8 @@ READS_AS_ZERO = 0x2
 DIRTY = 0x1
 
 # How a copy reads: so many stretches of so many bytes by turns.
-_STRETCH = 32 << 20
-_BY_TURNS = 4
+STRETCH = 32 << 20
+BY_TURNS = 4
 
 Span = tuple[int, int]
 Extents = Sequence[tuple[int, int]]
@@ -104,10 +104,10 @@ def interleaved(found: Sequence[Range], size: int) -> Iterator[Range]:
     stretches: dict[int, list[Range]] = {}
     for whole in found:
         for piece in [whole] if whole.zero else pieces(whole, size):
-            stretches.setdefault(piece.offset // _STRETCH, []).append(piece)
+            stretches.setdefault(piece.offset // STRETCH, []).append(piece)
     in_order = [stretches[number] for number in sorted(stretches)]
-    for first in range(0, len(in_order), _BY_TURNS):
-        for turn in zip_longest(*in_order[first : first + _BY_TURNS]):
+    for first in range(0, len(in_order), BY_TURNS):
+        for turn in zip_longest(*in_order[first : first + BY_TURNS]):
             yield from (piece for piece in turn if piece is not None)
 
 

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from isthmus.migration.disks.image_file import ImageFile
+
 
 class Reads(StrEnum):
     """What decides which parts of the source are read.
@@ -20,10 +22,16 @@ class Reads(StrEnum):
 
 @dataclass(frozen=True)
 class Side:
-    """One end of a copy: an NBD URI, and for nbds the directory with ca-cert.pem, client-cert.pem, client-key.pem."""
+    """One end of a copy: an NBD URI, and for nbds the directory with ca-cert.pem, client-cert.pem, client-key.pem.
+
+    `image`: the file behind it, where this machine has that; of a source only if nobody writes to it. A source is then
+    read from it, and what was written is compared with it, which spares the way through the server; where a file does
+    not tell, or differs from what was written, the server is asked.
+    """
 
     uri: str
     tls_certificates: Path | None = None
+    image: ImageFile | None = None
 
 
 @dataclass(frozen=True)

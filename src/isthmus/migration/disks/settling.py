@@ -100,7 +100,7 @@ class Settlement:
         for part in joined(data, SLOT):
             if self._job.verify:
                 self._verifying += 1
-                self._target.hashes(part.offset, part.length, partial(self._have_verified, part))
+                self._target.read_back(part.offset, part.length, part.hashes, partial(self._have_verified, part))
             else:
                 self._settle(part)
 

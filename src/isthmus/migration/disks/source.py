@@ -7,6 +7,7 @@ from isthmus.control.errors import IsthmusError, StepFailed
 from isthmus.migration.disks.connection import Done, Export
 from isthmus.migration.disks.extents import Range, ranges, settled_end
 from isthmus.migration.disks.job import CopyJob, Reads
+from isthmus.migration.disks.near import NearSource
 
 ALLOCATION = "base:allocation"
 # One question's reach. Servers cut long answers (QEMU at 2^17 extents), so memory is bounded on both ends.
@@ -18,8 +19,9 @@ RangesDone = Callable[[int, list[Range]], None]
 class Source:
     """The source of one disk: its ranges from the start to the end, and their bytes."""
 
-    def __init__(self, export: Export, job: CopyJob) -> None:
+    def __init__(self, export: Export, job: CopyJob, near: NearSource | None = None) -> None:
         self._export = export
+        self._bytes = near or export
         self._size = job.size_bytes
         self._allocation = export.offers(ALLOCATION)
         self._dirty = job.dirty_context if job.reads is Reads.DIRTY else None
@@ -39,7 +41,7 @@ class Source:
 
     def read(self, offset: int, into: memoryview, done: Done) -> None:
         """Fill `into`."""
-        self._export.read(offset, into, done)
+        self._bytes.read(offset, into, done)
 
     def failure(self, code: int, offset: int) -> IsthmusError:
         """The error for a command that failed."""

@@ -40,6 +40,9 @@ class Target(Protocol):
     def hashes(self, offset: int, length: int, done: HashesDone) -> None:
         """Read chunks (at most SLOT bytes) where they lie and give their hashes."""
 
+    def read_back(self, offset: int, length: int, wanted: Hashes, done: HashesDone) -> None:
+        """Like `hashes`, of chunks that were written and flushed, and that should have these hashes."""
+
     def failure(self, code: int, offset: int) -> IsthmusError:
         """The error for a command that failed."""
 
@@ -81,6 +84,10 @@ class NbdTarget:
         """Read back and hash; waits for a buffer."""
         self._waiting.append((offset, length, done))
         self._read_back()
+
+    def read_back(self, offset: int, length: int, wanted: Hashes, done: HashesDone) -> None:  # noqa: ARG002
+        """Through the server."""
+        self.hashes(offset, length, done)
 
     def failure(self, code: int, offset: int) -> IsthmusError:
         """The error for a command that failed."""

@@ -64,11 +64,25 @@ class ChangeSource(StrEnum):
 
 
 @dataclass(frozen=True)
+class NearImage:
+    """The file behind an export, for a worker that has it: `format` as QEMU names it.
+
+    `inode` is the file's at the time when the export was opened: one that has taken its place since is another.
+    """
+
+    path: str
+    format: str
+    inode: int | None = None
+
+
+@dataclass(frozen=True)
 class ExportedDisk:
     """A disk served over NBD. `uri` follows the NBD URI specification (nbd, nbds, nbd+unix, nbds+unix).
 
     `dirty_context` is the meta context that tells changed blocks ("qemu:dirty-bitmap:…"), flag bit 0 meaning changed.
     `tls_certificates` is a directory with ca-cert.pem, client-cert.pem, client-key.pem on the worker, for nbds URIs.
+    `image` is given only where the provider knows that the worker sees the server's files, and for a source only if
+    nothing writes to it: a copy then spares itself the way through the server.
     """
 
     disk_id: str
@@ -77,6 +91,7 @@ class ExportedDisk:
     changes: ChangeSource = ChangeSource.ALLOCATION
     dirty_context: str | None = None
     tls_certificates: str | None = None
+    image: NearImage | None = None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import Any
 
 from isthmus.control.errors import IsthmusError, StepFailed
 from isthmus.migration.disks.copy import copy_disks
+from isthmus.migration.disks.image_file import ImageFile
 from isthmus.migration.disks.job import CopyJob, CopyReport, Reads, Side
 from isthmus.migration.machine import DestinationDisk, PowerState
 from isthmus.migration.model import TaskType
@@ -182,7 +183,9 @@ def _jobs(
 
 
 def _side(disk: ExportedDisk) -> Side:
-    return Side(disk.uri, Path(disk.tls_certificates) if disk.tls_certificates else None)
+    certificates = Path(disk.tls_certificates) if disk.tls_certificates else None
+    image = ImageFile(Path(disk.image.path), disk.image.format, disk.image.inode) if disk.image else None
+    return Side(disk.uri, certificates, image)
 
 
 def _replicated(

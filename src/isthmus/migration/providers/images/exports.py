@@ -21,7 +21,8 @@ import nbd
 import psutil
 
 from isthmus.control.errors import Conflict, InvalidInput, StepFailed, Unavailable
-from isthmus.migration.providers.images.formats import ImageFile
+from isthmus.migration.providers.contract import NearImage
+from isthmus.migration.providers.images.formats import ImageFile, ImageFormat
 from isthmus.migration.providers.images.sandbox import confined, is_locked, node
 
 _START_SECONDS = 60
@@ -125,6 +126,16 @@ def identity(image: ImageFile) -> str:
     """Return what changes when an image's file is replaced or written."""
     found = [os.stat(path) for path in (image.path, *image.extents)]
     return "/".join(f"{each.st_dev}:{each.st_ino}:{each.st_size}:{each.st_mtime_ns}" for each in found)
+
+
+def near(image: ImageFile, known: str | None = None) -> NearImage | None:
+    """Return the image as a copy on this machine may read it, tied to the identity that is `known` of it.
+
+    None for the formats that only QEMU reads, and for what is not a whole file.
+    """
+    if image.format not in {ImageFormat.RAW, ImageFormat.QCOW2} or image.offset or image.extents:
+        return None
+    return NearImage(str(image.path), image.format.value, int(known.split(":")[1]) if known else None)
 
 
 def _read(place: Path) -> Record | None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from isthmus.migration.providers.contract import ChangeSource, ExportedDisk, Reading
 from isthmus.migration.providers.images.catalogue import Found
-from isthmus.migration.providers.images.exports import Exports, Record, Served, identity
+from isthmus.migration.providers.images.exports import Exports, Record, Served, identity, near
 from isthmus.migration.providers.images.packages import verify
 from isthmus.migration.reporting import Level, Report
 
@@ -65,7 +65,9 @@ def _reading(served: Served, found: Found, wanted: Wanted) -> Reading:
     return Reading(
         served.record.point,
         tuple(
-            ExportedDisk(disk.id, uri, disk.size_bytes, changes)
-            for disk, uri in zip(found.machine.disks, served.uris, strict=True)
+            ExportedDisk(disk.id, uri, disk.size_bytes, changes, image=near(image, known))
+            for disk, uri, image, known in zip(
+                found.machine.disks, served.uris, found.images, served.record.identities, strict=True
+            )
         ),
     )

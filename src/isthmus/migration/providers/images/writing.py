@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from isthmus.migration.machine import DestinationDisk
 from isthmus.migration.providers.contract import ExportedDisk
-from isthmus.migration.providers.images.exports import Exports, Record
+from isthmus.migration.providers.images.exports import Exports, Record, near
 from isthmus.migration.providers.images.replicas import Replicas
 
 
@@ -22,7 +22,10 @@ def open_writing(
         served = exports.answering(record) if before == record else None
         if served is None:
             served = exports.start(record, images)
-    return [ExportedDisk(disk.disk_id, uri, disk.size_bytes) for disk, uri in zip(disks, served.uris, strict=True)]
+    return [
+        ExportedDisk(disk.disk_id, uri, disk.size_bytes, image=near(image))
+        for disk, uri, image in zip(disks, served.uris, images, strict=True)
+    ]
 
 
 def close_writing(exports: Exports, owner: str) -> None:

@@ -14,7 +14,7 @@ import libvirt
 
 from isthmus.control.errors import Conflict, IsthmusError, Unavailable
 from isthmus.migration.machine import DestinationDisk
-from isthmus.migration.providers.contract import ExportedDisk
+from isthmus.migration.providers.contract import ExportedDisk, NearImage
 from isthmus.migration.providers.libvirt import endpoints, names, volumes
 from isthmus.migration.providers.libvirt.connection import Hypervisor
 from isthmus.migration.providers.libvirt.documents import parse, text_of
@@ -40,7 +40,7 @@ def open_writing(hypervisor: Hypervisor, owner: str, disks: Sequence[Destination
         if domain is not None:
             endpoint = _alive(hypervisor, domain, owner, paths)
             if endpoint is not None:
-                return _exports(endpoint, disks)
+                return _exports(endpoint, disks, paths)
             _end(domain)
         _refuse_shared(hypervisor, owner, set(paths.values()))
         endpoints.forget_socket(hypervisor, owner)
@@ -49,7 +49,7 @@ def open_writing(hypervisor: Hypervisor, owner: str, disks: Sequence[Destination
         )
         endpoint = _listen(hypervisor, domain, owner)
         _export(domain, disks)
-        return _exports(endpoint, disks)
+        return _exports(endpoint, disks, paths)
 
 
 def close_writing(hypervisor: Hypervisor, owner: str) -> None:
@@ -228,8 +228,15 @@ def _export(domain: Any, disks: Sequence[DestinationDisk]) -> None:
         ask(domain, "block-export-add", {**export, "writable": True})
 
 
-def _exports(endpoint: Endpoint, disks: Sequence[DestinationDisk]) -> Sequence[ExportedDisk]:
+def _exports(endpoint: Endpoint, disks: Sequence[DestinationDisk], paths: dict[str, str]) -> Sequence[ExportedDisk]:
     return [
-        ExportedDisk(disk.disk_id, endpoint.uri(disk.disk_id), disk.size_bytes, tls_certificates=endpoint.certificates)
+        ExportedDisk(
+            disk.disk_id,
+            endpoint.uri(disk.disk_id),
+            disk.size_bytes,
+            tls_certificates=endpoint.certificates,
+            # Who reaches QEMU by a socket's name reaches its files by theirs.
+            image=NearImage(paths[disk.disk_id], disk.format) if endpoint.socket else None,
+        )
         for disk in disks
     ]

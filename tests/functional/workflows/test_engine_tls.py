@@ -1,0 +1,101 @@
+"""Temporal behind mutual TLS, as a cluster's frontend is; here a relay with TLS stands before the real server."""
+
+import asyncio
+import ssl
+from collections.abc import AsyncIterator, Awaitable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+from lab.engine_room import EngineRoom
+from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
+from tests.functional.disks.certificates import certificates
+
+from isthmus.control.engine import EngineAddress, connect
+from isthmus.control.errors import InvalidInput, Unavailable
+
+T = TypeVar("T")
+
+
+@asynccontextmanager
+async def frontend(folder: Path, behind: str) -> AsyncIterator[int]:
+    """A port that speaks TLS, wants a certificate, and passes all on to Temporal."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca-cert.pem"))
+    context.load_cert_chain(folder / "server-cert.pem", folder / "server-key.pem")
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.set_alpn_protocols(["h2"])
+    host, _, port = behind.rpartition(":")
+    writers: list[asyncio.StreamWriter] = []
+
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(OSError):
+            while data := await reader.read(1 << 16):
+                writer.write(data)
+                await writer.drain()
+        writer.close()
+
+    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        far_reader, far_writer = await asyncio.open_connection(host, int(port))
+        writers.extend((writer, far_writer))
+        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
+
+    server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+            with suppress(OSError):
+                await writer.wait_closed()
+
+
+def run(work: Awaitable[T]) -> T:
+    async def limited() -> T:
+        return await asyncio.wait_for(work, 60)
+
+    return asyncio.run(limited())
+
+
+def files(folder: Path) -> dict[str, Any]:
+    return {
+        "tls_ca_file": str(folder / "ca-cert.pem"),
+        "tls_cert_file": str(folder / "client-cert.pem"),
+        "tls_key_file": str(folder / "client-key.pem"),
+    }
+
+
+def test_a_frontend_is_reached_by_mutual_tls_and_by_nothing_less(room: EngineRoom, tmp_path: Path) -> None:
+    ours, others = certificates(tmp_path / "ours"), certificates(tmp_path / "others")
+    plain = EngineAddress.of(room.conf)
+
+    async def see() -> None:
+        async with frontend(ours, plain.address) as port:
+            address = replace(plain, address=f"localhost:{port}", **files(ours))
+            client = await connect(address)
+            assert (await client.workflow_service.get_system_info(GetSystemInfoRequest())).server_version
+            wrong = [
+                replace(plain, address=address.address),
+                replace(address, tls_cert_file=None, tls_key_file=None),
+                replace(address, **files(others)),
+                replace(address, tls_server_name="elsewhere"),
+            ]
+            for each in wrong:
+                with pytest.raises(Unavailable, match="does not answer"):
+                    await connect(each)
+
+    run(see())
+
+
+def test_nothing_leaves_this_host_without_tls() -> None:
+    with pytest.raises(InvalidInput, match=r"192\.0\.2\.1:7233 is beyond this host and has no TLS: set tls_ca_file"):
+        run(connect(EngineAddress("192.0.2.1:7233", "default")))
+    assert EngineAddress("192.0.2.1:7233", "default", allow_plaintext=True).tls() is False
+    assert EngineAddress("[::1]:7233", "default").tls() is False
+
+
+def test_a_certificate_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"cannot read .*gone\.pem named in \[temporal\]"):
+        run(connect(EngineAddress("localhost:1", "default", tls_ca_file=str(tmp_path / "gone.pem"))))
