@@ -13,6 +13,7 @@ from oslo_config.cfg import ConfigOpts
 from oslo_log import log
 
 from isthmus.control.errors import InvalidInput
+from isthmus.control.loopback import is_loopback
 from isthmus.control.readiness import say_ready
 
 KEEP_ALIVE_SECONDS = 75
@@ -76,7 +77,7 @@ def serve(conf: ConfigOpts, application: str) -> None:
     `application` is `module:function`; the function takes the configuration and returns a WSGI application. Raises
     `InvalidInput` for a configuration that cannot work.
     """
-    if conf.api.auth_strategy == "noauth" and not _is_loopback(conf.api.host):
+    if conf.api.auth_strategy == "noauth" and not is_loopback(conf.api.host):
         raise InvalidInput(
             f"[api] auth_strategy = noauth makes every caller an administrator and [api] host = {conf.api.host} lets "
             "others call; use 127.0.0.1, or auth_strategy = keystone"
@@ -86,7 +87,3 @@ def serve(conf: ConfigOpts, application: str) -> None:
         # Loaded once, before the forks, and shared.
         importlib.import_module(application.partition(":")[0])
     _Listener(conf, application).run()
-
-
-def _is_loopback(host: str) -> bool:
-    return host in {"localhost", "::1"} or host.startswith("127.")
