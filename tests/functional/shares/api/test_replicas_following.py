@@ -5,9 +5,11 @@ from tests.functional.shares.api.replica_calls import (
     act,
     active,
     add,
+    counted,
     look,
     of,
     one,
+    replicas,
     replicating,
     share_with_rule,
 )
@@ -142,3 +144,20 @@ def test_metadata_of_a_replica(shares: Shares, driver: ReplicaLedger, share: str
     assert shares.get(path, by=MEMBER) == {"metadata": {"b": "2"}}
     refused(shares.call("GET", path, by=STRANGER), 404)
     refused(shares.call("GET", path, version="2.94"), 404)
+
+
+def test_an_instance_that_is_deleted_by_force_takes_its_snapshots_along(
+    shares: Shares, driver: ReplicaLedger, share: str
+) -> None:
+    replica, only = add(shares, driver, share)["id"], active(shares, share)
+    snapshot = shares.post("/snapshots", {"snapshot": {"share_id": share}}, 202, by=MEMBER)["snapshot"]["id"]
+    work_off_all(shares, driver)
+    shares.post(f"/share_instances/{replica}/action", {"force_delete": None}, 202)
+    work_off_all(shares, driver)
+    assert (list(replicas(shares, share)), counted(shares)) == ([only], (1, 1))
+    assert shares.get(f"/snapshots/{snapshot}")["snapshot"]["status"] == "available"
+    shares.post(f"/share_instances/{only}/action", {"force_delete": None}, 202)
+    work_off_all(shares, driver)
+    refused(shares.call("GET", f"/snapshots/{snapshot}"), 404)
+    refused(shares.call("GET", f"/shares/{share}"), 404)
+    assert counted(shares) == (0, 0)
