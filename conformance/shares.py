@@ -92,7 +92,11 @@ def choose(test_ids: list[str], wanted: frozenset[Stage], select: str, terms: Te
     pattern = re.compile(select)
     short = ((test_id, names.short(test_id)) for test_id in test_ids)
     return [
-        test_id for test_id, name in short if pattern.search(name) and is_wanted(names.module_of(name), wanted, terms)
+        test_id
+        for test_id, name in short
+        if pattern.search(name)
+        and is_wanted(names.module_of(name), wanted, terms)
+        and not any(part in name for part in terms.cannot)
     ]
 
 

@@ -30,6 +30,8 @@ class Terms:
     samba_users: tuple[str, ...] = ()
     """Whom Samba must know before they can be let in; the first is the user of all tests that make up none."""
     switches: Mapping[str, object] = field(default_factory=dict)
+    cannot: tuple[str, ...] = ()
+    """Parts of names of tests, in modules that are run, of what the back ends cannot do: these are left out."""
 
     def covers(self, module: str) -> bool:
         """Say whether a module may be run on it."""
@@ -64,6 +66,7 @@ def _btrfs(*protocols: str) -> Terms:
         has_own_configuration=False,
         modules=POSITIVE,
         samba_users=SAMBA_USERS,
+        cannot=("revert_to_replicated_snapshot",),
         switches={
             "multi_backend": False,
             "backend_names": "local",

@@ -167,15 +167,16 @@ class Hub:
         number = line.socket.fileno()
         if self._lines.pop(number, None) is None:
             return
-        self._selector.unregister(line.socket)
-        with suppress(OSError):
-            line.socket.shutdown(socket.SHUT_RDWR)
-        line.socket.close()
+        # The place is free before the reader sees the end, as it may come back at once.
         with self._lock:
             owner = line.subscription.owner
             self._owners[owner] -= 1
             if not self._owners[owner]:
                 del self._owners[owner]
+        self._selector.unregister(line.socket)
+        with suppress(OSError):
+            line.socket.shutdown(socket.SHUT_RDWR)
+        line.socket.close()
 
 
 def _send(connection: socket.socket, pending: bytearray) -> None:

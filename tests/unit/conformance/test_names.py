@@ -1,9 +1,12 @@
 """Names of tests, and the lists that hold them."""
 
+from dataclasses import replace
+
 import pytest
 from conformance import baseline, names
+from conformance.shares import choose
 from conformance.stages import MODULES, Stage, stage_of
-from conformance.subjects import POSITIVE
+from conformance.subjects import POSITIVE, TERMS, Subject
 
 
 @pytest.mark.parametrize(
@@ -40,3 +43,9 @@ def test_manila_did_one_thing_with_each_test() -> None:
     assert not manila.passed & manila.failed
     assert not manila.passed & manila.skipped
     assert len(manila.passed) == 1106
+
+
+def test_what_a_back_end_cannot_do_is_left_out() -> None:
+    tests = [f"manila_tempest_tests.tests.api.test_revert_to_snapshot.R.test_revert{what}[id-1]" for what in ("", "_2")]
+    terms = replace(TERMS[Subject.BTRFS_NFS], cannot=("revert_2",))
+    assert choose(tests, frozenset(Stage), "", terms) == tests[:1]

@@ -71,7 +71,7 @@ def forget_private(session: Session, entity_id: str) -> None:
 
 
 def forget_share(session: Session, instance_id: str) -> None:
-    """Remove an instance and, with its last one, the share; give back what it counted for.
+    """Remove an instance with its snapshots and, with its last one, the share; give back what it counted for.
 
     What its driver kept with it stays, see `forget_private`.
     """
@@ -82,6 +82,7 @@ def forget_share(session: Session, instance_id: str) -> None:
     ).first()
     if found is None:
         return
+    _forget_snapshots(session, instance_id)
     _give_replica_back(session, found.share_id, found.share_type_id)
     exports = session.scalars(select(ExportRow.id).where(ExportRow.instance_id == instance_id)).all()
     _drop_exports(session, list(exports))
@@ -96,13 +97,17 @@ def forget_share(session: Session, instance_id: str) -> None:
 
 def forget_replica(session: Session, instance_id: str) -> None:
     """Remove a replica with its instances of snapshots and its metadata; give back what it counted for."""
+    metadata.drop(session, instance_id)
+    forget_private(session, instance_id)
+    forget_share(session, instance_id)
+
+
+def _forget_snapshots(session: Session, instance_id: str) -> None:
+    """Forget the instances of snapshots that lay with an instance, which an administrator may have had deleted."""
     taken = select(SnapshotInstanceRow.id).where(SnapshotInstanceRow.instance_id == instance_id)
     for identity in session.scalars(taken).all():
         forget_private(session, identity)
         snapshots.forget(session, identity)
-    metadata.drop(session, instance_id)
-    forget_private(session, instance_id)
-    forget_share(session, instance_id)
 
 
 def _give_replica_back(session: Session, share_id: str, share_type_id: str | None) -> None:

@@ -1,92 +1,35 @@
-from typing import Any
-
 import pytest
-from sqlalchemy import select, update
 from tests.functional.shares.api import made
 from tests.functional.shares.api.ledger import crash_at_the_next
 from tests.functional.shares.api.parts import HOST, MEMBER, POOL, STRANGER, Shares, refused
-from tests.functional.shares.api.replica_ledger import BETA, ReplicaLedger, make_back_ends, work_off_all
+from tests.functional.shares.api.replica_calls import (
+    act,
+    active,
+    add,
+    counted,
+    create,
+    of,
+    one,
+    promised,
+    replicas,
+    replicating,
+    share_with_rule,
+)
+from tests.functional.shares.api.replica_ledger import BETA, ReplicaLedger, work_off_all
 
-from isthmus.control.database import utc_now
 from isthmus.control.errors import NotSupported
-from isthmus.shares.model import Kind, Status
-from isthmus.shares.services import sweeping
-from isthmus.shares.services.work import Work
-from isthmus.shares.store import usage
-from isthmus.shares.tables import InstanceRow, PoolRow, SnapshotInstanceRow
-
-Row = dict[str, Any]
-ALPHA = {"scheduler_hints": {"only_host": POOL}}
+from isthmus.shares.model import Status
+from isthmus.shares.tables import InstanceRow
 
 
 @pytest.fixture
 def driver(shares: Shares) -> ReplicaLedger:
-    """Return the ledger of three back ends; the default share type is replicated."""
-    make_back_ends(shares)
-    shares.share_type(replication_type="readable", revert_to_snapshot_support="True")
-    return ReplicaLedger()
+    return replicating(shares)
 
 
 @pytest.fixture
 def share(shares: Shares, driver: ReplicaLedger) -> str:
-    """Return a share of 1 GiB at alpha with a rule."""
-    shares_pool(shares, free=200)
-    body = {"share": {"size": 1, "share_proto": "NFS", "availability_zone": "north"}}
-    share_id: str = shares.post("/shares", body, by=MEMBER)["share"]["id"]
-    work_off_all(shares, driver)
-    rule = {"allow_access": {"access_type": "ip", "access_to": "10.0.0.1"}}
-    shares.post(f"/shares/{share_id}/action", rule, by=MEMBER)
-    work_off_all(shares, driver)
-    return share_id
-
-
-def shares_pool(shares: Shares, *, free: int) -> None:
-    with shares.database.transaction() as session:
-        session.execute(update(PoolRow).values(free_gib=free, total_gib=free))
-
-
-def add(shares: Shares, driver: ReplicaLedger, share_id: str, **body: Any) -> Row:
-    answer = shares.post("/share-replicas", {"share_replica": {"share_id": share_id, **body}}, 202, by=MEMBER)
-    assert (answer["share_replica"]["status"], answer["share_replica"]["replica_state"]) == ("creating", "out_of_sync")
-    work_off_all(shares, driver)
-    return one(shares, answer["share_replica"]["id"])
-
-
-def one(shares: Shares, replica_id: str) -> Row:
-    found: Row = shares.get(f"/share-replicas/{replica_id}")["share_replica"]
-    return found
-
-
-def of(shares: Shares, share_id: str) -> Row:
-    found: Row = shares.get(f"/shares/{share_id}")["share"]
-    return found
-
-
-def replicas(shares: Shares, share_id: str) -> dict[str, Row]:
-    found = shares.get(f"/share-replicas/detail?share_id={share_id}")["share_replicas"]
-    return {each["id"]: each for each in found}
-
-
-def active(shares: Shares, share_id: str) -> str:
-    (found,) = [each["id"] for each in replicas(shares, share_id).values() if each["replica_state"] == "active"]
-    return str(found)
-
-
-def act(
-    shares: Shares, replica_id: str, action: str, argument: object = None, status: int = 202, **options: Any
-) -> Any:
-    return shares.call("POST", f"/share-replicas/{replica_id}/action", {action: argument}, **options)
-
-
-def counted(shares: Shares) -> tuple[int, int]:
-    with shares.database.transaction() as session:
-        found = usage.in_use(session, "p1")
-    return found["share_replicas"], found["replica_gigabytes"]
-
-
-def promised(shares: Shares, host: str) -> int:
-    with shares.database.transaction() as session:
-        return session.scalar(select(PoolRow.promised_gib).where(PoolRow.host == host)) or 0
+    return share_with_rule(shares, driver)
 
 
 def test_a_share_of_a_replicated_type_is_its_own_first_replica(shares: Shares, share: str) -> None:
@@ -140,10 +83,6 @@ def test_what_cannot_be_replicated_is_refused(shares: Shares, driver: ReplicaLed
     refused(create(shares, share_id=creating), 400, "does not have any active replica in available state")
     refused(create(shares, by=STRANGER, share_id=creating), 404)
     assert counted(shares) == (1, 1)
-
-
-def create(shares: Shares, *, by: Any = MEMBER, **body: Any) -> Any:
-    return shares.call("POST", "/share-replicas", {"share_replica": body}, by=by)
 
 
 @pytest.mark.parametrize(("resource", "limit"), [("share_replicas", 1), ("replica_gigabytes", 1)])
@@ -338,129 +277,3 @@ def test_a_share_with_replicas_stays_as_it_is(shares: Shares, driver: ReplicaLed
     shares.delete(f"/shares/{share}", by=MEMBER)
     work_off_all(shares, driver)
     assert (driver.shares, counted(shares)) == (set(), (0, 0))
-
-
-def test_a_snapshot_is_of_all_replicas(shares: Shares, driver: ReplicaLedger, share: str) -> None:
-    add(shares, driver, share)
-    snapshot = shares.post("/snapshots", {"snapshot": {"share_id": share}}, 202, by=MEMBER)["snapshot"]["id"]
-    work_off_all(shares, driver)
-    instances = shares.get(f"/snapshot-instances?snapshot_id={snapshot}")["snapshot_instances"]
-    assert [each["status"] for each in instances] == ["available", "available"]
-    assert [each["id"] for each in shares.get("/snapshots/detail", by=MEMBER)["snapshots"]] == [snapshot]
-    shares.post(f"/shares/{share}/action", {"revert": {"snapshot_id": snapshot}}, 202, by=MEMBER)
-    work_off_all(shares, driver)
-    assert driver.reverted == [active(shares, share)]
-    shares.delete(f"/snapshots/{snapshot}", by=MEMBER)
-    assert {each["status"] for each in shares.get("/snapshot-instances")["snapshot_instances"]} == {"deleting"}
-    work_off_all(shares, driver)
-    assert shares.get("/snapshot-instances")["snapshot_instances"] == []
-    assert driver.snapshots == set()
-
-
-def test_a_snapshot_is_available_when_it_has_come_to_replicas_in_sync(
-    shares: Shares, driver: ReplicaLedger, share: str
-) -> None:
-    replica = add(shares, driver, share)["id"]
-    driver.late = True
-    snapshot = shares.post("/snapshots", {"snapshot": {"share_id": share}}, 202, by=MEMBER)["snapshot"]["id"]
-    work_off_all(shares, driver)
-    assert shares.get(f"/snapshots/{snapshot}")["snapshot"]["status"] == "creating"
-    look(shares, driver, replica)
-    assert shares.get(f"/snapshots/{snapshot}")["snapshot"]["status"] == "available"
-
-
-def test_a_new_replica_gets_the_snapshots_that_are_there(shares: Shares, driver: ReplicaLedger, share: str) -> None:
-    snapshot = shares.post("/snapshots", {"snapshot": {"share_id": share}}, 202, by=MEMBER)["snapshot"]["id"]
-    work_off_all(shares, driver)
-    replica = add(shares, driver, share)["id"]
-    found = shares.get(f"/snapshot-instances/detail?snapshot_id={snapshot}")["snapshot_instances"]
-    assert {each["share_instance_id"]: each["status"] for each in found}[replica] == "available"
-    act(shares, replica, "promote", by=MEMBER)
-    work_off_all(shares, driver)
-    assert shares.get(f"/snapshots/{snapshot}")["snapshot"]["status"] == "available"
-
-
-def test_a_snapshot_under_way_at_a_promotion_is_in_error(shares: Shares, driver: ReplicaLedger, share: str) -> None:
-    replica = add(shares, driver, share)["id"]
-    driver.late = True
-    shares.post("/snapshots", {"snapshot": {"share_id": share}}, 202, by=MEMBER)
-    work_off_all(shares, driver)
-    act(shares, replica, "promote", by=MEMBER)
-    work_off_all(shares, driver)
-    with shares.database.transaction() as session:
-        own = select(SnapshotInstanceRow.status).where(SnapshotInstanceRow.instance_id == replica)
-        assert session.scalar(own) == "error"
-
-
-@pytest.mark.parametrize("says", ["in_sync", "out_of_sync", "error"])
-def test_replicas_are_asked_how_they_stand(shares: Shares, driver: ReplicaLedger, share: str, says: str) -> None:
-    replica = add(shares, driver, share)["id"]
-    driver.says = type(driver.says)(says)  # type: ignore[misc]
-    work = Work(shares.conf, shares.database, driver, BETA, utc_now)
-    with shares.database.transaction() as session:
-        sweeping.look_at_replicas(session, work)
-    assert shares.jobs() == [], "it was asked a moment ago"
-    look(shares, driver, replica)
-    assert one(shares, replica)["replica_state"] == says
-
-
-def look(shares: Shares, driver: ReplicaLedger, replica: str) -> None:
-    """Have the replica looked at as after a time; two managers look at the same moment."""
-    with shares.database.transaction() as session:
-        session.execute(update(InstanceRow).where(InstanceRow.id == replica).values(replica_asked_at=None))
-    for host in (HOST, BETA):
-        with shares.database.transaction() as session:
-            sweeping.look_at_replicas(session, Work(shares.conf, shares.database, driver, host, utc_now))
-    assert [job.kind for job in shares.jobs()].count(Kind.UPDATE_REPLICA) == 1
-    work_off_all(shares, driver)
-
-
-def test_a_resync_is_for_administrators(shares: Shares, driver: ReplicaLedger, share: str) -> None:
-    replica = add(shares, driver, share)["id"]
-    refused(act(shares, replica, "resync", by=MEMBER), 403)
-    assert act(shares, active(shares, share), "resync").status_code == 200
-    driver.says = None
-    assert act(shares, replica, "resync").status_code == 202
-    work_off_all(shares, driver)
-    assert (one(shares, replica)["replica_state"], driver.asked[-1]) == ("in_sync", "state_of_replica")
-    driver.refused = {"state_of_replica"}
-    act(shares, replica, "resync")
-    work_off_all(shares, driver)
-    assert (one(shares, replica)["status"], one(shares, replica)["replica_state"]) == ("error", "error")
-
-
-def test_a_share_stays_in_sight_whatever_state_its_replicas_are_set_to(
-    shares: Shares, driver: ReplicaLedger, share: str
-) -> None:
-    old, new = active(shares, share), add(shares, driver, share)["id"]
-    act(shares, old, "reset_replica_state", {"replica_state": "error"})
-    assert of(shares, share)["host"] == POOL
-    act(shares, new, "reset_replica_state", {"replica_state": "active"})
-    assert of(shares, share)["host"] == f"{BETA}#pool"
-    refused(act(shares, new, "reset_replica_state", {"replica_state": "great"}), 400, "Valid states")
-    refused(act(shares, new, "reset_status", {}), 400, "Must specify 'status'")
-
-
-def test_replicas_of_others_are_not_seen(shares: Shares, driver: ReplicaLedger, share: str) -> None:
-    replica = add(shares, driver, share)["id"]
-    assert shares.get("/share-replicas", by=STRANGER)["share_replicas"] == []
-    refused(shares.call("GET", f"/share-replicas/{replica}", by=STRANGER), 404)
-    refused(shares.call("GET", f"/share-replicas?share_id={share}", by=STRANGER), 404)
-    assert len(shares.get("/share-replicas", by=MEMBER)["share_replicas"]) == 2
-    assert "host" not in shares.get(f"/share-replicas/{replica}", by=MEMBER)["share_replica"]
-
-
-def test_replicas_are_experimental_until_2_55(shares: Shares, share: str) -> None:
-    refused(shares.call("GET", "/share-replicas", version="2.55"), 404)
-    assert shares.call("GET", "/share-replicas", version="2.55", experimental=True).status_code == 200
-    refused(shares.call("GET", "/share-replicas", version="2.10", experimental=True), 404)
-
-
-def test_metadata_of_a_replica(shares: Shares, driver: ReplicaLedger, share: str) -> None:
-    replica = add(shares, driver, share)["id"]
-    path = f"/share-replicas/{replica}/metadata"
-    shares.post(path, {"metadata": {"a": "1", "b": "2"}}, by=MEMBER)
-    shares.delete(f"{path}/a", 200, by=MEMBER)
-    assert shares.get(path, by=MEMBER) == {"metadata": {"b": "2"}}
-    refused(shares.call("GET", path, by=STRANGER), 404)
-    refused(shares.call("GET", path, version="2.94"), 404)
