@@ -83,6 +83,8 @@ def test_containers_and_services_of_two_nodes_are_on_one_network(swarm: Swarm) -
     manager = swarm.manager
     line = ("network", "create", "-d", f"{DRIVER}:latest", "--ipam-driver", f"{DRIVER}:latest", "--scope", "swarm")
     manager.run(*line, "--attachable", "--subnet", RANGE, "blue")
+    # The manager allocates after it has answered.
+    wait_for("Neutron has the network", swarm.networks, LONG)
     (network,) = swarm.networks()
 
     one, two = swarm.start(manager, "one"), swarm.start(swarm.worker, "two")
