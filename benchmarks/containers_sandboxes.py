@@ -41,6 +41,9 @@ def measure(playground: NetworkPlayground, rounds: int) -> dict[str, Any]:
     neutron = playground.cloud("demo").network
     network = neutron.create_network(name=f"bench-cni-{uuid.uuid4().hex[:6]}")
     neutron.create_subnet(network_id=network.id, cidr=RANGE, ip_version=4)
+    # As many warm ports as a batch has, and a Neutron that may be slow: a busy machine's is.
+    options = f"call_timeout = 30\nattach_timeout = 35\nwarm_ports = {BATCH}\n"
+    playground.restart_agent(playground.agent_options + options)
     engine = playground.containerd()
     install_executable(engine.cni_plugins)
     socket = agent_socket(playground.state_dir)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isthmus.control.readiness import READY_FILE
 from lab.control_plane import ISTHMUS, ControlPlane
-from lab.network_host import wait_for
+from lab.network_host import NetworkHost, wait_for
 
 START_SECONDS = 60
 Spawn = Callable[..., subprocess.Popen[bytes]]
@@ -34,6 +34,13 @@ def start_agent(plane: ControlPlane, directory: Path, spawn: Spawn, options: str
 
     wait_for(f"the agent of {directory.name}", is_ready, START_SECONDS)
     return agent
+
+
+def stop_agent(host: NetworkHost, agent: "subprocess.Popen[bytes]") -> None:
+    """End an agent that was started here; what it attached stays."""
+    if program := host.program_of(agent):
+        program.terminate()
+    agent.wait(START_SECONDS)
 
 
 def agent_socket_in(directory: Path) -> Path:

@@ -65,12 +65,18 @@ def machine(network_playground: NetworkPlayground, network: Any, demo: Any, tmp_
     with NestedHost(network_playground, tmp_path / "nested", parent) as made:
         made.host.run("ip", "netns", "add", "c1")
         yield made
+    delete(demo, trunk, parent)
+
+
+def delete(demo: Any, trunk: Any, parent: Any) -> None:
+    """Delete a trunk and its parent port, once the agent that lent the port has given it back."""
+    wait_for("the parent port is its owner's again", lambda: not demo.get_port(parent.id).device_id, LONG)
     wait_for("the trunk is deleted", lambda: is_deleted(demo, trunk), LONG)
     demo.delete_port(parent.id)
 
 
 def is_deleted(demo: Any, trunk: Any) -> bool:
-    """Delete a trunk, which Neutron refuses until its parent port, given back by an agent, is bound nowhere."""
+    """Delete a trunk, which Neutron refuses while its parent port is bound."""
     try:
         demo.delete_trunk(trunk)
     except ConflictException:
@@ -203,5 +209,4 @@ def test_a_subport_of_a_trunk_carries_a_guests_vlan(
     host.run(ISTHMUS, "port", "detach", "--tap", "trunktap", *socket, limit=LONG)
     host.run("ip", "link", "del", "trunktap")
     client.delete("ports", made.id)
-    wait_for("the trunk is deleted", lambda: is_deleted(demo, trunk), LONG)
-    demo.delete_port(parent.id)
+    delete(demo, trunk, parent)

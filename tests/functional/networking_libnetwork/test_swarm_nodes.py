@@ -9,6 +9,7 @@ import pytest
 from lab import network_image
 from lab.control_plane import ISTHMUS
 from lab.docker_networks import DRIVER
+from lab.network_agents import stop_agent
 from lab.network_engines import Docker
 from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
@@ -53,8 +54,7 @@ def swarm(patient_playground: NetworkPlayground) -> Iterator[Swarm]:
         playground.restart_agent(before + "docker_scope = global\n")
         second = playground.second_host()
         agent = second.start_agent()
-        undo.callback(agent.wait, 60)
-        undo.callback(agent.terminate)
+        undo.callback(stop_agent, second.host, agent)
         first, other = (
             undo.enter_context(Docker(host, playground.directory / f"swarm-{name}", ()))
             for name, host in (("first", playground.host), ("second", second.host))
@@ -83,6 +83,8 @@ def test_containers_and_services_of_two_nodes_are_on_one_network(swarm: Swarm) -
     manager = swarm.manager
     line = ("network", "create", "-d", f"{DRIVER}:latest", "--ipam-driver", f"{DRIVER}:latest", "--scope", "swarm")
     manager.run(*line, "--attachable", "--subnet", RANGE, "blue")
+    # The manager allocates after it has answered.
+    wait_for("Neutron has the network", swarm.networks, LONG)
     (network,) = swarm.networks()
 
     one, two = swarm.start(manager, "one"), swarm.start(swarm.worker, "two")

@@ -13,6 +13,7 @@ import psutil
 import pytest
 from lab.control_plane import ISTHMUS
 from lab.cri_calls import CniCalls, agent_socket
+from lab.network_agents import stop_agent
 from lab.network_host import NetworkHost, wait_for
 from lab.network_playground import NetworkPlayground
 from lab.tenant_machine import tenant_machine
@@ -127,7 +128,7 @@ def test_one_rule_opens_and_closes_all_of_them_alike(members: tuple[Member, ...]
 def neighbour(network_playground: NetworkPlayground, guarded_network: Any, group: Any) -> Iterator[Member]:
     """Return a container of the second host, put on the same network by that host's own agent."""
     second = network_playground.second_host()
-    second.start_agent()
+    agent = second.start_agent()
     socket = second.directory / "agent" / "network-agent.sock"
     calls = CniCalls(second.host, socket, guarded_network.name, patience=180, securityGroups=[group.id])
     with calls.namespace("far") as netns:
@@ -138,6 +139,7 @@ def neighbour(network_playground: NetworkPlayground, guarded_network: Any, group
         ) as member:
             yield member
         calls.delete("far", netns)
+    stop_agent(second.host, agent)
 
 
 def test_one_network_spans_two_hosts(members: tuple[Member, ...], neighbour: Member, group: Any, demo: Any) -> None:

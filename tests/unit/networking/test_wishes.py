@@ -8,7 +8,7 @@ import pytest
 from isthmus.control.errors import InvalidInput
 from isthmus.networking.model import FixedIp, Key, Network, Owner, Port, Route, Subnet, Wish
 from isthmus.networking.planning.interface import interface_configuration
-from isthmus.networking.planning.wishes import changes_for, host_tag, misfit, pool_of, port_body
+from isthmus.networking.planning.wishes import changes_for, host_tag, kind_of_pool, misfit, pool_of, port_body
 
 FOUR = Subnet("s4", "", "p", "n", ip_network("10.0.0.0/24"), ip_address("10.0.0.1"))
 OTHER = Subnet("s4b", "", "p", "n", ip_network("10.1.0.0/24"), ip_address("10.1.0.1"))
@@ -111,3 +111,22 @@ def test_a_host_route_to_everywhere_wins_over_the_gateway() -> None:
 def test_a_subnet_out_of_sight_still_gives_the_address() -> None:
     wanted = interface_configuration(PORT, replace(NETWORK, subnets=(SIX,)))
     assert wanted.addresses[0] == (ip_address("10.0.0.5"), 32)
+
+
+def test_a_pool_says_what_its_ports_are_and_is_outdated_once_the_network_has_another_family() -> None:
+    four_only = replace(NETWORK, subnets=(FOUR, OTHER))
+    pool = pool_of(WISH, "p", "ovs", four_only)
+    assert pool is not None
+    kind = kind_of_pool(pool)
+    assert (kind.binder, kind.network_id, kind.subnet_ids, kind.security_groups) == ("ovs", "n", (), None)
+    assert not kind.is_outdated(four_only)
+    assert kind.is_outdated(NETWORK)
+    assert pool_of(WISH, "p", "ovs", NETWORK) != pool
+    named = pool_of(replace(WISH, subnet_ids=("s4",), security_groups=("b", "a")), "p/q", "ovs", four_only)
+    assert named is not None
+    assert kind_of_pool(named).subnet_ids == ("s4",)
+    assert kind_of_pool(named).security_groups == ("a", "b")
+    assert not kind_of_pool(named).is_outdated(NETWORK)
+    none = pool_of(replace(WISH, security_groups=()), "p", "ovs", four_only)
+    assert none is not None
+    assert kind_of_pool(none).security_groups == ()

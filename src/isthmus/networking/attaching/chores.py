@@ -11,6 +11,7 @@ from functools import partial
 from typing import TypeVar
 
 from isthmus.control.errors import IsthmusError, NotFound
+from isthmus.networking.attaching.nesting import device_of
 from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.attaching.reserving import drop_spare
@@ -70,12 +71,12 @@ class Chores:
             return
         label = label_of(row.attachment.wish)
         neutron = self._parts.neutron(row.project)
-        changes = {"device_id": label.device_id, "device_owner": label.device_owner}
+        changes = device_of(self._parts.binders.get(row.binder), label)
         if row.borrowed is None:
             # The name and the tags of somebody's port stay as they are.
             changes["name"] = label.name
         try:
-            labelled = neutron.update_port(port.id, changes)
+            labelled = neutron.update_port(port.id, changes) if changes else port
             if row.borrowed is None and (label.tags or (port.tags and len(port.tags) > 2)):
                 neutron.replace_tags("ports", port.id, {host_tag(self._parts.host), *label.tags})
         except NotFound:

@@ -11,7 +11,7 @@ from isthmus.control.errors import Conflict, InvalidInput, NotFound
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.binding.contract import Binder, Nesting
 from isthmus.networking.binding.nested import NestedBinder
-from isthmus.networking.model import Port
+from isthmus.networking.model import Label, Port
 from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.parsing import Json
 
@@ -24,13 +24,21 @@ def join_parent(parts: Parts, binder: Binder, port: Port) -> Port:
     if not isinstance(binder, NestedBinder):
         return port
     neutron = parts.neutron(parts.projects.names[0])
+    said = ""
     for _ in range(_TRIES):
         parent = _parent(neutron, binder)
         try:
             return _join(neutron, parent, binder.nesting, port)
-        except Conflict:
-            continue
-    raise Conflict(f"port {parent['id']} of {binder.parent} changes all the time; attach port {port.id} again")
+        except Conflict as error:
+            said = error.message
+    raise Conflict(f"{binder.parent} does not take port {port.id}: {said}; attach it again")
+
+
+def device_of(binder: Binder, label: Label) -> dict[str, str]:
+    """Return whose a port is said to be in Neutron; nothing for a subport, as a trunk takes none that is anybody's."""
+    if binder.nesting is Nesting.SUBPORT:
+        return {}
+    return {"device_id": label.device_id, "device_owner": label.device_owner}
 
 
 def _join(neutron: Neutron, parent: Json, nesting: Nesting, port: Port) -> Port:

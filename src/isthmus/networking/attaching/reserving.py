@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import replace
 
 from isthmus.control.errors import Conflict, IsthmusError, NotFound
-from isthmus.networking.attaching.nesting import leave_parent
+from isthmus.networking.attaching.nesting import device_of, leave_parent
 from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts, check_time
 from isthmus.networking.binding.contract import Nesting
@@ -91,7 +91,7 @@ class Reservations:
         neutron = self._parts.neutron(row.project)
         check_groups(neutron, wish)
         body = port_body(wish, network, self._host_for(row.binder))
-        body |= {"name": label.name, "device_id": label.device_id, "device_owner": label.device_owner}
+        body |= {"name": label.name, **device_of(self._parts.binders.get(row.binder), label)}
         body["tags"] = [host_tag(self._parts.host), trying, *label.tags]
         try:
             return neutron.create_port(**body)
@@ -129,12 +129,11 @@ class Reservations:
             self._parts.attachments.borrow(wish.key, port.id, before)
         except sqlite3.IntegrityError:
             raise Conflict(f"port {port.id} is attached on this host already; detach it there first") from None
-        label = label_of(wish)
-        changes = {"device_id": label.device_id, "device_owner": label.device_owner}
+        changes = device_of(self._parts.binders.get(row.binder), label_of(wish))
         host = self._host_for(row.binder)
         if host is not None:
             changes["binding:host_id"] = host
-        return neutron.update_port(port.id, changes, port.revision)
+        return neutron.update_port(port.id, changes, port.revision) if changes else port
 
     def _return_first(self, port: Port) -> None:
         """Finish giving a port back, if that is still to be done: what it was like is about to be written down."""
