@@ -40,12 +40,11 @@ def attach(cloud: Cloud, volume_id: str, owner: str, mode: str) -> ImageFile:
     with translated(f"volume {volume_id}"):
         present = list(cloud.volumes.attachments(volume_id=volume_id))
         mine = next((each for each in present if cloud_instance(each) == attacher), None)
-        if mine is None:
-            if present:
-                raise Conflict(f"volume {volume_id} is attached elsewhere; try again when that has ended")
-            mine = _create(cloud, volume_id, attacher, mode)
-        else:
-            mine = cloud.volumes.get_attachment(mine.id)
+        if mine is None and present:
+            raise Conflict(f"volume {volume_id} is attached elsewhere; try again when that has ended")
+        mine = cloud.volumes.get_attachment(mine.id) if mine else _create(cloud, volume_id, attacher, mode)
+        if mine.status != "attached":
+            cloud.volumes.complete_attachment(mine.id)
     return _file(cloud, volume_id, dict(mine.connection_info or {}))
 
 
@@ -95,14 +94,12 @@ def stop(cloud: Cloud, record_owner: str, owner: str) -> None:
 def _create(cloud: Cloud, volume_id: str, attacher: str, mode: str) -> Any:
     connector = {"host": socket.gethostname(), "ip": "127.0.0.1", "multipath": False, "os_type": "linux", "mode": mode}
     try:
-        made = cloud.volumes.create_attachment(
+        return cloud.volumes.create_attachment(
             volume_id, instance=attacher, connector=connector, mode=mode, microversion=_MICROVERSION
         )
     except sdk.BadRequestException as error:
         # Cinder's words for a volume that is not available.
         raise Conflict(f"volume {volume_id} cannot be attached ({error.details}); it may be in use") from error
-    cloud.volumes.complete_attachment(made.id)
-    return made
 
 
 def _file(cloud: Cloud, volume_id: str, info: dict[str, Any]) -> ImageFile:

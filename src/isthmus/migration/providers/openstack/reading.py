@@ -38,7 +38,7 @@ def open_reading(cloud: Cloud, wanted: Wanted, report: Report) -> Reading:
         expected = {
             disk.id: names.reading(wanted.transfer_id, wanted.instance, wanted.point, disk.id) for disk in machine.disks
         }
-        parts = points.find(cloud, expected)
+        parts = points.find(cloud, expected, report)
         if parts is None:
             # A part of a point is of no use: nothing of it was read, so all of it is made anew under the same name.
             close_reading(cloud, wanted.transfer_id, wanted.instance)

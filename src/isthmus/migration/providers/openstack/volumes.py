@@ -1,10 +1,11 @@
 """The destination's volumes: made, grown, copied, deleted, each found again by its name."""
 
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any
 
-from isthmus.control.errors import InvalidInput, NotFound, StepFailed
+from isthmus.control.errors import Conflict, InvalidInput, NotFound, StepFailed
 from isthmus.migration.machine import DestinationDisk, DiskMapping, Machine
 from isthmus.migration.providers.contract import Environment
 from isthmus.migration.providers.openstack import names
@@ -13,6 +14,8 @@ from isthmus.migration.providers.openstack.faults import translated
 from isthmus.migration.providers.openstack.inventory import GIB, free_gib, volume_type
 from isthmus.migration.reporting import Report
 
+_DETACH_SECONDS = 20
+"""A volume may look attached for a moment after its server is gone."""
 USABLE = ("available", "in-use")
 
 
@@ -120,12 +123,12 @@ def delete_disks(cloud: Cloud, disks: Sequence[DestinationDisk]) -> None:
 
 
 def delete(cloud: Cloud, volume_id: str) -> None:
-    """Delete a volume and wait until it is gone. Already done: it is."""
+    """Delete a volume and wait until it is gone. Already done: it is. Raises `Conflict` if a machine has it."""
     what = f"volume {volume_id}"
-    with translated(what):
-        cloud.volumes.delete_volume(volume_id, ignore_missing=True)
+    asked, deadline = False, time.monotonic() + _DETACH_SECONDS
 
     def look() -> str | None:
+        nonlocal asked
         try:
             with translated(what):
                 status = str(cloud.volumes.get_volume(volume_id).status)
@@ -133,6 +136,13 @@ def delete(cloud: Cloud, volume_id: str) -> None:
             return None
         if status == "error_deleting":
             raise StepFailed(f"{what} cannot be deleted by Cinder; see the log of cinder-volume")
+        if status == "in-use" and time.monotonic() > deadline:
+            raise Conflict(f"{what} is attached; delete its machine first")
+        # Cinder refuses to delete what it is still making, copying or detaching.
+        if not asked and (status == "available" or status.startswith("error")):
+            with translated(what):
+                cloud.volumes.delete_volume(volume_id, ignore_missing=True)
+            asked = True
         return f"status {status}"
 
     wait_until(look, what)
