@@ -120,7 +120,10 @@ class ExecutionRow(Stamped, Base):
     """One run of a transfer, a deployment or a deletion of disks: `action_id` is the transfer's or deployment's id."""
 
     __tablename__ = "executions"
-    __table_args__ = (Index("executions_by_action", "action_id", "number", unique=True),)
+    __table_args__ = (
+        Index("executions_by_action", "action_id", "number", unique=True),
+        Index("executions_by_change", "project_id", "updated_at"),
+    )
 
     id: Mapped[str] = mapped_column(Id, primary_key=True)
     action_id: Mapped[str] = mapped_column(Id)
