@@ -204,6 +204,7 @@ _READ = """
 """
 
 
+@pytest.mark.nightly
 def test_a_reading_whose_worker_was_killed_goes_on_with_its_snapshots_and_the_machine_runs_on(
     openstack_cloud: OpenStackCloud, runtime: Path
 ) -> None:
@@ -254,6 +255,7 @@ _BOOT = """
 """
 
 
+@pytest.mark.nightly
 def test_a_machine_whose_worker_was_killed_while_it_was_made_is_one_machine(
     openstack_cloud: OpenStackCloud, provider: OpenStackProvider
 ) -> None:
