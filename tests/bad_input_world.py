@@ -37,6 +37,11 @@ class World:
     west: LibvirtCloud
     pool: ThreadPoolExecutor
     endpoints: dict[str, str] = field(default_factory=dict)
+    staged_before: set[str] = field(default_factory=set)
+    """What other tests' transfers keep in the worker's staging directory."""
+
+    def __post_init__(self) -> None:
+        self.staged_before = self._staged()
 
     @property
     def east_connection(self) -> dict[str, Any]:
@@ -107,8 +112,7 @@ class World:
     def leftovers_now(self) -> list[str]:
         """Return what `leftovers` does, as it is this moment: replicas are among it."""
         found = [*_in_cloud(self.east), *_in_cloud(self.west)]
-        staging = self.plane.state_dir / "isthmus" / "staging"
-        found += [f"staging: {path.relative_to(staging)}" for path in staging.rglob("*")]
+        found += [f"staging: {name}" for name in sorted(self._staged() - self.staged_before)]
         worker = psutil.Process(self.plane.pid("worker"))
         found += [f"process of the worker: {child.name()}" for child in worker.children(recursive=True)]
         ours = (str(self.plane.state_dir), str(self.east.directory), str(self.west.directory), "isthmus-morph")
@@ -120,6 +124,10 @@ class World:
                 kept = pools in backing or not any(each in backing for each in ours)
                 found += [] if kept else [f"loop device on {backing.strip()}"]
         return found
+
+    def _staged(self) -> set[str]:
+        staging = self.plane.state_dir / "isthmus" / "staging"
+        return {str(path.relative_to(staging)) for path in staging.rglob("*")}
 
     def remove_from_west(self, name: str) -> None:
         """Remove a machine that arrived, with its disks, as its owner would."""
