@@ -112,7 +112,8 @@ def openstack_subject(openstack_cloud: OpenStackCloud, openstack_machine: Any) -
         assert leftovers_of_openstack(openstack_cloud, runtime) == []
 
 
-@pytest.fixture(params=["libvirt", "images", "openstack"])
+# OpenStack takes minutes; in each run its own tests and a journey there and back are run.
+@pytest.fixture(params=["libvirt", "images", pytest.param("openstack", marks=pytest.mark.nightly)])
 def subject(request: pytest.FixtureRequest) -> Subject:
     found: Subject = request.getfixturevalue(f"{request.param}_subject")
     return found

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from lab.docker_networks import DockerNetworks
 from lab.network_host import wait_for
 from lab.network_playground import NetworkPlayground
@@ -88,6 +89,7 @@ def test_an_address_is_not_given_again_before_it_is_released(networks: DockerNet
     engine.end(pool_id)
 
 
+@pytest.mark.nightly  # three minutes; in each run tests/chaos kills the agent among others
 def test_the_agent_killed_between_all_calls(networks: DockerNetworks, network_playground: NetworkPlayground) -> None:
     engine = Engine(networks)
 

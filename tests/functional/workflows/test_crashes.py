@@ -146,6 +146,7 @@ def test_question_nobody_can_answer_says_what_to_check(room: EngineRoom) -> None
         engine.close()
 
 
+@pytest.mark.nightly
 def test_worker_that_stood_still_does_not_disturb_its_successor(room: EngineRoom) -> None:
     move = room.move()
     set_up(move.source, hold=["open_reading"])
