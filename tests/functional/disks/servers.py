@@ -18,6 +18,16 @@ from isthmus.migration.disks.job import CopyJob, Reads, Side
 from isthmus.migration.reporting import Level, Progress
 
 MIB = 1 << 20
+_LYING = """
+case "$1" in
+  get_size) echo 8388608 ;;
+  can_write|can_zero|can_flush|can_multi_conn) exit 0 ;;
+  pread) head -c "$3" /dev/zero ;;
+  pwrite) cat >/dev/null ;;
+  zero|flush) exit 0 ;;
+  *) exit 2 ;;
+esac
+"""
 
 
 class Recorder:
@@ -79,6 +89,13 @@ class Lab:
         """nbdkit with these filters, plugin and parameters on a unix socket."""
         address = self._socket()
         return self._serve(["nbdkit", "--foreground", "--exit-with-parent", "--unix", str(address), *words], address)
+
+    def liar(self) -> "Server":
+        """A server of 8 MiB that takes everything and keeps nothing."""
+        script = self.path / "lying.sh"
+        script.write_text("#!/bin/sh\n" + _LYING)
+        script.chmod(0o755)
+        return self.nbdkit("sh", str(script))
 
     def listen(self, port: int, command: list[str]) -> None:
         """A server on a TCP port of loopback."""

@@ -97,24 +97,9 @@ def test_a_source_that_was_replaced_is_read_through_its_server(room: Lab) -> Non
     assert not alike(origin, target)
 
 
-LYING = """
-case "$1" in
-  get_size) echo 8388608 ;;
-  can_write|can_zero|can_flush) exit 0 ;;
-  pread) dd if=/dev/zero bs="$3" count=1 status=none ;;
-  pwrite) cat >/dev/null ;;
-  zero|flush) exit 0 ;;
-  *) exit 2 ;;
-esac
-"""
-
-
 def test_a_destination_that_drops_what_it_is_given_is_found_out(room: Lab) -> None:
-    script = room.path / "lying.sh"
-    script.write_text("#!/bin/sh\n" + LYING)
-    script.chmod(0o755)
     origin, target = room.filled("source", 8 * MIB, share=1.0), room.disk("target", 8 * MIB)
-    job = room.job(room.qemu_nbd(origin, "raw", "-r"), room.nbdkit("sh", str(script)), 8 * MIB)
+    job = room.job(room.qemu_nbd(origin, "raw", "-r"), room.liar(), 8 * MIB)
     with pytest.raises(StepFailed, match=r"disk vda at offset \d+: the destination does not hold what was written"):
         copy(replace(job, destination=Side(job.destination.uri, image=ImageFile(target, "raw"))))
 

@@ -120,9 +120,9 @@ class TransferActions:
         body = self._service.body(req)
         act = action_of(body, "delete-disks", "verify", "failback", "plan")
         if act == "failback":
-            self._failback(req, resp, body, transfer_id)
+            self._failback(req, resp, transfer_id, body["failback"])
         elif act == "verify":
-            self._verify(req, resp, body, transfer_id)
+            self._verify(req, resp, transfer_id, body["verify"])
         elif act == "plan":
             self._plan(req, resp, transfer_id, body["plan"])
         else:
@@ -145,10 +145,10 @@ class TransferActions:
             )
             resp.media = {"execution": views.execution(run, with_tasks=True)}
 
-    def _verify(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], transfer_id: str) -> None:
+    def _verify(self, req: falcon.Request, resp: falcon.Response, transfer_id: str, asked: object) -> None:
         """Compare the replicas with their sources by hash."""
         caller = self._service.allow(req, "transfers:verify")
-        wanted = parse(Verify, body[action_of(body, "verify")] or {}, "verify")
+        wanted = parse(Verify, asked or {}, "verify")
         with self._service.database.transaction() as session:
             reading.transfer(session, caller.project_id, transfer_id)
         trust_id = self._service.trusts(caller)
@@ -161,10 +161,10 @@ class TransferActions:
             requests.start_verification(session, transfer, run)
             resp.media = {"execution": views.execution(run, with_tasks=True)}
 
-    def _failback(self, req: falcon.Request, resp: falcon.Response, body: dict[str, Any], transfer_id: str) -> None:
+    def _failback(self, req: falcon.Request, resp: falcon.Response, transfer_id: str, asked: object) -> None:
         """Make the transfer that brings this one's machines home; nothing is copied yet."""
         caller = self._service.allow(req, "transfers:failback")
-        wanted = parse(Failback, body[action_of(body, "failback")] or {}, "failback")
+        wanted = parse(Failback, asked or {}, "failback")
         with self._service.database.transaction() as session:
             transfer = reading.transfer(session, caller.project_id, transfer_id)
             home = endpoints.get(session, caller.project_id, transfer.origin_endpoint_id)
