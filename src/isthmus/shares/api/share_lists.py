@@ -66,12 +66,19 @@ def _list(call: Call, show: Callable[[Call, list[Row]], list[dict[str, Any]]]) -
     call.allow("share:get_all")
     page, order = page_of(call), order_of(call, _SORT_KEYS, Order("created_at"))
     statement = _asked(call)
-    found = call.session.execute(_page(call, statement, order, page)).mappings().all()
-    answer: dict[str, Any] = {"shares": show(call, [dict(row) for row in found])}
+    found = _read(call, _page(call, statement, order, page))
+    answer: dict[str, Any] = {"shares": show(call, found)}
     # The detailed list never looked at the version before it counted.
     if flag(call, "with_count") and (call.version >= since(42) or show is share_views.details):
         answer["count"] = shares.count(call.session, statement)
     return answer | next_link(call, "shares", page, len(found))
+
+
+def _read(call: Call, statement: Select[Any]) -> list[Row]:
+    """Return the rows as dictionaries; made from `mappings()` those of 1,000 shares cost twice as much."""
+    result = call.session.execute(statement)
+    names = tuple(result.keys())
+    return [dict(zip(names, row, strict=True)) for row in result]
 
 
 def _page(call: Call, statement: Select[Any], order: Order, page: Page) -> Select[Any]:

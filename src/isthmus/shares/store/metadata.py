@@ -12,7 +12,11 @@ _TABLE = MetadataRow.__table__
 _OF_ONE = (
     select(_TABLE.c.key, _TABLE.c.value).where(_TABLE.c.object_id == bindparam("object_id")).order_by(_TABLE.c.key)
 )
-_OF_MANY = select(_TABLE).where(_TABLE.c.object_id.in_(bindparam("object_ids", expanding=True))).order_by(_TABLE.c.key)
+_OF_MANY = (
+    select(_TABLE.c.object_id, _TABLE.c.key, _TABLE.c.value)
+    .where(_TABLE.c.object_id.in_(bindparam("object_ids", expanding=True)))
+    .order_by(_TABLE.c.key)
+)
 
 
 def read(session: Session, object_id: str) -> dict[str, str]:
@@ -29,8 +33,8 @@ def read_many(session: Session, object_ids: Collection[str]) -> dict[str, dict[s
     if len(found) == 1:
         (object_id,) = found
         return {object_id: read(session, object_id)}
-    for row in session.connection().execute(_OF_MANY, {"object_ids": list(found)}):
-        found[row.object_id][row.key] = row.value
+    for object_id, key, value in session.connection().execute(_OF_MANY, {"object_ids": list(found)}):
+        found[object_id][key] = value
     return found
 
 
