@@ -15,7 +15,7 @@ import jsonschema
 import pytest
 from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest
-from tests.image_packages import leftovers_of_images, make_package, make_site
+from tests.image_packages import leftovers_of_images, make_package, make_site, premises_of
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 from tests.openstack_fixtures import connection_of, provider_of, runtime_directory, server_with
 from tests.openstack_fixtures import leftovers as leftovers_of_openstack
@@ -75,7 +75,8 @@ def images_subject() -> Iterator[Subject]:
         place = Path(name)
         east, west = (make_site(place / side) for side in ("east", "west"))
         make_package(Path(east["path"]), "contract", disk_mib=(48, 48))
-        with closing(ImagesProvider(east)) as source, closing(ImagesProvider(west)) as destination:
+        premises = premises_of(place, Path("/nonexistent"))
+        with closing(ImagesProvider(east, premises)) as source, closing(ImagesProvider(west, premises)) as destination:
             yield Subject(
                 source,
                 destination,
@@ -100,7 +101,7 @@ def openstack_machine(openstack_cloud: OpenStackCloud) -> Iterator[Any]:
 @pytest.fixture
 def openstack_subject(openstack_cloud: OpenStackCloud, openstack_machine: Any) -> Iterator[Subject]:
     with runtime_directory() as runtime, provider_of(openstack_cloud, runtime) as provider:
-        connection = connection_of(openstack_cloud, runtime)
+        connection = connection_of(openstack_cloud)
         yield Subject(
             provider,
             provider,
@@ -162,7 +163,7 @@ def test_schemas_are_json_schemas_and_take_the_lab_connection(subject: Subject) 
 
 
 def test_a_cloud_that_does_not_answer_is_unavailable_soon(subject: Subject) -> None:
-    provider: Provider = type(subject.source)(subject.silent_connection)
+    provider: Provider = type(subject.source)(subject.silent_connection, subject.source.premises)
     began = time.monotonic()
     with provider, pytest.raises(Unavailable):
         provider.validate_connection()

@@ -32,6 +32,7 @@ from isthmus.migration.machine import (
     ProbeResult,
     StorageBackend,
 )
+from isthmus.migration.providers.premises import NOTHING, Premises
 from isthmus.migration.reporting import Level, Progress, Report
 
 Environment = Mapping[str, Any]
@@ -142,15 +143,21 @@ class Provider(ABC):
     """Common to sources and destinations.
 
     `host_network` is set by the worker where it has a network agent beside it; None: there is none.
+    `operators_keys` are keys of connection details that are refused, with the option in `[worker]` in their place.
     """
 
     platform: ClassVar[str]
     capabilities: ClassVar[Capability]
+    operators_keys: ClassVar[Mapping[str, str]] = {}
     host_network: HostNetwork | None = None
 
-    def __init__(self, connection: Mapping[str, Any]) -> None:
-        """Take connection details that fit `connection_schema`; connect when first needed."""
+    def __init__(self, connection: Mapping[str, Any], premises: Premises = NOTHING) -> None:
+        """Take connection details that fit `connection_schema`; connect when first needed.
+
+        `premises` is what may be used of the worker's machine: no path there comes from the connection details.
+        """
         self.connection = connection
+        self.premises = premises
 
     def __enter__(self) -> Self:
         return self
