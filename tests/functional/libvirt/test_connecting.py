@@ -15,6 +15,7 @@ from tests.libvirt_fixtures import Notes, leftovers
 from isthmus.control.errors import NotAuthenticated
 from isthmus.migration.machine import DiskMapping
 from isthmus.migration.providers.libvirt.provider import LibvirtProvider
+from isthmus.migration.providers.premises import Premises
 
 
 @pytest.fixture
