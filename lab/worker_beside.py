@@ -20,7 +20,9 @@ class WorkerBeside:
     def __init__(self, plane: ControlPlane, place: Path, region: str, options: str) -> None:
         self._plane = plane
         self._place = place
-        self._text = f"[worker]\nqueues = {region}\nstaging_dir = {place}/staging\nruntime_dir = {place}/open\n{options}"
+        self._text = (
+            f"[worker]\nqueues = {region}\nstaging_dir = {place}/staging\nruntime_dir = {place}/open\n{options}"
+        )
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:

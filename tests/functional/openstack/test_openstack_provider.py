@@ -123,9 +123,12 @@ def test_a_quota_is_checked_before_and_a_step_that_meets_it_leaves_nothing(
 
 def test_a_share_that_the_worker_has_not_is_named(openstack_cloud: OpenStackCloud, runtime: Path) -> None:
     given = connection_of(openstack_cloud)
-    other = Premises(runtime, file_shares={"http://127.0.0.1:9/v3": premises_of(openstack_cloud, runtime).shares_of(
-        openstack_cloud.auth_url
-    )})
+    other = Premises(
+        runtime,
+        file_shares={
+            "http://127.0.0.1:9/v3": premises_of(openstack_cloud, runtime).shares_of(openstack_cloud.auth_url)
+        },
+    )
     with OpenStackProvider(given, other) as provider:
         made = provider.ensure_disks(TRANSFER, "one", {}, disks())
         with pytest.raises(InvalidInput, match=r"127\.0\.0\.1:/lab"):

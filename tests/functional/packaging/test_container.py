@@ -67,7 +67,9 @@ def copy_context(context: Path) -> None:
 
 def wait_healthy(docker: ContainerEngine, name: str) -> None:
     deadline = time.monotonic() + 5 * MINUTES
-    while (state := json.loads(docker.run("inspect", "--format", "{{json .State}}", name)))["Health"]["Status"] != "healthy":
+    while (state := json.loads(docker.run("inspect", "--format", "{{json .State}}", name)))["Health"][
+        "Status"
+    ] != "healthy":
         said = docker.tell("logs", name)
         assert state["Running"], (said.stdout + said.stderr).decode()
         assert time.monotonic() < deadline, (state, (said.stdout + said.stderr).decode())
@@ -107,10 +109,36 @@ def test_api_and_worker_out_of_the_image_move_a_machine(control_plane: ControlPl
         east, west = (make_site(place / side) for side in ("east", "west"))
         shared = configuration_for(control_plane, place, port, place)
         health = ("-e", f"ISTHMUS_HEALTH_URL=http://127.0.0.1:{port}/healthcheck")
-        engine.run("run", "-d", "--name", "api", "--read-only", "--cap-drop", "ALL", *_scratch(), *quick, *health, *shared,
-                   IMAGE, "api", *files)
-        engine.run("run", "-d", "--name", "worker", *ROOT_RIGHTS, *quick, *shared, "-v", f"{place}:{place}", IMAGE, "worker",
-                   *files)
+        engine.run(
+            "run",
+            "-d",
+            "--name",
+            "api",
+            "--read-only",
+            "--cap-drop",
+            "ALL",
+            *_scratch(),
+            *quick,
+            *health,
+            *shared,
+            IMAGE,
+            "api",
+            *files,
+        )
+        engine.run(
+            "run",
+            "-d",
+            "--name",
+            "worker",
+            *ROOT_RIGHTS,
+            *quick,
+            *shared,
+            "-v",
+            f"{place}:{place}",
+            IMAGE,
+            "worker",
+            *files,
+        )
         for service in ("api", "worker"):
             wait_healthy(engine, service)
         assert engine.run("exec", "api", "id", "-un") == "isthmus"

@@ -37,7 +37,9 @@ def test_a_place_on_the_worker_is_refused_by_the_api_and_by_the_worker(
         check_connection(kind, details)
     assert "swordfish" not in told.value.message
     # Details that stand in a secret of the user's are seen by the worker first.
-    clouds = Clouds(provider_class, lambda *_: details, allow_local=True, premises=Premises(image_directories=[Path("/")]))
+    clouds = Clouds(
+        provider_class, lambda *_: details, allow_local=True, premises=Premises(image_directories=[Path("/")])
+    )
     with pytest.raises(InvalidInput, match=says):
         clouds.any(EndpointRef("e1", platform, {"secret_ref": "ref"}, ()), None)
 
@@ -57,7 +59,10 @@ def test_a_directory_of_images_is_an_allowed_one_or_below_it_whatever_the_links_
 
 def test_a_share_is_for_the_cloud_of_one_keystone_only() -> None:
     """Another Keystone's Cinder may claim that any file of the share is its tenant's volume."""
-    lines = ["https://keystone.example.org/v3 10.0.0.5:/cinder /mnt/cinder", "https://other.example.org 10.0.0.5:/a /mnt/a"]
+    lines = [
+        "https://keystone.example.org/v3 10.0.0.5:/cinder /mnt/cinder",
+        "https://other.example.org 10.0.0.5:/a /mnt/a",
+    ]
     premises = Premises(file_shares=parse_file_shares(lines))
     assert Cloud({"auth": AUTH}, premises).file_shares == {"10.0.0.5:/cinder": Path("/mnt/cinder")}
     for address in ("https://keystone.example.org/v3/", "https://keystone.example.org"):

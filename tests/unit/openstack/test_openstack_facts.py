@@ -46,5 +46,3 @@ def test_sizes_are_whole_gib(size: int, expected: int) -> None:
 def test_connection_details_that_say_too_little_or_too_much_are_refused(connection: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(connection, schemas.CONNECTION)
-
-

@@ -33,7 +33,7 @@ from isthmus.migration.machine import (
     StorageBackend,
 )
 from isthmus.migration.providers.premises import NOTHING, Premises
-from isthmus.migration.reporting import Level, Progress, Report
+from isthmus.migration.reporting import Report, Silence
 
 Environment = Mapping[str, Any]
 """A source or destination environment, already checked against the provider's JSON schema."""
@@ -108,19 +108,6 @@ class Reading:
 
     point: str
     disks: tuple[ExportedDisk, ...]
-
-
-class _Silence:
-    """A `Report` for work that nobody watches and nobody may stop."""
-
-    def event(self, level: Level, message: str) -> None:
-        """Drop the event."""
-
-    def progress(self, progress: Progress) -> None:
-        """Drop the progress."""
-
-    def check(self) -> None:
-        """Never stop."""
 
 
 class HostNetwork:
@@ -347,7 +334,7 @@ class DestinationProvider(Provider):
         Called when a `clone_disks` was cut short too. A provider that finds clones by their names overrides this;
         here they are found by completing them.
         """
-        self.delete_disks(self.clone_disks(deployment_id, instance, disks, _Silence()))
+        self.delete_disks(self.clone_disks(deployment_id, instance, disks, Silence()))
 
     @abstractmethod
     def create_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:

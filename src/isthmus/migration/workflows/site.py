@@ -86,8 +86,8 @@ class Clouds:
         check_connection(endpoint, kind, connection)
         if not self._allow_local and kind.is_local(connection):
             raise NotAllowed(
-                f"endpoint {endpoint.id} leads to the worker's own machine, or uses its sockets or keys, which are not for "
-                "its users; give another machine's address and a key of yours, or have the operator set "
+                f"endpoint {endpoint.id} leads to the worker's own machine, or uses its sockets or keys, which are not "
+                "for its users; give another machine's address and a key of yours, or have the operator set "
                 "allow_local_hypervisors in [worker]"
             )
         opened = kind(connection, self._premises)

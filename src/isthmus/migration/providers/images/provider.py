@@ -5,6 +5,7 @@ its images and descriptors are whole.
 """
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from isthmus.control.errors import InvalidInput, NotSupported, StepFailed
@@ -58,10 +59,14 @@ class ImagesProvider(SourceProvider, DestinationProvider):
 
     def __init__(self, connection: Mapping[str, Any], premises: Premises = NOTHING) -> None:
         super().__init__(connection, premises)
-        self._root = premises.image_directory(str(connection["path"]))
+        self._root = self._place()
         self._networks = tuple(connection.get("networks") or (schemas.DEFAULT_NETWORK,))
         self._exports = Exports(premises.runtime / "images")
         self._replicas = Replicas(self._root)
+
+    def _place(self) -> Path:
+        """Return the directory of the images."""
+        return self.premises.image_directory(str(self.connection["path"]))
 
     @classmethod
     def connection_schema(cls) -> dict[str, Any]:

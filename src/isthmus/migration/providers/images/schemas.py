@@ -14,7 +14,10 @@ CONNECTION: dict[str, Any] = {
     "additionalProperties": False,
     "required": ["path"],
     "properties": {
-        "path": {**_PATH, "description": "directory of images, OVA archives and OVF packages, among the worker's image_directories"},
+        "path": {
+            **_PATH,
+            "description": "directory of images, OVA archives and OVF packages, among the worker's image_directories",
+        },
         "networks": {
             "type": "array",
             "items": {"type": "string", "minLength": 1, "maxLength": 255},

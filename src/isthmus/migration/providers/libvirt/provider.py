@@ -44,6 +44,7 @@ from isthmus.migration.providers.libvirt import (
 )
 from isthmus.migration.providers.libvirt.connection import TLS_KEYS, Hypervisor, leads_here
 from isthmus.migration.providers.libvirt.faults import translated
+from isthmus.migration.providers.premises import NOTHING, Premises
 from isthmus.migration.reporting import Report
 
 

@@ -74,6 +74,11 @@ class Cloud:
         return self._open().image
 
     @property
+    def objects(self) -> Any:
+        """Swift."""
+        return self._open().object_store
+
+    @property
     def project_id(self) -> str:
         """The project that the credentials are for."""
         return str(self._open().current_project_id)
