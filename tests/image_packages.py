@@ -54,7 +54,12 @@ def leftovers_of_images(connection: dict[str, Any]) -> list[str]:
     root = Path(connection["path"])
     hidden = [each.name for each in (root / ".isthmus").iterdir()] if (root / ".isthmus").exists() else []
     made = [each.parent.name for each in root.glob("*/.isthmus.json")]
-    return hidden + made + [f"served: {each}" for each in sorted(set(_served(root)))]
+    return hidden + made + served(root)
+
+
+def served(root: Path) -> list[str]:
+    """Return the files below a directory that are served by anybody."""
+    return sorted({f"served: {each}" for each in _served(root)})
 
 
 def _served(root: Path) -> Iterator[str]:

@@ -6,7 +6,7 @@ A provider joins by a fixture that yields a `Subject`: two clouds of its kind an
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import jsonschema
 import pytest
 from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest
-from tests.image_packages import leftovers_of_images, make_package, make_site, premises_of
+from tests.image_packages import leftovers_of_images, make_package, make_site, premises_of, served
+from tests.image_store_fixtures import Containers, object_store, staged
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 from tests.openstack_fixtures import connection_of, provider_of, runtime_directory, server_with
 from tests.openstack_fixtures import leftovers as leftovers_of_openstack
@@ -31,9 +32,11 @@ from isthmus.migration.machine import (
     PowerState,
 )
 from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Provider, SourceProvider
+from isthmus.migration.providers.image_store.provider import ImageStoreProvider
 from isthmus.migration.providers.images.provider import ImagesProvider
+from isthmus.migration.providers.premises import Premises
 
-__all__ = ["clouds", "make_machine"]
+__all__ = ["clouds", "make_machine", "object_store"]
 TRANSFER, DEPLOYMENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 OWNER = f"{TRANSFER}/contract"
 WRITTEN = bytes(range(256)) * 8192
@@ -89,6 +92,30 @@ def images_subject() -> Iterator[Subject]:
         assert leftovers_of_images(east) + leftovers_of_images(west) == []
 
 
+@pytest.fixture
+def image_store_subject(object_store: Containers) -> Iterator[Subject]:
+    """Two containers of a real object store."""
+    with tempfile.TemporaryDirectory(prefix="/tmp/is-") as name, object_store.made("east", "west") as (east, west):
+        place = Path(name)
+        make_package(place, "contract", disk_mib=(48, 48))
+        object_store.fill("east", place)
+        premises = Premises(place / "run", place / "staging")
+        with ExitStack() as stack:
+            source, destination = (
+                stack.enter_context(closing(ImageStoreProvider(each, premises))) for each in (east, west)
+            )
+            yield Subject(
+                source,
+                destination,
+                "contract",
+                east,
+                {**east, "auth": {**east["auth"], "auth_url": "http://127.0.0.1:9/v3"}},
+                lambda: [*object_store.names("west"), *staged(place / "staging"), *served(place)],
+                runs=False,
+            )
+        assert [*object_store.names("west"), *staged(place / "staging"), *served(place)] == []
+
+
 @pytest.fixture(scope="module")
 def openstack_machine(openstack_cloud: OpenStackCloud) -> Iterator[Any]:
     """One for all tests: its server takes long to be made, and every test leaves it as it was."""
@@ -114,9 +141,9 @@ def openstack_subject(openstack_cloud: OpenStackCloud, openstack_machine: Any) -
 
 
 # OpenStack takes minutes; in each run its own tests and a journey there and back are run.
-@pytest.fixture(params=["libvirt", "images", pytest.param("openstack", marks=pytest.mark.nightly)])
+@pytest.fixture(params=["libvirt", "images", "image-store", pytest.param("openstack", marks=pytest.mark.nightly)])
 def subject(request: pytest.FixtureRequest) -> Subject:
-    found: Subject = request.getfixturevalue(f"{request.param}_subject")
+    found: Subject = request.getfixturevalue(f"{request.param.replace('-', '_')}_subject")
     return found
 
 

@@ -1,19 +1,22 @@
 """The machines of a place of images: which objects are one, and what it is, by the few bytes that say so."""
 
+import logging
 import tarfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import IO
 
 from isthmus.control.errors import NotFound, StepFailed
-from isthmus.migration.machine import Disk, Firmware, Machine, PowerState
+from isthmus.migration.machine import Disk, Machine
 from isthmus.migration.providers.image_store.contract import Store, Stored
 from isthmus.migration.providers.image_store.ranges import opened
 from isthmus.migration.providers.images import catalogue, ovf, packages
-from isthmus.migration.providers.images.formats import ENDINGS, ImageFormat
+from isthmus.migration.providers.images.formats import ENDINGS
 from isthmus.migration.providers.images.headers import claimed_size
 from isthmus.migration.providers.images.inspection import LARGEST_DISK
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -30,101 +33,124 @@ class Shelf:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._objects: Mapping[str, Stored] = {each.key: each for each in store.listing()}
-        described = {str(PurePosixPath(key).parent) for key in self._objects if key.lower().endswith(".ovf")}
-        self._machines = [each for each in self._objects.values() if _can_be_one(each, described)]
+        described = {_directory(key) for key in self._objects if _ending(key) == ".ovf"}
+        self._candidates = [each for each in self._objects.values() if _can_be_one(each, described)]
 
     def machines(self) -> list[Machine]:
-        """Return all machines ordered by id, named by their objects, without disks and NICs: nothing is read for it."""
-        return [Machine(each.key, _name(each), 1, 1024, Firmware.BIOS, PowerState.OFF) for each in self._machines]
+        """Return all machines ordered by id, without disks; what cannot be read is left out, and told by `find`."""
+        found = []
+        for stored in self._candidates:
+            try:
+                found.append(replace(self._look(stored), nics=()))
+            except StepFailed as error:
+                log.warning("%s is left out of the list: %s", stored.key, error.message)
+        return found
 
     def find(self, instance: str) -> Described:
         """Return a machine by id or name, whole. Raises `NotFound`, `Conflict`, `StepFailed` if it cannot be read."""
         stored = self._choose(instance)
-        ending = PurePosixPath(stored.file).suffix.lower()
+        machine, objects = self._look(stored), [stored]
         try:
-            if ending == ".ova":
-                found = self._archive(stored)
-            elif ending == ".ovf":
-                found = self._package(stored)
-            else:
-                found = self._lone(stored, ENDINGS[ending])
+            with opened(self._store, stored) as file:
+                if _ending(stored.file) == ".ova":
+                    disks = _disks_inside(file, stored)
+                elif _ending(stored.file) == ".ovf":
+                    disks, beside = self._disks_beside(file, stored)
+                    objects += beside
+                else:
+                    image_format = ENDINGS[_ending(stored.file)]
+                    size = claimed_size(image_format, file, 0, stored.size)
+                    disks = [catalogue.disk_of("disk1", image_format, "", size, stored.size)]
         except ValueError as error:
-            raise StepFailed(f"{stored.key} is not what its name says ({error}): get it again") from error
-        for disk in found.machine.disks:
+            raise _not_sound(stored, error) from error
+        for disk in disks:
             if not 0 < disk.size_bytes <= LARGEST_DISK:
                 raise StepFailed(
                     f"disk {disk.id} of {stored.key} would have {disk.size_bytes} bytes: get the image again"
                 )
-        return found
+        return Described(replace(machine, disks=tuple(disks)), tuple(objects))
 
     def _choose(self, instance: str) -> Stored:
-        named = [each for each in self._machines if each.key == instance]
-        named = named or [each for each in self._machines if _name(each) == instance]
+        named = [each for each in self._candidates if each.key == instance]
+        named = named or [each for each in self._candidates if self._name(each) == instance]
         if not named:
             raise NotFound(f"there is no machine {instance!r} in {self._store.label}; list the endpoint's instances")
         if len(named) > 1:
-            ids = ", ".join(each.key for each in named)
-            raise catalogue.ambiguous(self._store.label, instance, ids)
+            raise catalogue.ambiguous(self._store.label, instance, ", ".join(each.key for each in named))
         return named[0]
 
-    def _lone(self, stored: Stored, image_format: ImageFormat) -> Described:
-        with opened(self._store, stored) as file:
-            size = claimed_size(image_format, file, 0, stored.size)
-        disk = catalogue.disk_of("disk1", image_format, "", size, stored.size)
-        machine = catalogue.lone_machine(stored.key, _name(stored), disk)
-        if facts := stored.facts:
-            machine = replace(
-                machine,
-                memory_mb=facts.memory_mb or machine.memory_mb,
-                firmware=facts.firmware or machine.firmware,
-                os_type=facts.os_type or machine.os_type,
-            )
-        return Described(machine, (stored,))
+    def _name(self, stored: Stored) -> str:
+        try:
+            return self._look(stored).name
+        except StepFailed:
+            # What cannot be read is still found by its object's name, so that its fault can be told.
+            return PurePosixPath(stored.file).stem
 
-    def _archive(self, stored: Stored) -> Described:
-        with opened(self._store, stored) as file:
-            try:
-                members = dict(packages.read_archive(file, Path(stored.file)))
-            except (tarfile.TarError, EOFError) as error:
-                raise ValueError(error) from error
-            descriptors = [name for name in members if name.lower().endswith(".ovf")]
-            if len(descriptors) != 1:
-                raise ValueError(f"it holds {len(descriptors)} OVF descriptors, and must hold one")
-            member = members[descriptors[0]]
-            facts = ovf.parse(_part(file, member.offset, member.length), stored.key)
-            disks = []
-            for disk in facts.disks:
-                if (image := members.get(disk.file)) is None:
-                    raise ValueError(f"it names image {disk.file}, which is not there")
-                size = claimed_size(packages.format_of(disk), file, image.offset, image.length)
-                disks.append(_disk(disk, size, image.length))
-        return Described(_packaged(stored, facts, disks), (stored,))
+    def _look(self, stored: Stored) -> Machine:
+        """Return the machine as its descriptor has it, without disks."""
+        if _ending(stored.file) in ENDINGS:
+            return _lone(stored)
+        try:
+            with opened(self._store, stored) as file:
+                facts, _ = _inside(file, stored) if _ending(stored.file) == ".ova" else (_parse(file, stored), None)
+        except ValueError as error:
+            raise _not_sound(stored, error) from error
+        machine = catalogue.packaged_machine(stored.key, facts, ())
+        return replace(machine, name=stored.facts.name) if stored.facts else machine
 
-    def _package(self, stored: Stored) -> Described:
-        with opened(self._store, stored) as file:
-            facts = ovf.parse(_part(file, 0, stored.size), stored.key)
-        beside = PurePosixPath(stored.key)
-        objects, disks = [stored], []
-        for disk in facts.disks:
-            image = self._objects.get(str(beside.with_name(disk.file)))
+    def _disks_beside(self, file: IO[bytes], stored: Stored) -> tuple[list[Disk], list[Stored]]:
+        """Return the disks of a descriptor, and the objects beside it that belong to it."""
+        objects, disks = [], []
+        for disk in _parse(file, stored).disks:
+            image = self._beside(stored, disk.file)
             if image is None:
-                raise StepFailed(f"{stored.key} names image {disk.file}, which is not beside it: get the package again")
-            with opened(self._store, image) as file:
-                size = claimed_size(packages.format_of(disk), file, 0, image.size)
+                raise ValueError(f"it names image {disk.file}, which is not beside it")
+            with opened(self._store, image) as reading:
+                disks.append(_disk(disk, reading, 0, image.size))
             objects.append(image)
-            disks.append(_disk(disk, size, image.size))
-        if manifest := self._objects.get(str(beside.with_name(packages.manifest_of(beside.name)))):
-            objects.append(manifest)
-        return Described(_packaged(stored, facts, disks), tuple(objects))
+        manifest = self._beside(stored, packages.manifest_of(PurePosixPath(stored.key).name))
+        return disks, [*objects, *([manifest] if manifest else [])]
+
+    def _beside(self, stored: Stored, name: str) -> Stored | None:
+        return self._objects.get(str(PurePosixPath(stored.key).with_name(name)))
 
 
-def _packaged(stored: Stored, facts: ovf.Description, disks: Sequence[Disk]) -> Machine:
-    machine = catalogue.packaged_machine(stored.key, facts, disks)
-    return replace(machine, name=stored.facts.name) if stored.facts else machine
+def _lone(stored: Stored) -> Machine:
+    facts = stored.facts
+    machine = catalogue.lone_machine(stored.key, facts.name if facts else PurePosixPath(stored.file).stem)
+    if facts is None:
+        return machine
+    return replace(
+        machine,
+        memory_mb=facts.memory_mb or machine.memory_mb,
+        firmware=facts.firmware or machine.firmware,
+        os_type=facts.os_type or machine.os_type,
+    )
 
 
-def _disk(disk: ovf.OvfDisk, size: int, taken: int) -> Disk:
-    return catalogue.disk_of(disk.id, packages.format_of(disk), disk.bus, size, taken)
+def _disks_inside(file: IO[bytes], stored: Stored) -> list[Disk]:
+    facts, members = _inside(file, stored)
+    missing = [disk.file for disk in facts.disks if disk.file not in members]
+    if missing:
+        raise ValueError(f"it names image {missing[0]}, which is not in it")
+    return [_disk(disk, file, members[disk.file].offset, members[disk.file].length) for disk in facts.disks]
+
+
+def _inside(file: IO[bytes], stored: Stored) -> tuple[ovf.Description, Mapping[str, packages.Member]]:
+    """Return what an archive's descriptor says, and where its files lie. Raises `ValueError`, `StepFailed`."""
+    try:
+        members = dict(packages.read_archive(file, Path(stored.file)))
+    except (tarfile.TarError, EOFError) as error:
+        raise ValueError(str(error)) from error
+    descriptors = [name for name in members if _ending(name) == ".ovf"]
+    if len(descriptors) != 1:
+        raise ValueError(f"it holds {len(descriptors)} OVF descriptors, and must hold one")
+    member = members[descriptors[0]]
+    return ovf.parse(_part(file, member.offset, member.length), stored.key), members
+
+
+def _parse(file: IO[bytes], stored: Stored) -> ovf.Description:
+    return ovf.parse(_part(file, 0, stored.size), stored.key)
 
 
 def _part(file: IO[bytes], offset: int, length: int) -> bytes:
@@ -134,14 +160,27 @@ def _part(file: IO[bytes], offset: int, length: int) -> bytes:
     return file.read(length)
 
 
-def _name(stored: Stored) -> str:
-    return stored.facts.name if stored.facts else PurePosixPath(stored.file).stem
+def _disk(disk: ovf.OvfDisk, file: IO[bytes], offset: int, length: int) -> Disk:
+    image_format = packages.format_of(disk)
+    size = claimed_size(image_format, file, offset, length)
+    return catalogue.disk_of(disk.id, image_format, disk.bus, size, length)
+
+
+def _not_sound(stored: Stored, why: Exception) -> StepFailed:
+    return StepFailed(f"{stored.key} is not what its name says ({why}): get it again")
+
+
+def _directory(key: str) -> str:
+    return str(PurePosixPath(key).parent)
+
+
+def _ending(name: str) -> str:
+    return PurePosixPath(name).suffix.lower()
 
 
 def _can_be_one(stored: Stored, described: Collection[str]) -> bool:
     """Tell whether an object is a machine: an image beside a descriptor belongs to that."""
     name = PurePosixPath(stored.file).name
-    ending = PurePosixPath(name).suffix.lower()
-    is_image = ending in ENDINGS and not catalogue.PART_OF_VMDK.search(name)
-    is_image = is_image and str(PurePosixPath(stored.key).parent) not in described
-    return name[0] != "." and (is_image or ending in (".ova", ".ovf"))
+    is_image = _ending(name) in ENDINGS and not catalogue.PART_OF_VMDK.search(name)
+    is_alone = _directory(stored.key) not in described
+    return name[0] != "." and ((is_image and is_alone) or _ending(name) in (".ova", ".ovf"))

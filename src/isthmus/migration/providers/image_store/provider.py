@@ -5,7 +5,6 @@ first pass until its machine is deployed, as there is no image in the place befo
 changed.
 """
 
-import contextlib
 import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
@@ -31,7 +30,6 @@ from isthmus.migration.providers.image_store.glance import GlanceStore
 from isthmus.migration.providers.image_store.swift import SwiftStore
 from isthmus.migration.providers.images import catalogue, inspection, publishing, reading
 from isthmus.migration.providers.images.provider import ImagesProvider
-from isthmus.migration.providers.images.replicas import HIDDEN
 from isthmus.migration.providers.openstack.connection import Cloud
 from isthmus.migration.reporting import Report, Silence
 
@@ -42,7 +40,7 @@ class ImageStoreProvider(ImagesProvider):
     platform: ClassVar[str] = "image-store"
 
     def _place(self) -> Path:
-        """Return where what is made for this place lies until it is there: `close` removes it if nothing does."""
+        """Return where what is made for this place lies until it is there; an empty directory stays."""
         self._cloud = Cloud(self.connection, self.premises)
         auth, kind = self.connection["auth"], self.connection["kind"]
         place = (kind, auth["auth_url"], self.connection.get("container"), *(auth.get(key) for key in _OWNERS))
@@ -57,11 +55,8 @@ class ImageStoreProvider(ImagesProvider):
         return SwiftStore(self._cloud, str(self.connection["container"]))
 
     def close(self) -> None:
-        """Close the connection; remove the staging directory if nothing is in it."""
+        """Close the connection."""
         self._cloud.close()
-        for place in (self._root / HIDDEN, self._root):
-            with contextlib.suppress(OSError):  # something is in it, or it is gone
-                place.rmdir()
 
     @classmethod
     def connection_schema(cls) -> dict[str, Any]:

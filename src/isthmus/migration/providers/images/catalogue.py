@@ -147,12 +147,13 @@ def _look(root: Path, path: Path) -> Found:
     if path.suffix.lower() in (".ova", ".ovf"):
         return _packaged(identity, open_package(path))
     image = open_image(path, ENDINGS[path.suffix.lower()])
-    return Found(lone_machine(identity, path.stem, disk_of("disk1", image.format, "", 0, _taken([image]))), (image,))
+    disk = disk_of("disk1", image.format, "", 0, _taken([image]))
+    return Found(replace(lone_machine(identity, path.stem), disks=(disk,)), (image,))
 
 
-def lone_machine(identity: str, name: str, disk: Disk) -> Machine:
-    """Return the machine that an image alone is."""
-    return Machine(identity, name, 1, 1024, Firmware.BIOS, PowerState.OFF, disks=(disk,))
+def lone_machine(identity: str, name: str) -> Machine:
+    """Return the machine that an image alone is, without its disk."""
+    return Machine(identity, name, 1, 1024, Firmware.BIOS, PowerState.OFF)
 
 
 def disk_of(disk_id: str, image_format: ImageFormat, bus: str, size: int, taken: int) -> Disk:
