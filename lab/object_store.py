@@ -1,4 +1,4 @@
-"""An object store on this machine: the real Swift (proxy, account, container and object server), one device and replica.
+"""An object store on this machine: the real Swift (its proxy, account, container and object servers) on one device.
 
 It checks tokens with a Keystone that is there and stands in its catalogue as long as it runs. Needs a directory whose
 file system keeps extended attributes, and `scripts/setup-openstack-lab`.
