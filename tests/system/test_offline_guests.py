@@ -1,4 +1,4 @@
-"""Guests that cannot be started here go the whole way through the API: an encrypted root by a key in Barbican, Windows on NTFS."""
+"""Guests that are changed, not started, go the whole way: an encrypted root by a key in Barbican, Windows on NTFS."""
 
 import json
 import shutil
