@@ -77,7 +77,7 @@ def test_images_of_every_format_and_archives_are_machines(site: Site) -> None:
         assert (machine.disks[0].size_bytes, machine.memory_mb) == (4 * MIB, 2048)
         assert site.read(instance) == content_of(4)
         assert site.left() == []
-    with pytest.raises(Conflict, match="raw/web.raw"):
+    with pytest.raises(Conflict, match=re.escape("raw/web.raw")):
         site.provider.get_machine("web")
 
 

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import requests
+
+from isthmus.control.errors import Unavailable
 from isthmus.migration.machine import Firmware
 from isthmus.migration.providers.openstack.connection import Cloud
 
@@ -101,12 +104,35 @@ class Store(ABC):
         """Delete an object. Already done: it is gone."""
 
 
-def content(file: Path, watch: Watch, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-    """Yield a file's content, or a part of it, and tell of each piece before it is sent."""
-    left = file.stat().st_size - offset if length is None else length
-    with file.open("rb") as reading:
-        reading.seek(offset)
-        while left > 0 and (piece := reading.read(min(PIECE, left))):
-            watch(len(piece))
-            left -= len(piece)
-            yield piece
+class Sending:
+    """A file's content, or a part of it, as the body of a request; each iteration begins anew, so it can be sent again.
+
+    `digest` is that of what was sent last, in hexadecimal. Each piece is told of before it is sent.
+    """
+
+    def __init__(self, file: Path, watch: Watch, algorithm: str, offset: int = 0, length: int | None = None) -> None:
+        self._file, self._watch, self._algorithm, self._offset = file, watch, algorithm, offset
+        self.length = file.stat().st_size - offset if length is None else length
+        self.digest = ""
+
+    def __iter__(self) -> Iterator[bytes]:
+        digest, left = hashlib.new(self._algorithm, usedforsecurity=False), self.length
+        with self._file.open("rb") as reading:
+            reading.seek(self._offset)
+            while left > 0 and (piece := reading.read(min(PIECE, left))):
+                self._watch(len(piece))
+                digest.update(piece)
+                left -= len(piece)
+                yield piece
+        self.digest = digest.hexdigest()
+
+
+def streamed(answer: Any, subject: str) -> Iterator[bytes]:
+    """Yield the content of an answer. Raises `Unavailable` if the connection breaks."""
+    try:
+        with answer:
+            yield from answer.iter_content(PIECE)
+    except requests.RequestException as error:
+        raise Unavailable(
+            f"{subject}: the connection broke ({type(error).__name__}); it will be tried again"
+        ) from error

@@ -183,4 +183,5 @@ def _can_be_one(stored: Stored, described: Collection[str]) -> bool:
     name = PurePosixPath(stored.file).name
     is_image = _ending(name) in ENDINGS and not catalogue.PART_OF_VMDK.search(name)
     is_alone = _directory(stored.key) not in described
-    return name[0] != "." and ((is_image and is_alone) or _ending(name) in (".ova", ".ovf"))
+    is_hidden = any(part.startswith(".") for part in PurePosixPath(stored.file).parts)
+    return not is_hidden and ((is_image and is_alone) or _ending(name) in (".ova", ".ovf"))

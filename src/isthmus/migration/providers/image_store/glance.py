@@ -1,18 +1,20 @@
 """Glance: each image of a format that is read is a machine of one disk, or an OVA archive."""
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
 from openstack import exceptions as sdk
 
-from isthmus.control.errors import InvalidInput, StepFailed
+from isthmus.control.errors import InvalidInput, StepFailed, Unavailable
 from isthmus.migration.machine import Firmware
-from isthmus.migration.providers.image_store.contract import PIECE, ImageFacts, Part, Store, Stored, Watch, content
+from isthmus.migration.providers.image_store.contract import ImageFacts, Part, Sending, Store, Stored, Watch, streamed
 from isthmus.migration.providers.images.formats import ImageFormat
 from isthmus.migration.providers.openstack.faults import translated
 
 _PARTIAL = 206
+_HASH = "sha512"
 _OUR_READINGS = "isthmus-reading-"
 _MOST_OURS = 1000
 KEY, DEPLOYMENT, MACHINE, VOLUME = (f"isthmus_{name}" for name in ("key", "deployment", "machine", "volume"))
@@ -44,21 +46,18 @@ class GlanceStore(Store):
         """Ask for a range; where Glance gives none, the begin of the whole is read."""
         ranged = {"Range": f"bytes={offset}-{offset + length - 1}"}
         answer = self._call("GET", f"/images/{key}/file", self._of(key), headers=ranged, stream=True)
-        with answer, translated(self._of(key)):
-            if answer.status_code != _PARTIAL and offset:
-                raise InvalidInput(f"{self._of(key)} is given whole only; put it into a directory or an object store")
-            found = bytearray()
-            for piece in answer.iter_content(PIECE):
+        if answer.status_code != _PARTIAL and offset:
+            answer.close()
+            raise InvalidInput(f"{self._of(key)} is given whole only; put it into a directory or an object store")
+        found = bytearray()
+        with contextlib.closing(streamed(answer, self._of(key))) as pieces:
+            while len(found) < length and (piece := next(pieces, b"")):
                 found += piece
-                if len(found) >= length:
-                    break
         return bytes(found[:length])
 
     def pieces(self, key: str) -> Iterator[bytes]:
         """Read the image's data as a stream."""
-        answer = self._call("GET", f"/images/{key}/file", self._of(key), stream=True)
-        with answer, translated(self._of(key)):
-            yield from answer.iter_content(PIECE)
+        yield from streamed(self._call("GET", f"/images/{key}/file", self._of(key), stream=True), self._of(key))
 
     def put(self, part: Part, watch: Watch) -> None:
         """Make an image. One of the same key is deleted first: an image's data cannot be replaced."""
@@ -66,14 +65,14 @@ class GlanceStore(Store):
             self.delete(before["id"])
         wanted = {"container_format": "bare", "visibility": "private", KEY: part.key, **part.facts}
         made = self._call("POST", "/images", f"image {part.key}", json=wanted).json()
-        kind = {"Content-Type": "application/octet-stream"}
-        self._call(
-            "PUT", f"/images/{made['id']}/file", self._of(made["id"]), data=content(part.file, watch), headers=kind
-        )
+        data, kind = Sending(part.file, watch, _HASH), {"Content-Type": "application/octet-stream"}
+        self._call("PUT", f"/images/{made['id']}/file", self._of(made["id"]), data=data, headers=kind)
         with translated(self._of(made["id"])):
-            status = self.cloud.images.get_image(made["id"]).status
-        if status != "active":
-            raise StepFailed(f"{self._of(made['id'])} has status {status} after its upload; see Glance's log")
+            image = self.cloud.images.get_image(made["id"])
+        if image.status != "active":
+            raise StepFailed(f"{self._of(image.id)} has status {image.status} after its upload; see Glance's log")
+        if image.size != data.length or (image.hash_algo == _HASH and image.hash_value != data.digest):
+            raise Unavailable(f"{self._of(image.id)} did not arrive whole; it will be tried again")
 
     def delete(self, key: str) -> None:
         """Delete an image."""

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from isthmus.control.errors import InvalidInput, NotFound, StepFailed
+from isthmus.control.errors import InvalidInput, NotFound, StepFailed, Unavailable
 from isthmus.migration.machine import (
     BootProbe,
     DeployedMachine,
@@ -45,7 +45,10 @@ class ImageStoreProvider(ImagesProvider):
         auth, kind = self.connection["auth"], self.connection["kind"]
         place = (kind, auth["auth_url"], self.connection.get("container"), *(auth.get(key) for key in _OWNERS))
         root = self.premises.staging / f"store-{hashlib.sha256(repr(place).encode()).hexdigest()[:16]}"
-        root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise Unavailable(f"{root} cannot be made ({error.strerror}): see staging_dir in [worker]") from error
         return root
 
     @property
@@ -92,8 +95,7 @@ class ImageStoreProvider(ImagesProvider):
         found = self._described(instance)
         if not found.machine.disks:
             raise InvalidInput(f"machine {found.machine.name} has no disk to move; choose another")
-        staged = self._staged("", instance).parent
-        staging.check_space(staged, found)
+        staging.check_space(self.premises.staging, found)
         return catalogue.with_wishes(found.machine, environment)
 
     def open_reading(

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from openstack import exceptions as sdk
 
-from isthmus.control.errors import NotFound, StepFailed
-from isthmus.migration.providers.image_store.contract import HIDDEN, PIECE, Part, Store, Stored, Watch, content
+from isthmus.control.errors import NotFound, Unavailable
+from isthmus.migration.providers.image_store.contract import HIDDEN, Part, Sending, Store, Stored, Watch, streamed
 from isthmus.migration.providers.openstack.connection import Cloud
 from isthmus.migration.providers.openstack.faults import translated
 
@@ -61,20 +61,18 @@ class SwiftStore(Store):
 
     def pieces(self, key: str) -> Iterator[bytes]:
         """Read the object as a stream."""
-        answer = self._call("GET", f"/{quote(key)}", self._of(key), stream=True)
-        with answer, translated(self._of(key)):
-            yield from answer.iter_content(PIECE)
+        yield from streamed(self._call("GET", f"/{quote(key)}", self._of(key), stream=True), self._of(key))
 
     def put(self, part: Part, watch: Watch) -> None:
         """Upload a file, in parts if it is large."""
         size = part.file.stat().st_size
         if size <= SEGMENT_BYTES:
-            self._put(part.key, content(part.file, watch))
+            self._put(part.key, Sending(part.file, watch, "md5"))
             return
         segments = []
         for number, offset in enumerate(range(0, size, SEGMENT_BYTES)):
             key, length = f"{HIDDEN}/parts/{part.key}/{number:05}", min(SEGMENT_BYTES, size - offset)
-            etag = self._put(key, content(part.file, watch, offset, length))
+            etag = self._put(key, Sending(part.file, watch, "md5", offset, length))
             segments.append({"path": f"/{self._container}/{key}", "etag": etag, "size_bytes": length})
         place = f"/{quote(part.key)}?multipart-manifest=put"
         self._call("PUT", place, self._of(part.key), data=json.dumps(segments).encode())
@@ -87,12 +85,12 @@ class SwiftStore(Store):
             except NotFound:
                 return
 
-    def _put(self, key: str, data: Iterator[bytes]) -> str:
-        """Make one object of a stream; return the MD5 of what has arrived."""
+    def _put(self, key: str, data: Sending) -> str:
+        """Make one object; return the MD5 of what has arrived."""
         answer = self._call("PUT", f"/{quote(key)}", self._of(key), data=data)
         etag = str(answer.headers.get("Etag", "")).strip('"')
-        if not _MD5.match(etag):
-            raise StepFailed(f"{self._of(key)} was not taken whole; deploy again")
+        if etag != data.digest:
+            raise Unavailable(f"{self._of(key)} did not arrive whole; it will be tried again")
         return etag
 
     def _of(self, key: str) -> str:
