@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import openstack
-import pytest
 from lab.control_plane import ControlPlane
 from lab.object_store import ObjectStore
 
@@ -67,12 +66,12 @@ class Containers:
         return bytes(self.swift.get(f"/{container}/{name}").content)
 
 
-@pytest.fixture(scope="session")
-def object_store(control_plane: ControlPlane) -> Iterator[Containers]:
-    """Return the plain user's containers in an object store that runs as long as the session."""
-    environment = control_plane.admin_environment
+@contextmanager
+def object_store_of(plane: ControlPlane) -> Iterator[Containers]:
+    """Run an object store beside a control plane; give the plain user's containers in it."""
+    environment = plane.admin_environment
     with ObjectStore(auth_of(environment), environment.get("OS_REGION_NAME", REGION)):
-        yield Containers(control_plane)
+        yield Containers(plane)
 
 
 def staged(staging: Path) -> list[str]:

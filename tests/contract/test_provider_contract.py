@@ -16,7 +16,7 @@ import pytest
 from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest
 from tests.image_packages import leftovers_of_images, make_package, make_site, premises_of, served
-from tests.image_store_fixtures import Containers, object_store, staged
+from tests.image_store_fixtures import Containers, staged
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 from tests.openstack_fixtures import connection_of, provider_of, runtime_directory, server_with
 from tests.openstack_fixtures import leftovers as leftovers_of_openstack
@@ -36,7 +36,7 @@ from isthmus.migration.providers.image_store.provider import ImageStoreProvider
 from isthmus.migration.providers.images.provider import ImagesProvider
 from isthmus.migration.providers.premises import Premises
 
-__all__ = ["clouds", "make_machine", "object_store"]
+__all__ = ["clouds", "make_machine"]
 TRANSFER, DEPLOYMENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
 OWNER = f"{TRANSFER}/contract"
 WRITTEN = bytes(range(256)) * 8192

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.image_packages import content_of, make_archive, make_image, make_package, served
-from tests.image_store_fixtures import Containers, object_store, raw_of, staged
+from tests.image_store_fixtures import Containers, raw_of, staged
 from tests.libvirt_fixtures import Notes, read_all, write_all
 
 from isthmus.control.errors import Conflict, InvalidInput, NotFound, StepFailed
@@ -24,7 +24,6 @@ from isthmus.migration.providers.image_store import staging, swift
 from isthmus.migration.providers.image_store.provider import ImageStoreProvider
 from isthmus.migration.providers.premises import Premises
 
-__all__ = ["object_store"]
 TRANSFER, DEPLOYMENT = "cccccccc-2222-3333-4444-555555555555", "dddddddd-7777-8888-9999-000000000000"
 MIB = 1 << 20
 
