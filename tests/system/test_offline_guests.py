@@ -40,7 +40,7 @@ class Shelves:
     def replicate(self, disk: Path, name: str, os_type: str, wishes: dict[str, Any]) -> str:
         """Put a raw disk on the first shelf and replicate it; return the transfer."""
         shutil.move(disk, Path(self.sites["east"]["path"]) / f"{name}.raw")
-        wanted = {"origin_endpoint_id": self.ends["east"], "destination_endpoint_id": self.ends["west"]}
+        wanted: dict[str, Any] = {"origin_endpoint_id": self.ends["east"], "destination_endpoint_id": self.ends["west"]}
         wanted |= {"instances": [name], "network_map": {}, "destination_environment": wishes}
         wanted["source_environment"] = {"os_type": os_type}
         transfer = str(self.user.made("POST", "/transfers", {"transfer": wanted})["transfer"]["id"])

@@ -6,7 +6,7 @@ Errors: `Unavailable` if it does not answer, `NotAuthenticated`, `NotAllowed`, `
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
@@ -127,7 +127,7 @@ class Sending:
         self.digest = digest.hexdigest()
 
 
-def streamed(answer: Any, subject: str) -> Iterator[bytes]:
+def streamed(answer: Any, subject: str) -> Generator[bytes, None, None]:
     """Yield the content of an answer. Raises `Unavailable` if the connection breaks."""
     try:
         with answer:
