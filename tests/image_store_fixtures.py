@@ -16,7 +16,8 @@ REGION = "RegionOne"
 def auth_of(environment: dict[str, str]) -> dict[str, str]:
     """Return the credentials of OS_* variables, as clouds.yaml has them."""
     names = ("auth_url", "username", "password", "project_name")
-    return {name: environment[f"OS_{name.upper()}"] for name in names}
+    found = {name: environment[f"OS_{name.upper()}"] for name in names}
+    return {**found, "user_domain_id": "default", "project_domain_id": "default"}
 
 
 class Containers:
@@ -26,9 +27,7 @@ class Containers:
         environment = plane.demo_environment
         self._region = environment.get("OS_REGION_NAME", REGION)
         self._auth = auth_of(environment)
-        self.swift: Any = openstack.connection.Connection(
-            auth={**self._auth, "user_domain_id": "default", "project_domain_id": "default"}, region_name=self._region
-        ).object_store
+        self.swift: Any = openstack.connection.Connection(auth=self._auth, region_name=self._region).object_store
 
     def connection(self, container: str) -> dict[str, Any]:
         """Return connection details for Isthmus' image-store provider."""

@@ -140,8 +140,14 @@ def openstack_subject(openstack_cloud: OpenStackCloud, openstack_machine: Any) -
         assert leftovers_of_openstack(openstack_cloud, runtime) == []
 
 
-# OpenStack takes minutes; in each run its own tests and a journey there and back are run.
-@pytest.fixture(params=["libvirt", "images", "image-store", pytest.param("openstack", marks=pytest.mark.nightly)])
+# OpenStack takes minutes, an object store half a one; in each run their own tests and a journey there and back are run.
+@pytest.fixture(
+    params=[
+        "libvirt",
+        "images",
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in ("image-store", "openstack")),
+    ]
+)
 def subject(request: pytest.FixtureRequest) -> Subject:
     found: Subject = request.getfixturevalue(f"{request.param.replace('-', '_')}_subject")
     return found

@@ -81,8 +81,9 @@ def shelves(control_plane: ControlPlane) -> Iterator[Shelves]:
 def secrets(control_plane: ControlPlane) -> Iterator[Any]:
     """Return the user's own secrets in Barbican."""
     environment = control_plane.demo_environment
-    auth = {**auth_of(environment), "user_domain_id": "default", "project_domain_id": "default"}
-    connection: Any = openstack.connection.Connection(auth=auth, region_name=environment.get("OS_REGION_NAME"))
+    connection: Any = openstack.connection.Connection(
+        auth=auth_of(environment), region_name=environment.get("OS_REGION_NAME")
+    )
     made: list[str] = []
 
     def store(keys: list[str]) -> str:

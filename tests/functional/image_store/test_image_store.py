@@ -84,9 +84,9 @@ def test_what_is_no_image_is_told_and_leaves_nothing(site: Site) -> None:
     noise = site.making / "noise"
     noise.write_bytes(os.urandom(3 * MIB))
     for ending in ("qcow2", "vmdk", "vhd", "vhdx", "ova", "ovf"):
-        site.put(noise, f"noise.{ending}")
+        site.put(noise, f"{ending}/noise.{ending}")
         with pytest.raises(StepFailed, match=re.escape(f"noise.{ending}")):
-            site.provider.validate_source(f"noise.{ending}", {})
+            site.provider.validate_source(f"{ending}/noise.{ending}", {})
     # The header is sound, and the rest is not there.
     whole = make_image(site.making / "cut.qcow2", 8)
     os.truncate(whole, whole.stat().st_size - 512 * 1024)
