@@ -55,7 +55,7 @@ def test_images_are_machines_and_a_machine_becomes_images(openstack_cloud: OpenS
             assert provider.boot_machine(deployed, BootProbe(), Notes()).passed
             assert staged(place / "staging") == []
             made = tenant.image.find_image("gl-web-new")
-            assert (made.status, made.hw_disk_bus, made.hw_firmware_type) == ("active", "scsi", "uefi")
+            assert (made.status, made.hw_disk_bus, made.properties["hw_firmware_type"]) == ("active", "scsi", "uefi")
             assert provider.get_machine(deployed.id).disks == provider.get_machine(made.id).disks
             assert raw_of(tenant.image.download_image(made).content, place) == content_of(4, 7)
             provider.delete_machine(DEPLOYMENT, "gl-web")

@@ -1,6 +1,7 @@
 """The container image, made by a real Docker Engine, and services out of it beside those of a control plane."""
 
 import json
+import os
 import re
 import subprocess
 import tempfile
@@ -45,7 +46,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContainerEngine
     everything = sorted({*packages_of("debian-run.txt"), *packages_of("debian-build.txt")})
     bootstrap = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(everything)}"]
     bootstrap += ['--aptopt=Apt::Install-Recommends "false"', "bookworm", str(archive)]
-    subprocess.run(bootstrap, check=True, timeout=30 * MINUTES)
+    # Nothing boots from a container: no initramfs is made of its kernel, which is for guests' appliances.
+    subprocess.run(bootstrap, check=True, timeout=30 * MINUTES, env={**os.environ, "INITRD": "No"})
     copy_context(context)
     wheels = [".venv/bin/pip", "download", "--quiet", "--no-deps", "--require-hashes", "-d"]
     wheels += [str(context / CONTAINER / "wheels"), "-r", str(CONTAINER / "requirements.lock")]
@@ -180,5 +182,5 @@ def test_every_program_that_a_service_runs_is_in_the_image(engine: ContainerEngi
 
 def _scratch() -> tuple[str, ...]:
     """The places where a service with a read-only root file system writes."""
-    places = ("/tmp", "/run/isthmus", "/var/lib/isthmus")
-    return tuple(word for place in places for word in ("--tmpfs", f"{place}:mode=1777"))
+    own = ("/run/isthmus", "/var/lib/isthmus")
+    return ("--tmpfs", "/tmp", *(word for place in own for word in ("--tmpfs", f"{place}:uid=767,gid=767")))

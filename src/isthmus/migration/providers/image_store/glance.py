@@ -100,7 +100,8 @@ def _stored(image: Any) -> Stored | None:
     ending = "ova" if image.container_format == "ova" else image.disk_format
     if image.size is None or (ending != "ova" and ending not in {each.value for each in ImageFormat}):
         return None
-    firmware = {"uefi": Firmware.EFI, "bios": Firmware.BIOS}.get(str(image.hw_firmware_type or ""))
+    # The SDK knows some properties by name and keeps the others apart.
+    firmware = {"uefi": Firmware.EFI, "bios": Firmware.BIOS}.get(str(image.properties.get("hw_firmware_type")))
     facts = ImageFacts(
         name=str(image.name or image.id),
         memory_mb=int(image.min_ram or 0) or None,
