@@ -95,7 +95,7 @@ class Bench:
         self.ends = {}
         for side in ("east", "west"):
             (place / side / "images").mkdir(parents=True)
-            connection = {"path": str(place / side / "images"), "runtime_directory": str(place / side / "run")}
+            connection = {"path": str(place / side / "images")}
             body = {"name": side, "type": "images", "connection_info": connection}
             self.ends[side] = self.user.made("POST", "/endpoints", {"endpoint": body})["endpoint"]["id"]
         for machine in ("one", "two"):

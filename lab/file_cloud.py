@@ -42,6 +42,7 @@ from isthmus.migration.providers.contract import (
     Reading,
     SourceProvider,
 )
+from isthmus.migration.providers.premises import NOTHING, Premises
 from isthmus.migration.reporting import Level, Report
 from lab.cloud_files import copy, end_server, is_served, machine_facts, make_machine, short, write_json
 
@@ -54,8 +55,8 @@ class FileCloud(SourceProvider, DestinationProvider):
     platform: ClassVar[str] = "files"
     capabilities: ClassVar[Capability] = Capability.TRANSFER_IMPORT | Capability.TRANSFER_EXPORT | Capability.ENDPOINT
 
-    def __init__(self, connection: Mapping[str, Any]) -> None:
-        super().__init__(connection)
+    def __init__(self, connection: Mapping[str, Any], premises: Premises = NOTHING) -> None:
+        super().__init__(connection, premises)
         self.root = Path(connection["root"])
 
     @classmethod

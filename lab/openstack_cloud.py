@@ -82,6 +82,11 @@ class OpenStackCloud:
         """Keystone's address."""
         return settings.url("keystone", self.address) + "/v3"
 
+    @property
+    def share_line(self) -> str:
+        """The line of `[worker] file_shares` of a worker on this machine."""
+        return f"{self.auth_url} {settings.SHARE} {self.share}"
+
     def auth(self, user: str = "tenant", project: str | None = None) -> dict[str, str]:
         """Return the credentials of a user, as openstacksdk and the provider's connection details have them."""
         return {
@@ -219,15 +224,14 @@ def _until_signalled() -> Iterator[threading.Event]:
 def main() -> int:
     """Run a cloud until it is interrupted."""
     with _until_signalled() as stop, OpenStackCloud() as cloud:
-        details = {
-            "auth": cloud.auth(),
-            "region_name": settings.REGION,
-            "file_shares": {settings.SHARE: str(cloud.share)},
-        }
-        file = cloud.directory / "endpoint.json"
+        details = {"auth": cloud.auth(), "region_name": settings.REGION}
+        file, worker = cloud.directory / "endpoint.json", cloud.directory / "worker.conf"
         file.write_text(json.dumps(details, indent=2) + "\n")
+        worker.write_text(f"[worker]\nqueues = lab\nfile_shares = {cloud.share_line}\n")
         print(f"OpenStack is at {cloud.auth_url} (users admin, tenant, neighbour; password {settings.PASSWORD})\n")
-        print(f"isthmus endpoint create --provider openstack --name lab --connection {file}")
+        print("A worker that has its share, beside those of `isthmus up`:")
+        print(f"isthmus worker --config-file /var/lib/isthmus/control/isthmus.conf --config-file {worker}")
+        print(f"isthmus endpoint create --provider openstack --name lab --region lab --connection {file}")
         for name, value in cloud.auth().items():
             print(f"export OS_{name.upper()}={value}")
         print("\nCtrl-C ends it and removes everything.", flush=True)

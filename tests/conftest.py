@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, settings
 from lab.control_plane import ControlPlane
 from lab.network_playground import NetworkPlayground
 from lab.openstack_cloud import OpenStackCloud
+from tests.image_store_fixtures import Containers, object_store_of
 
 # How long an example takes says something of the machine, nothing of the code.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -86,3 +87,10 @@ def openstack_cloud() -> Iterator[OpenStackCloud]:
     """Return the run's OpenStack cloud. Tests leave nothing in it."""
     with OpenStackCloud() as cloud:
         yield cloud
+
+
+@pytest.fixture(scope="session")
+def object_store(control_plane: ControlPlane) -> Iterator[Containers]:
+    """Return the plain user's containers in the run's object store. Tests leave nothing in it."""
+    with object_store_of(control_plane) as containers:
+        yield containers

@@ -1,11 +1,16 @@
 """Directories of disk images and OVF packages, made for tests with QEMU's own tools."""
 
+import contextlib
 import hashlib
 import subprocess
 import tarfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+import psutil
+
+from isthmus.migration.providers.premises import Premises
 
 MAC = "52:54:00:12:ab:cd"
 _DRIVERS = {"vhd": "vpc"}
@@ -34,16 +39,35 @@ _OVF = """<?xml version="1.0" encoding="UTF-8"?>
 
 
 def make_site(place: Path) -> dict[str, Any]:
-    """Make an endpoint's directories; return its connection details."""
+    """Make an endpoint's directory; return its connection details."""
     (place / "images").mkdir(parents=True)
-    return {"path": str(place / "images"), "runtime_directory": str(place / "run")}
+    return {"path": str(place / "images")}
+
+
+def premises_of(*places: Path) -> Premises:
+    """Return what a worker lets endpoints use whose own directory is the first of these, and images lie in all."""
+    return Premises(places[0] / "run", places[0] / "staging", places)
 
 
 def leftovers_of_images(connection: dict[str, Any]) -> list[str]:
-    """Return what Isthmus has left in an endpoint's directories."""
-    places = [Path(connection["path"]) / ".isthmus", Path(connection["runtime_directory"])]
-    hidden = [each.name for place in places if place.exists() for each in place.iterdir()]
-    return hidden + [each.parent.name for each in Path(connection["path"]).glob("*/.isthmus.json")]
+    """Return what Isthmus has left in an endpoint's directory, and what still serves images out of it."""
+    root = Path(connection["path"])
+    hidden = [each.name for each in (root / ".isthmus").iterdir()] if (root / ".isthmus").exists() else []
+    made = [each.parent.name for each in root.glob("*/.isthmus.json")]
+    return hidden + made + served(root)
+
+
+def served(root: Path) -> list[str]:
+    """Return the files below a directory that are served by anybody."""
+    return sorted({f"served: {each}" for each in _served(root)})
+
+
+def _served(root: Path) -> Iterator[str]:
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):  # one that ends meanwhile
+            words = process.cmdline()
+            if words[:1] in (["bwrap"], ["setsid"]):
+                yield from (word for word in words if word.startswith(f"{root}/"))
 
 
 def make_image(path: Path, size_mib: int, *options: str, seed: int = 1) -> Path:

@@ -11,16 +11,17 @@ from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest, build_disks
 
 from isthmus.migration.providers.openstack.provider import OpenStackProvider
+from isthmus.migration.providers.premises import Premises, parse_file_shares
 
 
-def connection_of(cloud: OpenStackCloud, runtime: Path | str, user: str = "tenant") -> dict[str, Any]:
+def connection_of(cloud: OpenStackCloud, user: str = "tenant") -> dict[str, Any]:
     """Return connection details for Isthmus' openstack provider."""
-    return {
-        "auth": cloud.auth(user),
-        "region_name": settings.REGION,
-        "file_shares": {settings.SHARE: str(cloud.share)},
-        "runtime_directory": str(runtime),
-    }
+    return {"auth": cloud.auth(user), "region_name": settings.REGION}
+
+
+def premises_of(cloud: OpenStackCloud, runtime: Path) -> Premises:
+    """Return what a worker that has the cloud's share mounted lets endpoints use."""
+    return Premises(runtime, runtime / "staging", file_shares=parse_file_shares([cloud.share_line]))
 
 
 @contextmanager
@@ -119,11 +120,11 @@ def leftovers(cloud: OpenStackCloud, runtime: Path, user: str = "tenant") -> lis
             for each in tenant.block_storage.attachments()
             if each.instance not in servers
         ]
-    return found + [f"export {each.name}" for each in runtime.iterdir() if each.is_dir()]
+    return found + [f"export {each.name}" for each in runtime.glob("openstack/*") if each.is_dir()]
 
 
 @contextmanager
 def provider_of(cloud: OpenStackCloud, runtime: Path, user: str = "tenant") -> Iterator[OpenStackProvider]:
     """Give a provider for a user of the cloud."""
-    with closing(OpenStackProvider(connection_of(cloud, runtime, user))) as provider:
+    with closing(OpenStackProvider(connection_of(cloud, user), premises_of(cloud, runtime))) as provider:
         yield provider

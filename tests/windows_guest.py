@@ -267,3 +267,17 @@ class DirectoryGuest(GuestDisks):
 
     def esp_copy(self, file_system: FileSystem, source: str, destination: str) -> None:
         raise AssertionError("no disk is here")
+
+
+def started_services(image: Path) -> dict[str, int]:
+    """Return when Windows on a VHDX starts its SATA driver and the source's agents: 0 with the kernel, 4 never."""
+    g = guestfs.GuestFS(python_return_dict=True, close_on_exit=False)
+    g.set_backend("direct")
+    g.set_backend_setting("force_kvm" if kvm_works() else "force_tcg", "1")
+    g.add_drive_opts(str(image), format="vhdx", readonly=True)
+    g.launch()
+    g.mount_ro("/dev/sda1", "/")
+    hive = image.with_suffix(".hive")
+    g.download("/Windows/System32/Config/SYSTEM", str(hive))
+    g.close()
+    return {name: int(read_hive(hive, f"{SETTINGS}\\Services\\{name}")["Start"]) for name in ("storahci", "VMTools")}

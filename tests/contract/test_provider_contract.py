@@ -6,7 +6,7 @@ A provider joins by a fixture that yields a `Subject`: two clouds of its kind an
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,8 @@ import jsonschema
 import pytest
 from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest
-from tests.image_packages import leftovers_of_images, make_package, make_site
+from tests.image_packages import leftovers_of_images, make_package, make_site, premises_of, served
+from tests.image_store_fixtures import Containers, staged
 from tests.libvirt_fixtures import Clouds, Notes, clouds, leftovers, make_machine, read_all, write_all
 from tests.openstack_fixtures import connection_of, provider_of, runtime_directory, server_with
 from tests.openstack_fixtures import leftovers as leftovers_of_openstack
@@ -31,7 +32,9 @@ from isthmus.migration.machine import (
     PowerState,
 )
 from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Provider, SourceProvider
+from isthmus.migration.providers.image_store.provider import ImageStoreProvider
 from isthmus.migration.providers.images.provider import ImagesProvider
+from isthmus.migration.providers.premises import Premises
 
 __all__ = ["clouds", "make_machine"]
 TRANSFER, DEPLOYMENT = "11111111-2222-3333-4444-555555555555", "66666666-7777-8888-9999-000000000000"
@@ -75,7 +78,8 @@ def images_subject() -> Iterator[Subject]:
         place = Path(name)
         east, west = (make_site(place / side) for side in ("east", "west"))
         make_package(Path(east["path"]), "contract", disk_mib=(48, 48))
-        with closing(ImagesProvider(east)) as source, closing(ImagesProvider(west)) as destination:
+        premises = premises_of(place, Path("/nonexistent"))
+        with closing(ImagesProvider(east, premises)) as source, closing(ImagesProvider(west, premises)) as destination:
             yield Subject(
                 source,
                 destination,
@@ -86,6 +90,30 @@ def images_subject() -> Iterator[Subject]:
                 runs=False,
             )
         assert leftovers_of_images(east) + leftovers_of_images(west) == []
+
+
+@pytest.fixture
+def image_store_subject(object_store: Containers) -> Iterator[Subject]:
+    """Two containers of a real object store."""
+    with tempfile.TemporaryDirectory(prefix="/tmp/is-") as name, object_store.made("east", "west") as (east, west):
+        place = Path(name)
+        make_package(place, "contract", disk_mib=(48, 48))
+        object_store.fill("east", place)
+        premises = Premises(place / "run", place / "staging")
+        with ExitStack() as stack:
+            source, destination = (
+                stack.enter_context(closing(ImageStoreProvider(each, premises))) for each in (east, west)
+            )
+            yield Subject(
+                source,
+                destination,
+                "contract",
+                east,
+                {**east, "auth": {**east["auth"], "auth_url": "http://127.0.0.1:9/v3"}},
+                lambda: [*object_store.names("west"), *staged(place / "staging"), *served(place)],
+                runs=False,
+            )
+        assert [*object_store.names("west"), *staged(place / "staging"), *served(place)] == []
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +128,7 @@ def openstack_machine(openstack_cloud: OpenStackCloud) -> Iterator[Any]:
 @pytest.fixture
 def openstack_subject(openstack_cloud: OpenStackCloud, openstack_machine: Any) -> Iterator[Subject]:
     with runtime_directory() as runtime, provider_of(openstack_cloud, runtime) as provider:
-        connection = connection_of(openstack_cloud, runtime)
+        connection = connection_of(openstack_cloud)
         yield Subject(
             provider,
             provider,
@@ -112,10 +140,16 @@ def openstack_subject(openstack_cloud: OpenStackCloud, openstack_machine: Any) -
         assert leftovers_of_openstack(openstack_cloud, runtime) == []
 
 
-# OpenStack takes minutes; in each run its own tests and a journey there and back are run.
-@pytest.fixture(params=["libvirt", "images", pytest.param("openstack", marks=pytest.mark.nightly)])
+# OpenStack takes minutes, an object store half a one; in each run their own tests and a journey there and back are run.
+@pytest.fixture(
+    params=[
+        "libvirt",
+        "images",
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in ("image-store", "openstack")),
+    ]
+)
 def subject(request: pytest.FixtureRequest) -> Subject:
-    found: Subject = request.getfixturevalue(f"{request.param}_subject")
+    found: Subject = request.getfixturevalue(f"{request.param.replace('-', '_')}_subject")
     return found
 
 
@@ -162,7 +196,7 @@ def test_schemas_are_json_schemas_and_take_the_lab_connection(subject: Subject) 
 
 
 def test_a_cloud_that_does_not_answer_is_unavailable_soon(subject: Subject) -> None:
-    provider: Provider = type(subject.source)(subject.silent_connection)
+    provider: Provider = type(subject.source)(subject.silent_connection, subject.source.premises)
     began = time.monotonic()
     with provider, pytest.raises(Unavailable):
         provider.validate_connection()

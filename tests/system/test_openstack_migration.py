@@ -12,13 +12,14 @@ from typing import Any
 import pytest
 from lab.clouds import LibvirtCloud
 from lab.console import Console
-from lab.control_plane import ISTHMUS
+from lab.control_plane import ISTHMUS, ControlPlane
 from lab.openstack_cloud import OpenStackCloud
 from lab.tiny_guest import TinyGuest, build_disks, domain_xml
-from tests.openstack_fixtures import connection_of, delete_server, leftovers, runtime_directory
+from lab.worker_beside import WorkerBeside
+from tests.openstack_fixtures import connection_of, delete_server, leftovers
 
 Environments = Callable[[str], dict[str, str]]
-MACHINE, MAC = "traveller", "52:54:00:ab:cd:07"
+MACHINE, MAC, REGION = "traveller", "52:54:00:ab:cd:07", "os-lab"
 
 
 @dataclass(frozen=True)
@@ -30,14 +31,16 @@ class Ends:
 
 
 @pytest.fixture
-def ends(openstack_cloud: OpenStackCloud) -> Iterator[Ends]:
-    with tempfile.TemporaryDirectory(prefix="/tmp/os-") as name, runtime_directory() as runtime:
+def ends(openstack_cloud: OpenStackCloud, control_plane: ControlPlane) -> Iterator[Ends]:
+    """The clouds are in a region of their own, whose worker has OpenStack's share."""
+    with tempfile.TemporaryDirectory(prefix="/tmp/os-") as name:
         directory = Path(name)
-        with LibvirtCloud("east", directory / "e") as east:
+        worker = WorkerBeside(control_plane, directory, REGION, f"file_shares = {openstack_cloud.share_line}\n")
+        with LibvirtCloud("east", directory / "e") as east, worker:
             disks = build_disks(east.pool_directory, TinyGuest(size_mib=64), name=MACHINE)
             with closing(east.connect()) as connection:
                 connection.defineXML(domain_xml(MACHINE, disks, "qcow2", mac_address=MAC)).create()
-            yield Ends(east, openstack_cloud, directory, runtime)
+            yield Ends(east, openstack_cloud, directory, directory / "open")
 
 
 def _isthmus(environment: dict[str, str], *words: str) -> Any:
@@ -47,11 +50,12 @@ def _isthmus(environment: dict[str, str], *words: str) -> Any:
 
 
 def _register(environment: dict[str, str], ends: Ends) -> None:
-    openstack = connection_of(ends.openstack, ends.runtime)
+    openstack = connection_of(ends.openstack)
     for provider, name, details in (("libvirt", "os-east", ends.east.connection), ("openstack", "os-cloud", openstack)):
         file = ends.directory / f"{name}.json"
         file.write_text(json.dumps(details))
-        _isthmus(environment, "endpoint", "create", "--provider", provider, "--name", name, "--connection", str(file))
+        words = ("--provider", provider, "--name", name, "--region", REGION, "--connection", str(file))
+        _isthmus(environment, "endpoint", "create", *words)
 
 
 def _migrate(environment: dict[str, str], source: str, destination: str, network: str, wishes: dict[str, Any]) -> Any:

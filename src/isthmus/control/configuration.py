@@ -99,6 +99,29 @@ _CONDUCTOR: list[Any] = [
 _WORKER: list[Any] = [
     cfg.ListOpt("queues", default=["default"], help="Regions whose work this worker takes."),
     cfg.StrOpt("staging_dir", help="Directory for journals and hash maps; default: `staging` under state_dir."),
+    cfg.StrOpt(
+        "runtime_dir",
+        help="Directory for the sockets and records of open images and volumes; its path is short, and it outlives a "
+        "restart of the machine; default: `open` under state_dir.",
+    ),
+    cfg.ListOpt(
+        "image_directories",
+        default=[],
+        help="Directories of this worker's machine that endpoints of disk images may name, with all below them. "
+        "Whoever may make endpoints then reads and writes there.",
+    ),
+    cfg.MultiStrOpt(
+        "file_shares",
+        default=[],
+        help="A share on which the Cinder of an OpenStack cloud keeps volumes, and where it is mounted here: the "
+        "address of the cloud's Keystone as endpoints name it (auth_url), the export, the directory, apart by blanks. "
+        "Once for each share.",
+    ),
+    cfg.StrOpt(
+        "nbd_certificates",
+        help="Directory with ca-cert.pem, client-cert.pem and client-key.pem, by which this worker may read and write "
+        "the disks of hypervisors whose endpoints have no certificates of their own.",
+    ),
     cfg.IntOpt("activities", default=8, min=1, help="Steps carried out at once."),
     cfg.StrOpt(
         "morphing_way_in",

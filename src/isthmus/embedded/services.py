@@ -102,6 +102,7 @@ www_authenticate_uri = {site.ports.keystone_url}
 [worker]
 queues = default
 staging_dir = {site.layout.of("isthmus") / "staging"}
-# The machine is its owner's, and so are the hypervisors on it.
+# The machine is its owner's, and so are the hypervisors and the images on it.
 allow_local_hypervisors = true
+image_directories = /
 {beside}"""

@@ -52,3 +52,16 @@ class Report(Protocol):
 
     def check(self) -> None:
         """Raise `isthmus.control.errors.Cancelled` if the work should stop. Call at least every second."""
+
+
+class Silence:
+    """A `Report` for work that nobody watches and nobody may stop."""
+
+    def event(self, level: Level, message: str) -> None:
+        """Drop the event."""
+
+    def progress(self, progress: Progress) -> None:
+        """Drop the progress."""
+
+    def check(self) -> None:
+        """Never stop."""

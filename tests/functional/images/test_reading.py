@@ -18,6 +18,7 @@ from tests.image_packages import (
     make_image,
     make_package,
     make_site,
+    premises_of,
 )
 from tests.libvirt_fixtures import Notes, nbd_client, read_all
 
@@ -32,7 +33,7 @@ TRANSFER = "11111111-2222-3333-4444-555555555555"
 def site() -> Iterator[tuple[Path, ImagesProvider]]:
     with tempfile.TemporaryDirectory(prefix="/tmp/ir-") as name:
         connection = make_site(Path(name))
-        with closing(ImagesProvider(connection)) as provider:
+        with closing(ImagesProvider(connection, premises_of(Path(name)))) as provider:
             yield Path(connection["path"]), provider
         assert leftovers_of_images(connection) == []
 

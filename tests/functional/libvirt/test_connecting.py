@@ -15,6 +15,7 @@ from tests.libvirt_fixtures import Notes, leftovers
 from isthmus.control.errors import NotAuthenticated
 from isthmus.migration.machine import DiskMapping
 from isthmus.migration.providers.libvirt.provider import LibvirtProvider
+from isthmus.migration.providers.premises import Premises
 
 
 @pytest.fixture
@@ -40,12 +41,12 @@ def test_disks_are_read_and_written_over_tls(directory: Path) -> None:
     server = client = certificates(directory / "certificates")
     settings = f'backup_tls_x509_cert_dir = "{server}"\nbackup_tls_x509_verify = 1\n'
     with LibvirtCloud("far", directory / "f", qemu_settings=settings) as cloud, closing(cloud.connect()) as connection:
-        places = {"hypervisor_certificates": str(server), "worker_certificates": str(client), "address": "localhost"}
+        places = {"hypervisor_certificates": str(server), "address": "localhost"}
         details = {"uri": cloud.uri, "nbd": {"transport": "tls", **places}}
         disks = build_disks(cloud.pool_directory, TinyGuest(size_mib=32), name="far")
         connection.storagePoolLookupByName("default").refresh()
         connection.defineXML(domain_xml("far", disks, "qcow2"))
-        with LibvirtProvider(details) as provider:
+        with LibvirtProvider(details, Premises(nbd_certificates=client)) as provider:
             reading = provider.open_reading("t", "far", {}, point="p", since=None, report=Notes())
             assert provider.open_reading("t", "far", {}, point="p", since=None, report=Notes()) == reading
             mappings = [DiskMapping(disk, "default") for disk in provider.get_machine("far").disks]

@@ -5,14 +5,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import guestfs
 import pytest
-from lab.synthetic_guest import MAC, make_tree, served
-from tests.rpm_guest import KERNEL, make_redhat
+from lab.synthetic_guest import MAC, served
+from tests.locked_guest import make_locked_disk
+from tests.rpm_guest import KERNEL
 
 from isthmus.control.errors import NotSupported, StepFailed
 from isthmus.migration.machine import Firmware
-from isthmus.migration.morphing.acceleration import kvm_works
 from isthmus.migration.morphing.contract import MorphRequest, NicPlan, Target, WayIn
 from isthmus.migration.morphing.morph import morph
 from isthmus.migration.reporting import Level, Progress
@@ -31,43 +30,8 @@ class Silent:
 
 @pytest.fixture(scope="module")
 def disk() -> Iterator[Path]:
-    """Make a disk with /boot on a partition, and the root on LVM in LUKS, as RHEL's installer lays them out."""
     with tempfile.TemporaryDirectory(prefix="/tmp/luks-") as name:
-        tree, file = Path(name) / "tree", Path(name) / "disk.raw"
-        make_tree(tree)
-        make_redhat(tree)
-        (tree / "etc/fstab").write_text(
-            "/dev/mapper/rhel-root / ext2 defaults 0 0\n/dev/sda1 /boot ext2 defaults 0 0\n"
-        )
-        with file.open("wb") as opened:
-            opened.truncate(256 << 20)
-        g = guestfs.GuestFS(python_return_dict=True, close_on_exit=False)
-        g.set_backend("direct")
-        g.set_backend_setting("force_kvm" if kvm_works() else "force_tcg", "1")
-        g.add_drive_opts(str(file), format="raw")
-        g.launch()
-        g.part_init("/dev/sda", "mbr")
-        g.part_add("/dev/sda", "p", 2048, 67583)
-        g.part_add("/dev/sda", "p", 67584, -1)
-        # A weak derivation of the key: the emulated processor pays for it, and nothing is protected here.
-        g.debug(
-            "sh",
-            [f"printf %s '{KEY}' | cryptsetup luksFormat -q --pbkdf pbkdf2 --pbkdf-force-iterations 1000 /dev/sda2 -"],
-        )
-        g.cryptsetup_open("/dev/sda2", KEY, "made")
-        g.pvcreate("/dev/mapper/made")
-        g.vgcreate("rhel", ["/dev/mapper/made"])
-        g.lvcreate_free("root", "rhel", 100)
-        g.mkfs("ext2", "/dev/rhel/root")
-        g.mkfs("ext2", "/dev/sda1")
-        g.mount("/dev/rhel/root", "/")
-        g.mkdir("/boot")
-        g.mount("/dev/sda1", "/boot")
-        for each in sorted(tree.iterdir()):
-            g.copy_in(str(each), "/")
-        g.shutdown()
-        g.close()
-        yield file
+        yield make_locked_disk(Path(name), KEY)
 
 
 def _request(uri: str, way_in: WayIn, *keys: str) -> MorphRequest:

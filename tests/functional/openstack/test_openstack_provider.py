@@ -21,6 +21,7 @@ from tests.openstack_fixtures import (
     connection_of,
     image_backed_server,
     leftovers,
+    premises_of,
     provider_of,
     runtime_directory,
     server_with,
@@ -29,6 +30,7 @@ from tests.openstack_fixtures import (
 from isthmus.control.errors import Conflict, InvalidInput, NotAuthenticated, StepFailed, Unavailable
 from isthmus.migration.machine import BootProbe, Disk, DiskMapping, Firmware, Machine, Nic, NicMapping, PowerState
 from isthmus.migration.providers.openstack.provider import OpenStackProvider
+from isthmus.migration.providers.premises import Premises
 
 MIB = 1 << 20
 TRANSFER, DEPLOYMENT = "aaaaaaaa-2222-3333-4444-555555555555", "bbbbbbbb-7777-8888-9999-000000000000"
@@ -75,7 +77,7 @@ def test_what_the_cloud_does_not_have_is_refused_by_name(
 
 
 def test_a_wrong_password_is_told_from_a_silent_keystone(openstack_cloud: OpenStackCloud, runtime: Path) -> None:
-    given = connection_of(openstack_cloud, runtime)
+    given = connection_of(openstack_cloud)
     wrong = {**given, "auth": {**given["auth"], "password": "wrong"}}
     with OpenStackProvider(wrong) as refused, pytest.raises(NotAuthenticated, match="credentials") as told:
         refused.validate_connection()
@@ -89,7 +91,7 @@ def test_a_wrong_password_is_told_from_a_silent_keystone(openstack_cloud: OpenSt
 
 
 def test_an_application_credential_serves_as_well(openstack_cloud: OpenStackCloud, runtime: Path) -> None:
-    given = connection_of(openstack_cloud, runtime)
+    given = connection_of(openstack_cloud)
     with openstack_cloud.connect("tenant") as tenant:
         made = tenant.identity.create_application_credential(
             tenant.current_user_id, name="isthmus", secret="s3cret", roles=[{"name": "member"}]
@@ -120,8 +122,14 @@ def test_a_quota_is_checked_before_and_a_step_that_meets_it_leaves_nothing(
 
 
 def test_a_share_that_the_worker_has_not_is_named(openstack_cloud: OpenStackCloud, runtime: Path) -> None:
-    given = connection_of(openstack_cloud, runtime)
-    with OpenStackProvider({**given, "file_shares": {}}) as provider:
+    given = connection_of(openstack_cloud)
+    other = Premises(
+        runtime,
+        file_shares={
+            "http://127.0.0.1:9/v3": premises_of(openstack_cloud, runtime).shares_of(openstack_cloud.auth_url)
+        },
+    )
+    with OpenStackProvider(given, other) as provider:
         made = provider.ensure_disks(TRANSFER, "one", {}, disks())
         with pytest.raises(InvalidInput, match=r"127\.0\.0\.1:/lab"):
             provider.open_writing("owner", made)
@@ -196,11 +204,14 @@ _READ = """
     from tests.libvirt_fixtures import Notes
     from isthmus.migration.providers.openstack import points
     from isthmus.migration.providers.openstack.provider import OpenStackProvider
+    from pathlib import Path
+    from isthmus.migration.providers.premises import Premises
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
     points._wait_for = die
     connection = json.load(sys.stdin)
-    OpenStackProvider(connection).open_reading("{transfer}", "double", {{}}, point="p1", since=None, report=Notes())
+    provider = OpenStackProvider(connection, Premises(Path("{runtime}")))
+    provider.open_reading("{transfer}", "double", {{}}, point="p1", since=None, report=Notes())
 """
 
 
@@ -211,8 +222,8 @@ def test_a_reading_whose_worker_was_killed_goes_on_with_its_snapshots_and_the_ma
     """It is killed while the machine is paused and its snapshots are made."""
     guest = TinyGuest(disks=2, size_mib=48, format="raw")
     with server_with(openstack_cloud, "double", guest, running=True) as server:
-        given = json.dumps(connection_of(openstack_cloud, runtime))
-        script = textwrap.dedent(_READ.format(transfer=TRANSFER))
+        given = json.dumps(connection_of(openstack_cloud))
+        script = textwrap.dedent(_READ.format(transfer=TRANSFER, runtime=runtime))
         with provider_of(openstack_cloud, runtime) as provider, openstack_cloud.connect("tenant") as tenant:
             killed = subprocess.run([sys.executable, "-c", script], input=given, text=True, check=False)
             assert killed.returncode == -signal.SIGKILL
@@ -247,11 +258,13 @@ _BOOT = """
     from isthmus.migration.machine import BootProbe, DeployedMachine
     from isthmus.migration.providers.openstack import booting
     from isthmus.migration.providers.openstack.provider import OpenStackProvider
+    from pathlib import Path
+    from isthmus.migration.providers.premises import Premises
     def die(*_):
         os.kill(os.getpid(), signal.SIGKILL)
     connection, deployed = json.load(sys.stdin)
     booting._watch = die
-    OpenStackProvider(connection).boot_machine(DeployedMachine(**deployed), BootProbe(), Notes())
+    OpenStackProvider(connection, Premises()).boot_machine(DeployedMachine(**deployed), BootProbe(), Notes())
 """
 
 

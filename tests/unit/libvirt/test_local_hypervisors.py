@@ -53,7 +53,7 @@ def test_the_option_is_off_unless_set() -> None:
 def test_a_worker_lends_its_ssh_keys_to_nobody() -> None:
     details = {"uri": "qemu+ssh://root@192.0.2.7/system"}
     endpoint = EndpointRef("e1", "libvirt", details, ())
-    with pytest.raises(NotAllowed, match="SSH keys"):
+    with pytest.raises(NotAllowed, match="or uses its sockets or keys"):
         Clouds(provider_class, lambda *_: details).any(endpoint, None)
     own = {**details, "ssh_private_key": "the endpoint's own"}
     Clouds(provider_class, lambda *_: own).any(EndpointRef("e1", "libvirt", own, ()), None).close()

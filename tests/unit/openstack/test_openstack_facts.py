@@ -6,7 +6,6 @@ import jsonschema
 import pytest
 
 from isthmus.migration.providers.openstack import names, schemas
-from isthmus.migration.providers.openstack.provider import OpenStackProvider
 from isthmus.migration.providers.openstack.volumes import gib
 
 URL = {"auth_url": "https://keystone.example.org/v3"}
@@ -41,17 +40,9 @@ def test_sizes_are_whole_gib(size: int, expected: int) -> None:
         {"auth": URL},
         {"auth": {"password": "p"}},
         {"auth": {**URL, "auth_url": "file:///etc/passwd", "password": "p"}},
-        {"auth": {**URL, "password": "p"}, "file_shares": {"a:/b": "relative"}},
         {"auth": {**URL, "password": "p"}, "surprise": 1},
     ],
 )
 def test_connection_details_that_say_too_little_or_too_much_are_refused(connection: dict[str, Any]) -> None:
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate(connection, schemas.CONNECTION)
-
-
-def test_directories_of_the_worker_need_the_operators_word() -> None:
-    remote = {"auth": {**URL, "password": "p"}}
-    assert not OpenStackProvider.is_local(remote)
-    assert OpenStackProvider.is_local({**remote, "file_shares": {"a:/b": "/mnt"}})
-    assert OpenStackProvider.is_local({**remote, "runtime_directory": "/tmp/x"})

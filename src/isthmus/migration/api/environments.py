@@ -9,10 +9,12 @@ from jsonschema.exceptions import ValidationError
 from isthmus.control.errors import InvalidInput
 from isthmus.migration.model import PoolPlatform
 from isthmus.migration.providers.contract import DestinationProvider, Provider, SourceProvider
+from isthmus.migration.providers.premises import refuse_operators_keys
 
 
 def check_connection(provider: type[Provider], details: Mapping[str, Any]) -> None:
     """Return if the connection details fit; `InvalidInput` names the wrong keys."""
+    refuse_operators_keys(provider.operators_keys, details)
     _check(provider.connection_schema(), details, "connection_info")
 
 

@@ -32,7 +32,8 @@ from isthmus.migration.machine import (
     ProbeResult,
     StorageBackend,
 )
-from isthmus.migration.reporting import Level, Progress, Report
+from isthmus.migration.providers.premises import NOTHING, Premises
+from isthmus.migration.reporting import Report, Silence
 
 Environment = Mapping[str, Any]
 """A source or destination environment, already checked against the provider's JSON schema."""
@@ -109,19 +110,6 @@ class Reading:
     disks: tuple[ExportedDisk, ...]
 
 
-class _Silence:
-    """A `Report` for work that nobody watches and nobody may stop."""
-
-    def event(self, level: Level, message: str) -> None:
-        """Drop the event."""
-
-    def progress(self, progress: Progress) -> None:
-        """Drop the progress."""
-
-    def check(self) -> None:
-        """Never stop."""
-
-
 class HostNetwork:
     """The network agent of the worker's own machine: its socket, and Keystone's id of the project that it is asked for.
 
@@ -142,15 +130,21 @@ class Provider(ABC):
     """Common to sources and destinations.
 
     `host_network` is set by the worker where it has a network agent beside it; None: there is none.
+    `operators_keys` are keys of connection details that are refused, with the option in `[worker]` in their place.
     """
 
     platform: ClassVar[str]
     capabilities: ClassVar[Capability]
+    operators_keys: ClassVar[Mapping[str, str]] = {}
     host_network: HostNetwork | None = None
 
-    def __init__(self, connection: Mapping[str, Any]) -> None:
-        """Take connection details that fit `connection_schema`; connect when first needed."""
+    def __init__(self, connection: Mapping[str, Any], premises: Premises = NOTHING) -> None:
+        """Take connection details that fit `connection_schema`; connect when first needed.
+
+        `premises` is what may be used of the worker's machine: no path there comes from the connection details.
+        """
         self.connection = connection
+        self.premises = premises
 
     def __enter__(self) -> Self:
         return self
@@ -340,7 +334,7 @@ class DestinationProvider(Provider):
         Called when a `clone_disks` was cut short too. A provider that finds clones by their names overrides this;
         here they are found by completing them.
         """
-        self.delete_disks(self.clone_disks(deployment_id, instance, disks, _Silence()))
+        self.delete_disks(self.clone_disks(deployment_id, instance, disks, Silence()))
 
     @abstractmethod
     def create_snapshots(self, deployment_id: str, disks: Sequence[DestinationDisk]) -> None:

@@ -18,6 +18,7 @@ from isthmus.control.engine import EngineAddress
 from isthmus.control.queues import host_queue, worker_queue
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.providers.contract import HostNetwork
+from isthmus.migration.providers.premises import Premises, parse_file_shares
 from isthmus.migration.providers.registry import provider_class
 from isthmus.migration.services.introduction import Introduction
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
@@ -46,7 +47,8 @@ def run(conf: ConfigOpts) -> None:
         )
 
     allow_local = conf.worker.allow_local_hypervisors
-    serve(conf, Clouds(provider_class, resolve, allow_local=allow_local, host_network=host_network))
+    premises = premises_of(conf)
+    serve(conf, Clouds(provider_class, resolve, allow_local=allow_local, host_network=host_network, premises=premises))
     leave()
 
 
@@ -87,11 +89,29 @@ def settings_of(conf: ConfigOpts) -> WorkerSettings:
     """Return the `[worker]` options that steps need."""
     group = conf.worker
     return WorkerSettings(
-        staging_dir=Path(group.staging_dir or f"{conf.state_dir}/staging"),
+        staging_dir=_staging(conf),
         bandwidth_limit=group.bandwidth_limit,
         nbd_connections=group.nbd_connections,
         morphing_way_in=WayIn(group.morphing_way_in),
+        # Whose machine and users are of one owner may as well have the fast way.
+        allow_worker_kernel=group.allow_local_hypervisors or group.morphing_way_in == WayIn.WORKER_KERNEL,
     )
+
+
+def premises_of(conf: ConfigOpts) -> Premises:
+    """Return what endpoints may use of this machine, from `[worker]`. Raises `InvalidInput` for an option's value."""
+    group = conf.worker
+    return Premises(
+        runtime=Path(group.runtime_dir or f"{conf.state_dir}/open"),
+        staging=_staging(conf) / "images",
+        image_directories=tuple(Path(each) for each in group.image_directories),
+        file_shares=parse_file_shares(group.file_shares),
+        nbd_certificates=Path(group.nbd_certificates) if group.nbd_certificates else None,
+    )
+
+
+def _staging(conf: ConfigOpts) -> Path:
+    return Path(conf.worker.staging_dir or f"{conf.state_dir}/staging")
 
 
 def _now() -> datetime:

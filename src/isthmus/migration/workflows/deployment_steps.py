@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from isthmus.control.errors import InvalidInput, StepFailed
+from isthmus.control.errors import InvalidInput, NotAllowed, StepFailed
 from isthmus.migration.machine import BootProbe, Machine
 from isthmus.migration.model import ScriptPhase, TaskType
 from isthmus.migration.morphing.contract import MorphRequest, NicPlan, Target, UserScript, WayIn
@@ -19,7 +19,7 @@ from isthmus.migration.planning.mapping import map_nics
 from isthmus.migration.planning.work import Work
 from isthmus.migration.reporting import Level, Report
 from isthmus.migration.workflows.calls import StepCall, StepOutcome
-from isthmus.migration.workflows.site import Clouds, Site, writing_owner
+from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings, writing_owner
 from isthmus.migration.workflows.transfer_steps import StepFunction
 
 _PROBE = TypeAdapter(BootProbe)
@@ -93,7 +93,7 @@ def change_os(call: StepCall, site: Site, report: Report, _: int) -> StepOutcome
     with site.clouds.destination(call.work.destination, call.work.trust_id) as cloud:
         exported = {disk.disk_id: disk for disk in cloud.open_writing(_owner(call), call.facts.disks)}
         uris = tuple(exported[disk.id].uri for disk in _machine(call).disks)
-        request = morph_request(call, uris, site.settings.morphing_way_in)
+        request = morph_request(call, uris, way_in(call.work.destination_environment, site.settings))
         found = morph(replace(request, luks_keys=luks_keys(call.work, site.clouds)), report)
     result = asdict(found)
     for change in found.changes:
@@ -114,16 +114,29 @@ def luks_keys(work: Work, clouds: Clouds) -> tuple[str, ...]:
     return tuple(keys)
 
 
-def morph_request(call: StepCall, uris: tuple[str, ...], way_in: WayIn) -> MorphRequest:
-    """Return what the morpher is asked, from the destination environment.
+def way_in(environment: Mapping[str, Any], settings: WorkerSettings) -> WayIn:
+    """Return the way into the guest: the environment's `morphing_way_in`, else the worker's own.
 
-    Keys: `disk_bus`, `nic_model` (both "virtio" by default), `set_dhcp` (False), `morphing_way_in` (the worker's own).
+    Raises `NotAllowed` if the environment would have the worker's kernel mount a guest where its operator does not.
     """
-    machine, environment = _machine(call), call.work.destination_environment
     try:
-        chosen = WayIn(environment.get("morphing_way_in") or way_in)
+        chosen = WayIn(environment.get("morphing_way_in") or settings.morphing_way_in)
     except ValueError:
         raise InvalidInput(f"morphing_way_in must be one of {', '.join(WayIn)}; correct the environment") from None
+    if chosen is WayIn.WORKER_KERNEL and not settings.allow_worker_kernel:
+        raise NotAllowed(
+            "morphing_way_in worker-kernel would have this worker's own kernel read the guest's file systems: leave it "
+            "out, or have the operator set morphing_way_in in [worker]"
+        )
+    return chosen
+
+
+def morph_request(call: StepCall, uris: tuple[str, ...], chosen: WayIn) -> MorphRequest:
+    """Return what the morpher is asked, from the destination environment.
+
+    Keys: `disk_bus`, `nic_model` (both "virtio" by default), `set_dhcp` (False).
+    """
+    machine, environment = _machine(call), call.work.destination_environment
     return MorphRequest(
         disk_uris=uris,
         target=Target(

@@ -14,18 +14,23 @@ from isthmus.control.errors import InvalidInput, NotAllowed, NotSupported
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.planning.work import EndpointRef
 from isthmus.migration.providers.contract import DestinationProvider, HostNetwork, Provider, SourceProvider
+from isthmus.migration.providers.premises import NOTHING, Premises, refuse_operators_keys
 
 Side = TypeVar("Side", bound=Provider)
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """The `[worker]` options that steps need. `bandwidth_limit` in bytes per second for each copy, 0 for none."""
+    """The `[worker]` options that steps need. `bandwidth_limit` in bytes per second for each copy, 0 for none.
+
+    `allow_worker_kernel`: an environment may choose the worker's own kernel as the way into guests.
+    """
 
     staging_dir: Path
     bandwidth_limit: int = 0
     nbd_connections: int = 4
     morphing_way_in: WayIn = WayIn.APPLIANCE
+    allow_worker_kernel: bool = False
 
 
 class Clouds:
@@ -33,6 +38,7 @@ class Clouds:
 
     Connections to the worker's own machine are refused unless `allow_local`: they are its operator's, not a tenant's.
     `host_network` gives the network agent of the worker's machine for a trust's project, None where there is none.
+    `premises` is what endpoints may use of the worker's machine.
     """
 
     def __init__(
@@ -42,11 +48,13 @@ class Clouds:
         *,
         allow_local: bool = False,
         host_network: Callable[[str | None], HostNetwork | None] = lambda _: None,
+        premises: Premises = NOTHING,
     ) -> None:
         self._find = find
         self._resolve = resolve
         self._allow_local = allow_local
         self._host_network = host_network
+        self._premises = premises
 
     def source(self, endpoint: EndpointRef, trust_id: str | None) -> SourceProvider:
         """Return a connected-on-demand source; close it (`with`). Raises as `any` does."""
@@ -78,17 +86,18 @@ class Clouds:
         check_connection(endpoint, kind, connection)
         if not self._allow_local and kind.is_local(connection):
             raise NotAllowed(
-                f"endpoint {endpoint.id} leads to the worker's own machine, or uses its SSH keys, which are not for "
-                "its users; give another machine's address and a key of yours, or have the operator set "
+                f"endpoint {endpoint.id} leads to the worker's own machine, or uses its sockets or keys, which are not "
+                "for its users; give another machine's address and a key of yours, or have the operator set "
                 "allow_local_hypervisors in [worker]"
             )
-        opened = kind(connection)
+        opened = kind(connection, self._premises)
         opened.host_network = self._host_network(trust_id)
         return opened
 
 
 def check_connection(endpoint: EndpointRef, kind: type[Provider], connection: Mapping[str, Any]) -> None:
     """Raise `InvalidInput` naming each key that does not fit the provider's schema; never a value: it may be secret."""
+    refuse_operators_keys(kind.operators_keys, connection)
     found = sorted(Draft7Validator(kind.connection_schema()).iter_errors(dict(connection)), key=lambda e: list(e.path))
     if found:
         raise InvalidInput(

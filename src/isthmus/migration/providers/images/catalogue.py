@@ -11,12 +11,13 @@ from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, NotFoun
 from isthmus.migration.machine import Disk, Firmware, Machine, PowerState, StorageBackend
 from isthmus.migration.providers.contract import Environment
 from isthmus.migration.providers.images import inspection
-from isthmus.migration.providers.images.formats import ENDINGS, ImageFile, open_image
+from isthmus.migration.providers.images.formats import ENDINGS, ImageFile, ImageFormat, open_image
+from isthmus.migration.providers.images.ovf import Description
 from isthmus.migration.providers.images.packages import Package, open_package
 
 STORAGE = "images"
 _MOST_FILES = 10_000
-_PART_OF_VMDK = re.compile(r"-(?:flat|s\d{3}|f\d{3}|delta)\.vmdk$")
+PART_OF_VMDK = re.compile(r"-(?:flat|s\d{3}|f\d{3}|delta)\.vmdk$")
 
 log = logging.getLogger(__name__)
 
@@ -40,10 +41,7 @@ def check_root(root: Path) -> None:
 
 def list_machines(root: Path, pattern: str | None) -> list[Machine]:
     """Return all machines, without disks and NICs. What cannot be read is left out here, and told by `find`."""
-    try:
-        wanted = re.compile(pattern or "")
-    except re.error as error:
-        raise InvalidInput(f"{pattern!r} is not a regular expression ({error}); correct the name") from error
+    wanted = name_pattern(pattern)
     machines = []
     for path in _candidates(root):
         try:
@@ -54,6 +52,14 @@ def list_machines(root: Path, pattern: str | None) -> list[Machine]:
         if wanted.search(machine.name):
             machines.append(replace(machine, disks=(), nics=()))
     return sorted(machines, key=lambda machine: machine.id)
+
+
+def name_pattern(pattern: str | None) -> re.Pattern[str]:
+    """Return a pattern of names. Raises `InvalidInput`."""
+    try:
+        return re.compile(pattern or "")
+    except re.error as error:
+        raise InvalidInput(f"{pattern!r} is not a regular expression ({error}); correct the name") from error
 
 
 def find(root: Path, instance: str) -> Found:
@@ -69,14 +75,18 @@ def find(root: Path, instance: str) -> Found:
     if not chosen:
         raise NotFound(f"there is no machine {instance!r} in {root}; list the endpoint's instances")
     if len(chosen) > 1:
-        names = ", ".join(str(path.relative_to(root)) for path in chosen)
-        raise Conflict(f"several machines in {root} are named {instance!r}: choose one by its id ({names})")
+        raise ambiguous(str(root), instance, ", ".join(str(path.relative_to(root)) for path in chosen))
     found = _look(root, chosen[0])
     disks = tuple(
         replace(disk, size_bytes=inspection.virtual_size(image))
         for disk, image in zip(found.machine.disks, found.images, strict=True)
     )
     return replace(found, machine=replace(found.machine, disks=disks))
+
+
+def ambiguous(place: str, instance: str, ids: str) -> Conflict:
+    """Return the error for a name that several machines have."""
+    return Conflict(f"several machines in {place} are named {instance!r}: choose one by its id ({ids})")
 
 
 def storage(root: Path) -> StorageBackend:
@@ -119,7 +129,7 @@ def _candidates(root: Path) -> Iterator[Path]:
         yield from packages
         taken = {name for each in packages if each.suffix.lower() == ".ovf" for name in _images_of(each)}
         for file in files:
-            is_image = file.suffix.lower() in ENDINGS and not _PART_OF_VMDK.search(file.name)
+            is_image = file.suffix.lower() in ENDINGS and not PART_OF_VMDK.search(file.name)
             if is_image and file.name not in taken and file.name[0] != ".":
                 yield file
 
@@ -137,15 +147,23 @@ def _look(root: Path, path: Path) -> Found:
     if path.suffix.lower() in (".ova", ".ovf"):
         return _packaged(identity, open_package(path))
     image = open_image(path, ENDINGS[path.suffix.lower()])
-    disk = Disk("disk1", 0, image.format.value, STORAGE, "", can_track_changes=False, allocated_bytes=_taken([image]))
-    machine = Machine(identity, path.stem, 1, 1024, Firmware.BIOS, PowerState.OFF, disks=(disk,))
-    return Found(machine, (image,))
+    disk = disk_of("disk1", image.format, "", 0, _taken([image]))
+    return Found(replace(lone_machine(identity, path.stem), disks=(disk,)), (image,))
 
 
-def _packaged(identity: str, package: Package) -> Found:
-    facts = package.description
-    images = tuple(package.image(disk) for disk in facts.disks)
-    machine = Machine(
+def lone_machine(identity: str, name: str) -> Machine:
+    """Return the machine that an image alone is, without its disk."""
+    return Machine(identity, name, 1, 1024, Firmware.BIOS, PowerState.OFF)
+
+
+def disk_of(disk_id: str, image_format: ImageFormat, bus: str, size: int, taken: int) -> Disk:
+    """Return a disk by its image; `size` and `taken` in bytes."""
+    return Disk(disk_id, size, image_format.value, STORAGE, bus, can_track_changes=False, allocated_bytes=taken)
+
+
+def packaged_machine(identity: str, facts: Description, disks: Sequence[Disk]) -> Machine:
+    """Return the machine that a descriptor describes, with these disks."""
+    return Machine(
         id=identity,
         name=facts.name,
         num_cpu=facts.num_cpu,
@@ -155,21 +173,19 @@ def _packaged(identity: str, package: Package) -> Found:
         os_type=facts.os_type,
         secure_boot=facts.secure_boot,
         description=facts.description,
-        disks=tuple(
-            Disk(
-                disk.id,
-                0,
-                image.format.value,
-                STORAGE,
-                disk.bus,
-                can_track_changes=False,
-                allocated_bytes=_taken([image]),
-            )
-            for disk, image in zip(facts.disks, images, strict=True)
-        ),
+        disks=tuple(disks),
         nics=facts.nics,
     )
-    return Found(machine, images, package)
+
+
+def _packaged(identity: str, package: Package) -> Found:
+    facts = package.description
+    images = tuple(package.image(disk) for disk in facts.disks)
+    disks = [
+        disk_of(disk.id, image.format, disk.bus, 0, _taken([image]))
+        for disk, image in zip(facts.disks, images, strict=True)
+    ]
+    return Found(packaged_machine(identity, facts, disks), images, package)
 
 
 def _taken(images: Sequence[ImageFile]) -> int:

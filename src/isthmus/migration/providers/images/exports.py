@@ -64,7 +64,7 @@ class Exports:
             descriptor = os.open(self._runtime, os.O_RDONLY | os.O_DIRECTORY)
         except OSError as error:
             raise Unavailable(
-                f"{self._runtime} cannot be used ({error.strerror}): correct runtime_directory"
+                f"{self._runtime} cannot be used ({error.strerror}): correct runtime_dir in [worker]"
             ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -163,7 +163,7 @@ def _answers(uri: str) -> bool:
 def _start(place: Path, number: int, image: ImageFile, *, writable: bool) -> None:
     socket = place / f"{number}.sock"
     if len(os.fsencode(socket)) > _LONGEST_SOCKET:
-        raise InvalidInput(f"{place} is too long a path for a socket: shorten runtime_directory")
+        raise InvalidInput(f"{place} is too long a path for a socket: shorten runtime_dir in [worker]")
     command = ["qemu-nbd", "--persistent", "--shared=16", "--export-name=disk", f"--socket=/exports/{socket.name}"]
     command += ["--discard=unmap"] if writable else ["--read-only"]
     command += ["--image-opts", node(image)]

@@ -52,7 +52,7 @@ class Package:
             raise StepFailed(f"{self.path.name} names image {disk.file}, which is not there: get the package again")
         if disk.compressed:
             raise StepFailed(f"image {disk.file} of {self.path.name} is compressed: unpack the package and its images")
-        return open_image(member.path, _format_of(disk), member.offset, member.length)
+        return open_image(member.path, format_of(disk), member.offset, member.length)
 
 
 def open_package(path: Path) -> Package:
@@ -74,7 +74,7 @@ def verify(package: Package, report: Report) -> bool:
 
     Reads all of them once. Raises `StepFailed` for a difference, or for a file that the manifest does not name.
     """
-    name = re.sub(r"\.ovf$", ".mf", package.descriptor, flags=re.IGNORECASE)
+    name = manifest_of(package.descriptor)
     member = package.members.get(name)
     if member is None:
         return False
@@ -89,6 +89,11 @@ def verify(package: Package, report: Report) -> bool:
                 "after its export; get the package again"
             )
     return True
+
+
+def manifest_of(descriptor: str) -> str:
+    """Return the name that the manifest of a descriptor has."""
+    return re.sub(r"\.ovf$", ".mf", descriptor, flags=re.IGNORECASE)
 
 
 def _parse_manifest(text: str, label: str) -> dict[str, tuple[str, str]]:
@@ -120,7 +125,7 @@ def _members_of_archive(path: Path) -> dict[str, Member]:
     """Return the plain files at the top of a tar archive; where each lies in it is enough to read it in place."""
     try:
         with path.open("rb") as file:
-            members = dict(_read_archive(file, path))
+            members = dict(read_archive(file, path))
     except (tarfile.TarError, ValueError, EOFError) as error:
         raise StepFailed(f"{path.name} is not a sound tar archive ({error}): get the OVA again") from error
     size = path.stat().st_size
@@ -130,7 +135,8 @@ def _members_of_archive(path: Path) -> dict[str, Member]:
     return members
 
 
-def _read_archive(file: IO[bytes], path: Path) -> Iterator[tuple[str, Member]]:
+def read_archive(file: IO[bytes], path: Path) -> Iterator[tuple[str, Member]]:
+    """Yield the plain files at the top of an OVA archive by name. Raises `StepFailed`, and tarfile's errors."""
     with tarfile.open(fileobj=file, mode="r:") as archive:
         for number, entry in enumerate(archive):
             if number >= _MOST_MEMBERS:
@@ -146,7 +152,8 @@ def _members_beside(path: Path) -> dict[str, Member]:
     return {each.name: Member(each, 0, each.stat().st_size) for each in files}
 
 
-def _format_of(disk: ovf.OvfDisk) -> ImageFormat:
+def format_of(disk: ovf.OvfDisk) -> ImageFormat:
+    """Return the format of a disk's image, by the descriptor or the file's name. Raises `StepFailed`."""
     if "vmdk" in disk.format_uri.lower():
         return ImageFormat.VMDK
     ending = Path(disk.file).suffix.lower()

@@ -33,6 +33,7 @@ from isthmus.migration.providers.images import catalogue, inspection, publishing
 from isthmus.migration.providers.images.exports import Exports
 from isthmus.migration.providers.images.formats import ImageFormat
 from isthmus.migration.providers.images.replicas import Replicas
+from isthmus.migration.providers.premises import NOTHING, Premises
 from isthmus.migration.reporting import Report
 
 
@@ -54,12 +55,18 @@ class ImagesProvider(SourceProvider, DestinationProvider):
         | Capability.VALIDATE_TRANSFER_IMPORT
     )
 
-    def __init__(self, connection: Mapping[str, Any]) -> None:
-        super().__init__(connection)
-        self._root = Path(str(connection["path"]))
+    operators_keys: ClassVar[Mapping[str, str]] = {"runtime_directory": "runtime_dir"}
+
+    def __init__(self, connection: Mapping[str, Any], premises: Premises = NOTHING) -> None:
+        super().__init__(connection, premises)
+        self._root = self._place()
         self._networks = tuple(connection.get("networks") or (schemas.DEFAULT_NETWORK,))
-        self._exports = Exports(Path(str(connection.get("runtime_directory") or schemas.DEFAULT_RUNTIME)))
+        self._exports = Exports(premises.runtime / "images")
         self._replicas = Replicas(self._root)
+
+    def _place(self) -> Path:
+        """Return the directory of the images."""
+        return self.premises.image_directory(str(self.connection["path"]))
 
     @classmethod
     def connection_schema(cls) -> dict[str, Any]:
@@ -75,11 +82,6 @@ class ImagesProvider(SourceProvider, DestinationProvider):
     def destination_schema(cls) -> dict[str, Any]:
         """Return the schema of the destination environment."""
         return schemas.DESTINATION
-
-    @classmethod
-    def is_local(cls, connection: Mapping[str, Any]) -> bool:  # noqa: ARG003 - the contract's
-        """Always: a directory is the worker's own."""
-        return True
 
     def validate_connection(self) -> None:
         """See that the directory is there."""

@@ -9,7 +9,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from isthmus.migration.providers.images.descriptors import Hardware, Placed
 from isthmus.migration.providers.images.formats import ImageFormat
 from isthmus.migration.providers.images.replicas import Replicas
 
-_MARK = ".isthmus.json"
+MARK = ".isthmus.json"
 
 
 @dataclass(frozen=True)
@@ -49,13 +49,18 @@ def create_machine(
     environment: Environment,
     disks: Sequence[DestinationDisk],
     nics: Sequence[NicMapping],
+    is_taken: Callable[[str], bool] = lambda _: False,
 ) -> DeployedMachine:
-    """Make the machine's directory. Already done: this deployment's is there."""
+    """Make the machine's directory. Already done: this deployment's is there.
+
+    `is_taken` tells of names that are used elsewhere.
+    """
     for place, mark in _made(replicas.root):
         if (mark.deployment, mark.machine) == (deployment_id, machine.name):
             return _deployed(place)
     free = _file_name(machine.name + str(environment.get("name_suffix") or ""))
-    name = free if not (replicas.root / free).exists() else f"{free}-{_short(deployment_id)}"
+    taken = (replicas.root / free).exists() or is_taken(free)
+    name = f"{free}-{_short(deployment_id)}" if taken else free
     building = replicas.hidden / f"machine-{_short(deployment_id, machine.name)}"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(mode=0o755)
@@ -65,7 +70,7 @@ def create_machine(
     volumes = {each.file: disk.volume_id for each, disk in zip(placed, disks, strict=True)}
     _write(building / f"{name}.ovf", descriptors.ovf(machine, name, placed, nics, wanted))
     _write(building / f"{name}.xml", descriptors.libvirt(machine, place, placed, nics, wanted))
-    _write(building / _MARK, json.dumps(asdict(Mark(deployment_id, machine.name, volumes))).encode())
+    _write(building / MARK, json.dumps(asdict(Mark(deployment_id, machine.name, volumes))).encode())
     _sync_directory(building)
     building.rename(place)
     _sync_directory(replicas.root)
@@ -75,7 +80,7 @@ def create_machine(
 def boot_machine(replicas: Replicas, deployed: DeployedMachine, probe: BootProbe) -> ProbeResult:
     """Let go of the hidden names of the machine's images: from here on they are its own. Nothing is started."""
     place = replicas.root / deployed.name
-    mark = _read_mark(place)
+    mark = read_mark(place)
     if mark is None:
         raise NotFound(f"machine {deployed.name} is not in {replicas.root}; deploy it again")
     if probe.type is not ProbeType.NONE:
@@ -100,17 +105,24 @@ def delete_machine(replicas: Replicas, deployment_id: str, machine_name: str) ->
 
 
 def _made(root: Path) -> list[tuple[Path, Mark]]:
-    found = [
-        (place, _read_mark(place)) for place in sorted(root.iterdir()) if place.is_dir() and not place.is_symlink()
-    ]
+    found = [(place, read_mark(place)) for place in sorted(root.iterdir()) if place.is_dir() and not place.is_symlink()]
     return [(place, mark) for place, mark in found if mark is not None]
 
 
-def _read_mark(place: Path) -> Mark | None:
+def read_mark(place: Path) -> Mark | None:
+    """Return a directory's mark; None if it is none of ours."""
     try:
-        facts = json.loads((place / _MARK).read_text())
+        return parse_mark((place / MARK).read_text())
+    except OSError:
+        return None
+
+
+def parse_mark(text: str) -> Mark | None:
+    """Return what a mark's file says; None if it is none."""
+    try:
+        facts = json.loads(text)
         return Mark(str(facts["deployment"]), str(facts["machine"]), dict(facts["volumes"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

@@ -6,7 +6,6 @@ from isthmus.migration.providers.images.formats import ImageFormat
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 _PATH = {"type": "string", "pattern": "^/", "maxLength": 1000}
-DEFAULT_RUNTIME = "/var/lib/isthmus/images"
 DEFAULT_NETWORK = "default"
 
 CONNECTION: dict[str, Any] = {
@@ -15,19 +14,16 @@ CONNECTION: dict[str, Any] = {
     "additionalProperties": False,
     "required": ["path"],
     "properties": {
-        "path": {**_PATH, "description": "directory of images, OVA archives and OVF packages, on the worker's machine"},
+        "path": {
+            **_PATH,
+            "description": "directory of images, OVA archives and OVF packages, among the worker's image_directories",
+        },
         "networks": {
             "type": "array",
             "items": {"type": "string", "minLength": 1, "maxLength": 255},
             "minItems": 1,
             "default": [DEFAULT_NETWORK],
             "description": "names that the descriptors of arriving machines may give their networks",
-        },
-        "runtime_directory": {
-            **_PATH,
-            "maxLength": 70,
-            "default": DEFAULT_RUNTIME,
-            "description": "where the sockets of open images are; must outlive a restart of the machine",
         },
     },
 }

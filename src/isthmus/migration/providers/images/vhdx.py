@@ -1,4 +1,4 @@
-"""Whether a VHDX file holds all blocks that its table names: QEMU reads zeros from behind a file's end.
+"""VHDX: the disk's size, and whether all blocks are there that the table names. QEMU reads zeros from behind the end.
 
 The layout is that of [MS-VHDX], Virtual Hard Disk v2.
 """
@@ -12,6 +12,7 @@ from typing import IO
 _REGION_TABLE = 192 << 10
 _BAT = uuid.UUID("2dc27766-f623-4200-9d64-115e9bfd4a08").bytes_le
 _METADATA = uuid.UUID("8b7ca206-4790-4b9a-b8fe-575f050f886e").bytes_le
+_DISK_SIZE = uuid.UUID("2fa54224-cd1b-4876-b211-5dbed83bf4b8").bytes_le
 _FILE_PARAMETERS = uuid.UUID("caa16737-fa36-4d43-b3b6-33f0aa44e76b").bytes_le
 _PRESENT = (6, 7)
 _STATE_BITS, _OFFSET_MASK = 7, ~0xFFFFF & (1 << 64) - 1
@@ -26,11 +27,8 @@ def data_end(path: Path, offset: int) -> int:
     `offset` is where the image begins in the file. Raises `ValueError` for tables that are none.
     """
     with path.open("rb") as file:
-        regions = dict(_table(file, offset + _REGION_TABLE, b"regi", "<4sIII", "<16sQII"))
-        metadata, _ = regions[_METADATA]
-        items = dict(_table(file, offset + metadata, b"metadata", "<8sHH20x", "<16sIII4x"))
-        place, _ = items[_FILE_PARAMETERS]
-        block_size, _ = struct.unpack("<II", _read(file, offset + metadata + place, 8))
+        regions = _regions(file, offset)
+        block_size, _ = struct.unpack("<II", _item(file, offset, regions, _FILE_PARAMETERS))
         table, length = regions[_BAT]
         end = 0
         for begin in range(0, min(length, _LARGEST_BAT), _PIECE):
@@ -39,6 +37,27 @@ def data_end(path: Path, offset: int) -> int:
                 if entry & _STATE_BITS in _PRESENT:
                     end = max(end, (entry & _OFFSET_MASK) + block_size)
     return end
+
+
+def virtual_size(file: IO[bytes], offset: int) -> int:
+    """Return the size in bytes of the disk. `offset` is where the image begins. Raises `ValueError`."""
+    try:
+        (size,) = struct.unpack("<Q", _item(file, offset, _regions(file, offset), _DISK_SIZE))
+    except (KeyError, OverflowError) as error:
+        raise ValueError("its tables lack the disk's size") from error
+    return int(size)
+
+
+def _regions(file: IO[bytes], offset: int) -> dict[bytes, tuple[int, int]]:
+    return dict(_table(file, offset + _REGION_TABLE, b"regi", "<4sIII", "<16sQII"))
+
+
+def _item(file: IO[bytes], offset: int, regions: dict[bytes, tuple[int, int]], name: bytes) -> bytes:
+    """Return the first 8 bytes of an item of metadata."""
+    metadata, _ = regions[_METADATA]
+    items = dict(_table(file, offset + metadata, b"metadata", "<8sHH20x", "<16sIII4x"))
+    place, _ = items[name]
+    return _read(file, offset + metadata + place, 8)
 
 
 def _table(file: IO[bytes], place: int, mark: bytes, head: str, row: str) -> Iterator[tuple[bytes, tuple[int, int]]]:

@@ -18,6 +18,7 @@ import libvirt
 
 from isthmus.control.errors import InvalidInput, NotAuthenticated, Unavailable
 from isthmus.migration.providers.libvirt.faults import translate
+from isthmus.migration.providers.premises import NOTHING, Premises
 
 OPEN_SECONDS = 10
 """How long a hypervisor may take to accept a connection."""
@@ -26,6 +27,12 @@ KEEPALIVE_SECONDS, KEEPALIVE_COUNT = 5, 3
 
 _TRANSPORTS = frozenset({"", "unix", "tls", "tcp", "ssh", "libssh", "libssh2"})
 _PARAMETERS = frozenset({"socket", "mode", "no_verify", "no_tty", "sshauth", "keepalive_interval", "keepalive_count"})
+TLS_KEYS: Mapping[str, str] = {
+    "tls_ca": "ca-cert.pem",
+    "tls_certificate": "client-cert.pem",
+    "tls_key": "client-key.pem",
+}
+"""The PEM texts of connection details, and how QEMU and libnbd name their files."""
 _REFUSED = ("Permission denied", "Access denied", "authentication failed")
 """What ssh, libssh and libvirt itself say of credentials that they do not take."""
 _HOST = re.compile(r"^[A-Za-z0-9\[][A-Za-z0-9.:\-_%\]]*$")
@@ -103,8 +110,9 @@ def _can_be_bound(family: int, address: Any) -> bool:
 class Hypervisor:
     """One lazily opened libvirt connection, made from an endpoint's connection details (`schemas.CONNECTION`)."""
 
-    def __init__(self, details: Mapping[str, Any]) -> None:
+    def __init__(self, details: Mapping[str, Any], premises: Premises = NOTHING) -> None:
         self._details = details
+        self._premises = premises
         self._uri = checked_uri(str(details["uri"]))
         self._connection: Any = None
         self._credentials: Path | None = None
@@ -129,6 +137,18 @@ class Hypervisor:
         """The `nbd` part of the connection details."""
         part: Mapping[str, Any] = self._details.get("nbd") or {}
         return part
+
+    @property
+    def nbd_certificates(self) -> str | None:
+        """A directory with the client's certificates for NBD, as QEMU and libnbd name them; None: there are none.
+
+        They are the endpoint's own, those of `nbd` before those for libvirt; without a key of its own, the worker's.
+        """
+        own = {key: str(text) for key in TLS_KEYS if (text := self.nbd.get(key) or self._details.get(key))}
+        if "tls_key" not in own and self._premises.nbd_certificates:
+            return str(self._premises.nbd_certificates)
+        files = [self._credential_file(f"nbd/{TLS_KEYS[key]}", text) for key, text in own.items()]
+        return str(files[0].parent) if files else None
 
     @property
     def connection(self) -> Any:
@@ -235,6 +255,7 @@ class Hypervisor:
         if self._credentials is None:
             self._credentials = Path(tempfile.mkdtemp(prefix="isthmus-credentials-"))
         path = self._credentials / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
         path.touch(0o600)
         path.write_text(content.rstrip("\n") + "\n", encoding="utf-8")
         return path

@@ -58,7 +58,7 @@ def candidates(hypervisor: Hypervisor, purpose: str) -> Iterator[Endpoint]:
 def at_port(hypervisor: Hypervisor, port: int) -> Endpoint:
     """Return the TLS endpoint at a port of the hypervisor."""
     address = hypervisor.nbd.get("address") or urlsplit(hypervisor.uri).hostname or "localhost"
-    return Endpoint(address=address, port=port, certificates=hypervisor.nbd.get("worker_certificates"))
+    return Endpoint(address=address, port=port, certificates=hypervisor.nbd_certificates)
 
 
 def socket_path(hypervisor: Hypervisor, purpose: str) -> Path:

@@ -42,8 +42,9 @@ from isthmus.migration.providers.libvirt import (
     volumes,
     writing,
 )
-from isthmus.migration.providers.libvirt.connection import Hypervisor, leads_here
+from isthmus.migration.providers.libvirt.connection import TLS_KEYS, Hypervisor, leads_here
 from isthmus.migration.providers.libvirt.faults import translated
+from isthmus.migration.providers.premises import NOTHING, Premises
 from isthmus.migration.reporting import Report
 
 
@@ -65,9 +66,11 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
         | Capability.VALIDATE_TRANSFER_IMPORT
     )
 
-    def __init__(self, connection: Mapping[str, Any]) -> None:
-        super().__init__(connection)
-        self._hypervisor = Hypervisor(connection)
+    operators_keys: ClassVar[Mapping[str, str]] = {"nbd.worker_certificates": "nbd_certificates"}
+
+    def __init__(self, connection: Mapping[str, Any], premises: Premises = NOTHING) -> None:
+        super().__init__(connection, premises)
+        self._hypervisor = Hypervisor(connection, premises)
 
     def close(self) -> None:
         """Close the libvirt connection."""
@@ -95,10 +98,15 @@ class LibvirtProvider(SourceProvider, DestinationProvider):
 
     @classmethod
     def is_local(cls, connection: Mapping[str, Any]) -> bool:
-        """Tell whether the URI leads to a hypervisor of this machine, or goes by SSH with this machine's own keys."""
+        """Tell whether it leads to a hypervisor of this machine, makes sockets on it, or uses keys that lie on it."""
         uri = str(connection["uri"])
-        borrows_keys = "ssh" in uri.partition(":")[0] and not connection.get("ssh_private_key")
-        return borrows_keys or leads_here(uri)
+        scheme = uri.partition(":")[0]
+        borrows_keys = "ssh" in scheme and not connection.get("ssh_private_key")
+        # Without any of the endpoint's own, libvirt takes the certificates of /etc/pki.
+        borrows_keys |= scheme.endswith("+tls") and not any(connection.get(key) for key in TLS_KEYS)
+        nbd = connection.get("nbd") or {}
+        has_sockets = nbd.get("transport") == "unix" or "socket_directory" in nbd
+        return borrows_keys or has_sockets or leads_here(uri)
 
     def validate_connection(self) -> None:
         """Connect and ask for the version."""

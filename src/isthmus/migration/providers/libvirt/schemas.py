@@ -4,6 +4,11 @@ from typing import Any
 
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
+_TLS: dict[str, Any] = {
+    "tls_ca": {"type": "string", "description": "PEM certificate of the CA that signed the hypervisor's"},
+    "tls_certificate": {"type": "string", "description": "PEM client certificate"},
+    "tls_key": {"type": "string", "format": "password", "description": "PEM key of the client certificate"},
+}
 
 CONNECTION: dict[str, Any] = {
     "$schema": _DRAFT,
@@ -20,9 +25,7 @@ CONNECTION: dict[str, Any] = {
         "password": {"type": "string", "format": "password", "description": "SASL password"},
         "ssh_private_key": {"type": "string", "format": "password", "description": "private key, OpenSSH format"},
         "ssh_known_hosts": {"type": "string", "description": "known_hosts lines; the worker's own by default"},
-        "tls_ca": {"type": "string", "description": "PEM certificate of the CA that signed the hypervisor's"},
-        "tls_certificate": {"type": "string", "description": "PEM client certificate"},
-        "tls_key": {"type": "string", "format": "password", "description": "PEM key of the client certificate"},
+        **_TLS,
         "nbd": {
             "type": "object",
             "additionalProperties": False,
@@ -40,10 +43,7 @@ CONNECTION: dict[str, Any] = {
                     "type": "string",
                     "description": "tls: directory on the hypervisor with server-cert.pem, server-key.pem, ca-cert.pem",
                 },
-                "worker_certificates": {
-                    "type": "string",
-                    "description": "tls: directory on the worker with client-cert.pem, client-key.pem, ca-cert.pem",
-                },
+                **_TLS,
                 "scratch_directory": {
                     "type": "string",
                     "description": "directory on the hypervisor for blocks overwritten during a pass (disk's own)",

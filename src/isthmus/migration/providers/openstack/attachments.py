@@ -8,7 +8,6 @@ again after a crash, and Cinder itself keeps a second owner, or Nova, from attac
 import re
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from openstack import exceptions as sdk
@@ -114,11 +113,11 @@ def _file(cloud: Cloud, volume_id: str, info: dict[str, Any]) -> ImageFile:
     if directory is None:
         known = ", ".join(cloud.file_shares) or "none"
         raise InvalidInput(
-            f"volume {volume_id} is on share {share}, which is not among the endpoint's file_shares ({known}): "
-            "mount it on the worker and name it there"
+            f"volume {volume_id} is on share {share} of {cloud.label}, and the worker has of that cloud: {known}. Have "
+            "its operator mount the share, and name it by file_shares in [worker]"
         )
     if not _FILE.match(name):
         raise StepFailed(f"volume {volume_id} has the file name {name!r}, which is none of Cinder's")
-    if not Path(directory).is_dir():
+    if not directory.is_dir():
         raise Unavailable(f"{directory} is not there: mount share {share} on the worker")
-    return open_image(Path(directory) / name, ImageFormat(str(info.get("format") or "raw")))
+    return open_image(directory / name, ImageFormat(str(info.get("format") or "raw")))

@@ -14,8 +14,8 @@ from keystoneauth1.session import Session
 from openstack.connection import Connection
 
 from isthmus.control.errors import StepFailed, Unavailable
-from isthmus.migration.providers.openstack import schemas
 from isthmus.migration.providers.openstack.faults import translated
+from isthmus.migration.providers.premises import NOTHING, Premises
 from isthmus.migration.reporting import Report
 
 REQUEST_SECONDS = 60
@@ -28,8 +28,9 @@ _POLL_SECONDS = 0.5
 class Cloud:
     """One lazily opened connection, made from an endpoint's connection details (`schemas.CONNECTION`)."""
 
-    def __init__(self, details: Mapping[str, Any]) -> None:
+    def __init__(self, details: Mapping[str, Any], premises: Premises = NOTHING) -> None:
         self._details = details
+        self._premises = premises
         self._auth: Mapping[str, str] = details["auth"]
         self._connection: Any = None
         self._files = tempfile.TemporaryDirectory(prefix="isthmus-openstack-") if details.get("ca") else None
@@ -40,15 +41,17 @@ class Cloud:
         return str(self._auth["auth_url"])
 
     @property
-    def file_shares(self) -> Mapping[str, str]:
-        """Where the worker has Cinder's shares, by export."""
-        found: Mapping[str, str] = self._details.get("file_shares") or {}
-        return found
+    def file_shares(self) -> Mapping[str, Path]:
+        """Where the worker has the shares of this very cloud's Cinder, by export.
+
+        Another Keystone's catalogue leads to another Cinder, which may claim that any file is its tenant's volume.
+        """
+        return self._premises.shares_of(self.label)
 
     @property
     def runtime(self) -> Path:
         """Where the sockets of open volumes are."""
-        return Path(str(self._details.get("runtime_directory") or schemas.DEFAULT_RUNTIME))
+        return self._premises.runtime / "openstack"
 
     @property
     def compute(self) -> Any:
@@ -69,6 +72,11 @@ class Cloud:
     def images(self) -> Any:
         """Glance."""
         return self._open().image
+
+    @property
+    def objects(self) -> Any:
+        """Swift."""
+        return self._open().object_store
 
     @property
     def project_id(self) -> str:

@@ -36,6 +36,7 @@ from isthmus.migration.providers.openstack import (
     writing,
 )
 from isthmus.migration.providers.openstack.connection import Cloud
+from isthmus.migration.providers.premises import NOTHING, Premises
 from isthmus.migration.reporting import Report
 
 
@@ -57,9 +58,11 @@ class OpenStackProvider(SourceProvider, DestinationProvider):
         | Capability.VALIDATE_TRANSFER_IMPORT
     )
 
-    def __init__(self, connection: Mapping[str, Any]) -> None:
-        super().__init__(connection)
-        self._cloud = Cloud(connection)
+    operators_keys: ClassVar[Mapping[str, str]] = {"file_shares": "file_shares", "runtime_directory": "runtime_dir"}
+
+    def __init__(self, connection: Mapping[str, Any], premises: Premises = NOTHING) -> None:
+        super().__init__(connection, premises)
+        self._cloud = Cloud(connection, premises)
 
     def close(self) -> None:
         """Close the connection."""
@@ -79,11 +82,6 @@ class OpenStackProvider(SourceProvider, DestinationProvider):
     def destination_schema(cls) -> dict[str, Any]:
         """Return the schema of the destination environment."""
         return schemas.DESTINATION
-
-    @classmethod
-    def is_local(cls, connection: Mapping[str, Any]) -> bool:
-        """Tell whether it names directories of the worker's machine, which its operator must have allowed."""
-        return bool(connection.get("file_shares") or connection.get("runtime_directory"))
 
     def validate_connection(self) -> None:
         """Get a token and find the services."""

@@ -5,8 +5,6 @@ from typing import Any
 _DRAFT = "http://json-schema.org/draft-07/schema#"
 _PORT = {"type": "integer", "minimum": 1, "maximum": 65535}
 _NAME = {"type": "string", "minLength": 1, "maxLength": 255}
-_PATH = {"type": "string", "pattern": "^/", "maxLength": 1000}
-DEFAULT_RUNTIME = "/var/lib/isthmus/openstack"
 
 _AUTH: dict[str, Any] = {
     "type": "object",
@@ -40,17 +38,6 @@ CONNECTION: dict[str, Any] = {
         "region_name": _NAME,
         "interface": {"enum": ["public", "internal", "admin"], "default": "public"},
         "ca": {"type": "string", "description": "PEM certificates that sign the APIs'; the system's by default"},
-        "file_shares": {
-            "type": "object",
-            "additionalProperties": _PATH,
-            "description": "export of Cinder's share -> directory where the worker has it mounted",
-        },
-        "runtime_directory": {
-            **_PATH,
-            "maxLength": 70,
-            "default": DEFAULT_RUNTIME,
-            "description": "where the sockets of open volumes are; must outlive a restart of the machine",
-        },
     },
 }
 
