@@ -25,6 +25,10 @@ MOVE_POOL = "move_pool"
 DESCRIBE_SERVICE = "describe_service"
 RECORD_SERVICE = "record_service"
 ADVANCE_WAVE = "advance_wave"
+RECEIVE_DISKS = "receive_disks"
+ASK_RECEIVER = "ask_receiver"
+TELL_SENDER = "tell_sender"
+RECEIVER_OF = "receiver_of"
 
 EVENTS_OF_AN_ATTEMPT = 10_000
 """Each attempt at a step numbers its events from its own multiple of this: all attempts' events are kept, in order."""
@@ -117,6 +121,44 @@ class Finish:
     execution_id: str
     status: ExecutionStatus
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class ReceiverWanted:
+    """A sender asks for a receiver beside the destination. `visit` (32 hex) is this attempt; the certificate is PEM."""
+
+    step_id: str
+    visit: str
+    certificate: str
+
+
+@dataclass(frozen=True)
+class ReceiveCall:
+    """What a receiver is for: its sender's step, and the certificate that the sender shows."""
+
+    call: StepCall
+    visit: str
+    certificate: str
+
+
+@dataclass(frozen=True)
+class ReceiverOffer:
+    """Where a receiver listens and which certificate it shows; without a `host` its worker has no data channel."""
+
+    visit: str
+    worker: str
+    host: str = ""
+    port: int = 0
+    certificate: str = ""
+
+
+@dataclass(frozen=True)
+class ReceiverState:
+    """How a receiver is: not ready (neither), ready, or ended by an error."""
+
+    offer: ReceiverOffer | None = None
+    error: str = ""
+    retryable: bool = True
 
 
 class Question(StrEnum):
