@@ -140,6 +140,10 @@ class EngineRoom:
         process.terminate()
         process.wait(30)
 
+    def pid(self, name: str) -> int:
+        """Return a service's process id."""
+        return self._processes[name].pid
+
     def log(self, name: str) -> str:
         """Return what a service has logged."""
         return (self.root / f"{name}.log").read_text()
