@@ -9,7 +9,8 @@ from collections.abc import Coroutine
 from datetime import timedelta
 from typing import Any, Protocol, TypeVar
 
-from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.client import Client
+from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
 from isthmus.control.errors import Unavailable
@@ -58,7 +59,7 @@ class EngineMeeting:
         """Query the workflow."""
         try:
             return self._wait(self._handle.query(RECEIVER_OF, visit, result_type=ReceiverState, rpc_timeout=_RPC))
-        except (RPCError, WorkflowQueryFailedError):
+        except TemporalError:
             return None
 
     def _signal(self, name: str, argument: ReceiverWanted | ReceiverOffer) -> None:

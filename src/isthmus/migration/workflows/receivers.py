@@ -6,6 +6,7 @@ receiver of before is ended first, so two never write at once.
 """
 
 import asyncio
+from typing import Any
 
 from temporalio import exceptions, workflow
 from temporalio.exceptions import ActivityError, CancelledError, TimeoutType
@@ -32,7 +33,7 @@ class _Visit:
         self.offer: ReceiverOffer | None = None
         self.error: IsthmusError | None = None
         self.over = False
-        self.handle: workflow.ActivityHandle[None] | None = None
+        self.handle: workflow.ActivityHandle[Any] | None = None
 
     async def end(self) -> None:
         """Have it stop and wait until it has let go of the destination."""
@@ -98,7 +99,6 @@ class Receivers:
             ReceiveCall(call, wanted.visit, wanted.certificate),
             activity_id=f"{wanted.step_id}-{wanted.visit}",
             task_queue=receiving_queue(regions),
-            result_type=type(None),
             **RECEIVE,
         )
         try:
