@@ -132,6 +132,12 @@ _WORKER: list[Any] = [
         help="Name or address, or name:port, by which other workers reach channel_listen. Default: that address, or "
         "this machine's name if it is a wildcard.",
     ),
+    cfg.DictOpt(
+        "relays",
+        default={},
+        help="region:relay pairs. Disks for a region whose workers this one cannot connect to go by way of a worker of "
+        "the region `relay`, to which both can connect (its channel_listen), as frankfurt:hub.",
+    ),
     cfg.IntOpt("nbd_connections", default=4, min=1, max=16, help="NBD connections for each side of one disk."),
 ]
 

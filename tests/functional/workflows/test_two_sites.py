@@ -146,6 +146,38 @@ def test_a_channel_behind_a_firewall_names_its_address_and_the_option(room: Engi
         assert move.ended(run_id, limit=60).status == "CANCELED"
 
 
+def test_a_relay_passes_on_what_two_sites_cannot_tell_each_other(room: EngineRoom) -> None:
+    room.stop("worker")
+    room.start("worker", f"{SLOWLY}relays = far:hub\n")
+    room.start("worker@hub", f"[worker]\nqueues = hub\nstaging_dir = {room.root}/hub\n{ON_LOOPBACK}")
+    try:
+        with far_worker(room, ""):
+            move = between(room, room.move(disks=2))
+            run_id = move.begin()
+            assert move.ended(run_id).status == "COMPLETED"
+            assert "which relays them to region far" in said(move, run_id)
+            assert move.same_disks()
+    finally:
+        room.stop("worker@hub")
+        room.stop("worker")
+        room.start("worker", SLOWLY)
+
+
+def test_a_relay_without_a_channel_is_named(room: EngineRoom) -> None:
+    room.stop("worker")
+    room.start("worker", f"{SLOWLY}relays = far:default\n")
+    try:
+        with far_worker(room):
+            move = between(room, room.move())
+            run_id = move.begin()
+            assert move.ended(run_id).status == "ERROR"
+            assert "of region default cannot relay: set [worker] channel_listen there" in said(move, run_id)
+            assert leftovers(move.source) == leftovers(move.destination) == []
+    finally:
+        room.stop("worker")
+        room.start("worker", SLOWLY)
+
+
 def test_without_a_channel_the_sender_writes_to_the_destination_itself(room: EngineRoom) -> None:
     with far_worker(room, ""):
         move = between(room, room.move())

@@ -6,7 +6,6 @@ the hash map and resuming are the same. To verify, only hashes cross the link.
 """
 
 import errno
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
@@ -15,17 +14,15 @@ from functools import partial
 import zstandard
 
 from isthmus.control.errors import IsthmusError, Unavailable
+from isthmus.migration.disks.connecting import connected
 from isthmus.migration.disks.connection import Done, Waiting, Wheel, failure_of
 from isthmus.migration.disks.extents import chunks_in
 from isthmus.migration.disks.job import Channel
 from isthmus.migration.disks.state import HASH_BYTES
 from isthmus.migration.disks.target import Hashes, HashesDone
-from isthmus.migration.disks.trust import is_peer, sending
 from isthmus.migration.disks.wire import COMPRESSED, GREETING_SECONDS, Frame, Kind, Wire
 
 _TURN_SECONDS = 0.5
-# Short: nobody can be told to stop meanwhile.
-_CONNECT_SECONDS = 5.0
 # zstd's fastest ordinary level: a link that is worth compressing for is slower than it; a higher one costs much CPU.
 _LEVEL = 1
 _WORTH_IT = 0.95
@@ -49,7 +46,7 @@ class ChannelTarget:
     @classmethod
     def connect(cls, wheel: Wheel, channel: Channel, *, disk_id: str) -> "ChannelTarget":
         """Connect and wait for the greeting; Unavailable if the right one does not answer."""
-        target = cls(wheel, _connected(channel, disk_id), channel, disk_id)
+        target = cls(wheel, connected(channel, disk_id), channel, disk_id)
         try:
             target._await_greeting()
         except BaseException:
@@ -134,28 +131,3 @@ class ChannelTarget:
             raise Unavailable(f"{self.name} answers what was not asked; check what listens there")
         self.in_flight -= 1
         self._wheel.later(partial(answered, frame.offset, frame.payload))
-
-
-def _connected(channel: Channel, disk_id: str) -> ssl.SSLSocket:
-    """A connection to the very worker that was named; Unavailable with host, port and what to look at."""
-    where = f"{channel.host}:{channel.port}"
-    try:
-        plain = socket.create_connection((channel.host, channel.port), timeout=_CONNECT_SECONDS)
-    except OSError as error:
-        raise Unavailable(
-            f"the data channel of disk {disk_id} cannot be reached at {where}: {error}. Let the workers of the "
-            "source's region connect to that port (firewall, route, name), or correct [worker] channel_listen and "
-            "channel_address of the worker there"
-        ) from None
-    try:
-        connection = sending(channel.identity, channel.peer).wrap_socket(plain, server_hostname=channel.name)
-    except OSError as error:
-        plain.close()
-        raise Unavailable(
-            f"{where} is not the worker that waits for disk {disk_id}, or no longer: {error}. If this goes on, check "
-            "what listens there, and [worker] channel_address"
-        ) from None
-    if not is_peer(connection, channel.peer):
-        connection.close()
-        raise Unavailable(f"{where} shows another certificate than the worker that waits for disk {disk_id}")
-    return connection

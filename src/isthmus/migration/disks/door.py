@@ -65,17 +65,15 @@ class Listen:
         )
 
 
-class Visit:
-    """One attempt at a copy, as its receiver waits for it: connections come by the disk's number, each once."""
+class Arrivals:
+    """Connections that have come, by the number of the disk that they are for."""
 
-    def __init__(self, tls: ssl.SSLContext, peer: str) -> None:
-        self.tls = tls
-        self.port = 0
-        self._peer = peer
-        self._lock = threading.Lock()
-        self._seen: set[int] = set()
-        self._closed = False
+    def __init__(self) -> None:
         self._come: SimpleQueue[tuple[int, ssl.SSLSocket] | None] = SimpleQueue()
+
+    def put(self, disk: int, connection: ssl.SSLSocket) -> None:
+        """One has come."""
+        self._come.put((disk, connection))
 
     def next(self, seconds: float) -> tuple[int, ssl.SSLSocket] | None:
         """Wait for a disk's connection; None after `seconds`, or after `wake`."""
@@ -87,23 +85,40 @@ class Visit:
         """Have `next` return."""
         self._come.put(None)
 
+    def close(self) -> None:
+        """Drop what came and was not taken."""
+        with suppress(Empty):
+            while True:
+                if come := self._come.get_nowait():
+                    come[1].close()
+
+
+class Visit(Arrivals):
+    """One attempt at a copy, as a door waits for it: each disk's connection once, with the right certificate."""
+
+    def __init__(self, tls: ssl.SSLContext, peer: str) -> None:
+        super().__init__()
+        self.tls = tls
+        self.port = 0
+        self._peer = peer
+        self._lock = threading.Lock()
+        self._seen: set[int] = set()
+        self._closed = False
+
     def admit(self, disk: int, connection: ssl.SSLSocket) -> bool:
         """Take a connection after its handshake, if it shows the right certificate and is the disk's first."""
         with self._lock:
             if self._closed or disk in self._seen or not is_peer(connection, self._peer):
                 return False
             self._seen.add(disk)
-            self._come.put((disk, connection))
+            self.put(disk, connection)
             return True
 
     def close(self) -> None:
-        """Drop what came and was not taken."""
+        """Take no more, and drop what was not taken."""
         with self._lock:
             self._closed = True
-        with suppress(Empty):
-            while True:
-                if come := self._come.get_nowait():
-                    come[1].close()
+        super().close()
 
 
 class Door:

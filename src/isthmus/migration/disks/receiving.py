@@ -16,7 +16,7 @@ import zstandard
 
 from isthmus.control.errors import Unavailable
 from isthmus.migration.disks.connection import Export, Waiting, Wheel
-from isthmus.migration.disks.door import Visit
+from isthmus.migration.disks.door import Arrivals
 from isthmus.migration.disks.extents import chunks_in
 from isthmus.migration.disks.job import Side
 from isthmus.migration.disks.state import HASH_BYTES
@@ -37,7 +37,7 @@ class Incoming:
     destination: Side
 
 
-def receive_disks(visit: Visit, disks: Sequence[Incoming], *, connections: int, report: Report) -> None:
+def receive_disks(come_in: Arrivals, disks: Sequence[Incoming], *, connections: int, report: Report) -> None:
     """Receive all disks of one visit, as many at once as the sender sends, until it has said of each that it is copied.
 
     A disk's number is its place in `disks`. The first failure ends all: the sender learns of it as its connections end,
@@ -52,7 +52,7 @@ def receive_disks(visit: Visit, disks: Sequence[Incoming], *, connections: int, 
         try:
             while sum(_is_over(future) for future in done) < len(disks):
                 report.check()
-                come = visit.next(_TURN_SECONDS)
+                come = come_in.next(_TURN_SECONDS)
                 if come is None:
                     continue
                 number, connection = come
@@ -60,7 +60,7 @@ def receive_disks(visit: Visit, disks: Sequence[Incoming], *, connections: int, 
                     connection.close()
                     continue
                 future = pool.submit(_receive_disk, connection, disks[number], connections, shared)
-                future.add_done_callback(lambda _: visit.wake())
+                future.add_done_callback(lambda _: come_in.wake())
                 done.append(future)
         finally:
             stop.set()

@@ -98,6 +98,7 @@ def settings_of(conf: ConfigOpts) -> WorkerSettings:
         nbd_connections=group.nbd_connections,
         morphing_way_in=WayIn(group.morphing_way_in),
         regions=tuple(group.queues),
+        relays=dict(group.relays),
     )
 
 

@@ -40,9 +40,11 @@ from isthmus.migration.workflows.calls import (
     ANSWER_QUESTION,
     ATTEMPTS_OF_A_ROUND,
     RECEIVE_DISKS,
+    RELAY_DISKS,
     RUN_STEP,
     Inquiry,
     ReceiveCall,
+    RelayCall,
     StepCall,
     StepOutcome,
 )
@@ -82,7 +84,7 @@ class WorkerActivities:
     @property
     def receiving(self) -> Sequence[Callable[..., Any]]:
         """The activities to register on a queue of receivers."""
-        return (self.receive_disks,)
+        return (self.receive_disks, self.relay_disks)
 
     @activity.defn(name=RUN_STEP)
     async def run_step(self, call: StepCall) -> StepOutcome:
@@ -124,6 +126,13 @@ class WorkerActivities:
         report = ActivityReport(1)
         work = functools.partial(channel_steps.receive, asked, self._meeting_site(), report)
         await self._guard(RECEIVE_DISKS, work, report)
+
+    @activity.defn(name=RELAY_DISKS)
+    async def relay_disks(self, asked: RelayCall) -> None:
+        """Pass on the disks between workers that cannot connect to each other."""
+        report = ActivityReport(1)
+        work = functools.partial(channel_steps.relay, asked, self._meeting_site(), report)
+        await self._guard(RELAY_DISKS, work, report)
 
     @activity.defn(name=ANSWER_QUESTION)
     async def answer_question(self, inquiry: Inquiry) -> dict[str, Any]:

@@ -20,11 +20,13 @@ from isthmus.migration.workflows.calls import (
     BEGIN_FORGET,
     END_FORGET,
     FINISH_EXECUTION,
+    INTRODUCE_RECEIVER,
     RECEIVER_OF,
     RUN_STEP,
     TELL_SENDER,
     Finish,
     Plan,
+    ReceiverIntroduced,
     ReceiverOffer,
     ReceiverState,
     ReceiverWanted,
@@ -68,6 +70,11 @@ class _Execution:
     def tell_sender(self, offer: ReceiverOffer) -> None:
         """Know where a receiver listens."""
         self._receivers.opened(offer)
+
+    @workflow.signal(name=INTRODUCE_RECEIVER)
+    def introduce_receiver(self, receiver: ReceiverIntroduced) -> None:
+        """Know the certificate that a receiver shows to a relay."""
+        self._receivers.introduced(receiver)
 
     @workflow.query(name=RECEIVER_OF)
     def receiver_of(self, visit: str) -> ReceiverState:

@@ -16,8 +16,10 @@ from temporalio.service import RPCError
 from isthmus.control.errors import Unavailable
 from isthmus.migration.workflows.calls import (
     ASK_RECEIVER,
+    INTRODUCE_RECEIVER,
     RECEIVER_OF,
     TELL_SENDER,
+    ReceiverIntroduced,
     ReceiverOffer,
     ReceiverState,
     ReceiverWanted,
@@ -35,6 +37,9 @@ class Meeting(Protocol):
 
     def tell(self, offer: ReceiverOffer) -> None:
         """Say where a receiver listens. Raises Unavailable if the engine cannot be told now."""
+
+    def introduce(self, receiver: ReceiverIntroduced) -> None:
+        """Say which certificate a receiver shows to a relay. Raises Unavailable if the engine cannot be told now."""
 
     def look(self, visit: str) -> ReceiverState | None:
         """Return how a receiver is; None if nobody can be asked now."""
@@ -55,6 +60,10 @@ class EngineMeeting:
         """Signal the workflow."""
         self._signal(TELL_SENDER, offer)
 
+    def introduce(self, receiver: ReceiverIntroduced) -> None:
+        """Signal the workflow."""
+        self._signal(INTRODUCE_RECEIVER, receiver)
+
     def look(self, visit: str) -> ReceiverState | None:
         """Query the workflow."""
         try:
@@ -62,7 +71,7 @@ class EngineMeeting:
         except TemporalError:
             return None
 
-    def _signal(self, name: str, argument: ReceiverWanted | ReceiverOffer) -> None:
+    def _signal(self, name: str, argument: ReceiverWanted | ReceiverOffer | ReceiverIntroduced) -> None:
         try:
             self._wait(self._handle.signal(name, argument, rpc_timeout=_RPC))
         except RPCError as error:

@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,13 +32,15 @@ Side = TypeVar("Side", bound=Provider)
 class WorkerSettings:
     """The `[worker]` options that steps need. `bandwidth_limit` in bytes per second for each copy, 0 for none.
 
-    `regions`: those whose work the worker takes, so that it stands beside their clouds.
+    `regions`: those whose work the worker takes, so that it stands beside their clouds. `relays`: by region that it
+    cannot connect to, the region of the workers that both can.
     """
 
     staging_dir: Path
     bandwidth_limit: int = 0
     nbd_connections: int = 4
     regions: tuple[str, ...] = ()
+    relays: Mapping[str, str] = field(default_factory=dict)
     morphing_way_in: WayIn = WayIn.APPLIANCE
 
 
