@@ -16,6 +16,7 @@ from isthmus.migration.disks.wire import keep_watch
 from isthmus.migration.reporting import Report
 
 _PIECE = 256 << 10
+_SENT_AT_ONCE = 64 << 10
 _MOST_HELD = 4 << 20
 _TURN_SECONDS = 0.5
 
@@ -94,23 +95,27 @@ class _End:
         self.is_open = True
         self.held = bytearray()
 
-    def receive(self, room: int) -> bytes:
+    def receive(self, room: int) -> bytearray:
         """Return what has come, at most `room` bytes."""
+        data = bytearray()
         try:
-            data = self.connection.recv(min(room, _PIECE)) if room > 0 else None
+            # TLS gives a record of 16 KiB at a time.
+            while (wanted := min(room, _PIECE) - len(data)) > 0 and self.is_open:
+                piece = self.connection.recv(wanted)
+                self.is_open = bool(piece)
+                data += piece
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            return b""
+            return data
         except OSError:
-            data = b""
-        self.is_open = self.is_open and data != b""
-        return data or b""
+            self.is_open = False
+        return data
 
     def send(self) -> None:
         """Send what can be sent of what is held."""
         try:
             while self.held:
                 # The same bytes again after "want write", as TLS asks for: what is held only grows at its end.
-                sent = self.connection.send(bytes(self.held[:_PIECE]))
+                sent = self.connection.send(bytes(self.held[:_SENT_AT_ONCE]))
                 del self.held[:sent]
         except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
             return
