@@ -33,7 +33,7 @@ class Relayed:
         self.visit, self._comes_as = uuid.uuid4().hex, uuid.uuid4().hex
         self.port = 0
         self.ended: dict[str, Exception | None] = {}
-        self.report = Recorder()
+        self.relaying, self.receiving = Recorder(), Recorder()
         self._incoming = [Incoming(f"vd{n}", Side(each.uri)) for n, each in enumerate(destinations)]
         self._open = threading.Event()
         self._threads = [threading.Thread(target=each) for each in (self._relay, self._receive)]
@@ -58,7 +58,7 @@ class Relayed:
         ):
             self.port = one.port
             self._open.set()
-            self._note("relay", lambda: relay_disks(one, two, len(self._incoming), report=self.report))
+            self._note("relay", lambda: relay_disks(one, two, len(self._incoming), report=self.relaying))
 
     def _receive(self) -> None:
         assert self._open.wait(20)
@@ -67,7 +67,7 @@ class Relayed:
             name = name_of(self._comes_as, number)
             channel = Channel("127.0.0.1", self.port, name, self.receiver, self.relay.certificate)
             arrivals.put(number, connected(channel, disk.disk_id))
-        self._note("receiver", lambda: receive_disks(arrivals, self._incoming, connections=2, report=self.report))
+        self._note("receiver", lambda: receive_disks(arrivals, self._incoming, connections=2, report=self.receiving))
 
     def _note(self, who: str, work: object) -> None:
         assert callable(work)
@@ -84,7 +84,8 @@ def relayed(*destinations: Server) -> Iterator[Relayed]:
     try:
         yield made
     finally:
-        made.report.cancelled.set()
+        made.relaying.cancelled.set()
+        made.receiving.cancelled.set()
         made.join()
 
 
@@ -109,7 +110,7 @@ def test_a_relay_that_stops_ends_both_ends(room: Lab) -> None:
     origin, target = room.filled("source", 64 * MIB, share=0.9), room.disk("target", 64 * MIB)
     source, destination = room.qemu_nbd(origin, "raw", "-r"), room.qemu_nbd(target)
     with relayed(destination) as way:
-        timer = threading.Timer(0.7, way.report.cancelled.set)
+        timer = threading.Timer(0.7, way.relaying.cancelled.set)
         timer.start()
         with pytest.raises(Unavailable, match="data channel of disk vda"):
             copy_disks(
@@ -121,3 +122,4 @@ def test_a_relay_that_stops_ends_both_ends(room: Lab) -> None:
         timer.join()
         way.join()
         assert isinstance(way.ended["relay"], Cancelled)
+        assert isinstance(way.ended["receiver"], Unavailable)

@@ -69,6 +69,7 @@ def listening(room: EngineRoom) -> int:
 
 
 def in_the_midst(room: EngineRoom, move: Move, run_id: str) -> int:
+    move.running(run_id, "REPLICATE_DISKS")
     room.wait(lambda: settled(move, run_id), "a settled part of the copy", 60)
     return settled(move, run_id)
 
@@ -140,6 +141,7 @@ def test_a_channel_behind_a_firewall_names_its_address_and_the_option(room: Engi
     with far_worker(room, f"{ON_LOOPBACK}channel_address = 127.0.0.1:9\n"):
         move = between(room, room.move())
         run_id = move.begin()
+        move.running(run_id, "REPLICATE_DISKS")
         room.wait(lambda: "cannot be reached at 127.0.0.1:9" in said(move, run_id), "an event of the failure")
         assert "channel_listen" in said(move, run_id)
         move.cancel(run_id)

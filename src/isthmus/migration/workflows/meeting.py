@@ -66,10 +66,12 @@ class EngineMeeting:
 
     def look(self, visit: str) -> ReceiverState | None:
         """Query the workflow."""
+        asked = self._handle.query(RECEIVER_OF, visit, result_type=ReceiverState, rpc_timeout=_RPC)
         try:
-            return self._wait(self._handle.query(RECEIVER_OF, visit, result_type=ReceiverState, rpc_timeout=_RPC))
+            state: ReceiverState = self._wait(asked)
         except TemporalError:
             return None
+        return state
 
     def _signal(self, name: str, argument: ReceiverWanted | ReceiverOffer | ReceiverIntroduced) -> None:
         try:
