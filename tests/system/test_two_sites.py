@@ -201,8 +201,8 @@ def _wait_for_progress(ends: Ends, path: str) -> None:
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         tasks = ends.user.made("GET", path)["execution"]["tasks"]
-        (task,) = (task for task in tasks if task["task_type"] == "REPLICATE_DISKS")
-        if any(each["current_step"] for each in task["progress_updates"]):
+        copies = [task for task in tasks if task["task_type"] == "REPLICATE_DISKS"]
+        if any(each["current_step"] for task in copies for each in task["progress_updates"]):
             return
         time.sleep(0.2)
     raise TimeoutError(f"no progress of {path} within 120 s")
