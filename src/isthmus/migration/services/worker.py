@@ -26,8 +26,6 @@ from isthmus.migration.workflows.activities import WorkerActivities
 from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
 
 SESSIONS = 128
-STEP_POLLS, RECEIVER_POLLS = 5, 1
-"""Questions for work that are open at once: receivers are rare, and each question costs the engine a little."""
 
 
 def run(conf: ConfigOpts) -> None:
@@ -75,16 +73,15 @@ def serve(conf: ConfigOpts, clouds: Clouds) -> None:
                         task_queue=queue,
                         activities=taken,
                         max_concurrent_activities=activities,
-                        max_concurrent_activity_task_polls=polls,
                         # Fresh progress and quick cancels need each second's heartbeat sent, not every eighth.
                         max_heartbeat_throttle_interval=timedelta(seconds=1),
                         default_heartbeat_throttle_interval=timedelta(seconds=1),
                         graceful_shutdown_timeout=timedelta(seconds=1),
                     )
                     for region in regions
-                    for queue, taken, polls in (
-                        (worker_queue([region]), offered.all, STEP_POLLS),
-                        (receiving_queue([region]), offered.receiving, RECEIVER_POLLS),
+                    for queue, taken in (
+                        (worker_queue([region]), offered.all),
+                        (receiving_queue([region]), offered.receiving),
                     )
                 ),
             ]
