@@ -160,6 +160,14 @@ def test_a_channel_behind_a_firewall_names_its_address_and_the_option(room: Engi
     room.stop("worker@walled")
 
 
+def test_the_way_back_goes_through_the_other_door(room: EngineRoom) -> None:
+    move = between(room, room.move(), "default", source="far")
+    run_id = move.begin()
+    assert move.ended(run_id).status == "COMPLETED"
+    assert "through the data channel to worker" in said(move, run_id)
+    assert move.same_disks()
+
+
 def test_a_relay_passes_on_what_two_sites_cannot_tell_each_other(room: EngineRoom) -> None:
     move = between(room, room.move(disks=2), "beyond")
     run_id = move.begin()
