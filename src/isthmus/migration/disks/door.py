@@ -8,6 +8,7 @@ import re
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from isthmus.migration.disks.trust import Identity, is_peer, receiving, unnamed
 # Whoever connects and says nothing is dropped; so many strangers at once do not keep the right one out for long.
 _HANDSHAKE_SECONDS = 5.0
 _HANDSHAKES_AT_ONCE = 64
+_PAUSE_SECONDS = 0.1
 _NAME = re.compile(r"d(\d{1,4})\.([0-9a-f]{32})\.isthmus")
 _LISTEN = re.compile(r"(?P<address>.+):(?P<first>\d{1,5})(-(?P<last>\d{1,5}))?")
 _LAST_PORT = 65535
@@ -179,10 +181,12 @@ class Door:
         while True:
             try:
                 plain, _ = listener.accept()
-            except ConnectionError:
-                continue
             except OSError:
-                return  # shut
+                if self._listener is not listener:
+                    return  # shut
+                # Whoever came is gone again, or this process has as many files open as it may.
+                time.sleep(_PAUSE_SECONDS)
+                continue
             if not self._handshakes.acquire(blocking=False):
                 plain.close()
                 continue
