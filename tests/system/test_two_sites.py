@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 from lab.control_plane import ControlPlane
+from lab.network_host import wait_for
 from lab.rest_user import RestUser
-from lab.two_sites import Capture, TwoSites
+from lab.two_sites import LINK, Capture, TwoSites
 from temporalio.service import RPCError
 from tests.functional.disks.certificates import certificates
 from tests.image_packages import leftovers_of_images, make_site
@@ -195,6 +196,29 @@ def test_a_worker_of_either_site_is_killed_in_the_midst(ends: Ends, victim: str)
     assert result(shown)["disks"][0]["bytes_resumed"] > 0
     assert ends.sites.west.listening() == ends.sites.east.listening() == set()
     ends.delete(transfer)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_a_link_that_is_cut_and_comes_back_costs_time_only(ends: Ends) -> None:
+    ends.sites.east.stop()
+    ends.sites.east.start(f"bandwidth_limit = {8 * MIB}")
+    ends.disk("cut").write_bytes(content(64 * MIB))
+    transfer = ends.transfer("cut")
+    path = ends.execute(transfer)
+    _wait_for_progress(ends, path)
+    ends.sites.east.host.run("ip", "link", "set", LINK, "down")
+    wait_for("the first attempt's end", lambda: "attempt 1 failed" in said(_shown(ends, path)), 180)
+    ends.sites.east.host.run("ip", "link", "set", LINK, "up")
+    shown = ends.user.ended(path, "execution", 300)
+    assert shown["status"] == "COMPLETED", shown
+    assert ends.replica() == ends.disk("cut").read_bytes()
+    assert result(shown)["disks"][0]["bytes_resumed"] > 0
+    ends.delete(transfer)
+
+
+def _shown(ends: Ends, path: str) -> dict[str, Any]:
+    return dict(ends.user.made("GET", path)["execution"])
 
 
 def _wait_for_progress(ends: Ends, path: str) -> None:
