@@ -87,7 +87,10 @@ class EngineRoom:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def start(self, name: str, more: str = "") -> None:
-        """Start `conductor`, `worker` or `api` and wait until it serves; `more` are lines for its own configuration."""
+        """Start `conductor`, `worker` or `api` and wait until it serves; `more` are lines for its own configuration.
+
+        Another of a kind is `worker@anything`.
+        """
         own = self.root / f"{name}.conf"
         own.write_text(more)
         config = ["--config-file", str(self.configuration), "--config-file", str(own)]
@@ -95,14 +98,14 @@ class EngineRoom:
             "api": [ISTHMUS, "api", *config],
             "conductor": [ISTHMUS, "conductor", *config],
             "worker": [sys.executable, "-m", "lab.file_worker", *config],
-        }[name]
+        }[name.partition("@")[0]]
         ready = self.root / f"{name}.ready"
         ready.unlink(missing_ok=True)
         with (self.root / f"{name}.log").open("ab") as log:
             self._processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, env={**os.environ, "ISTHMUS_READY_FILE": str(ready)}
             )
-        self.wait(lambda: ready.exists() or self._processes[name].poll() is not None, f"{name} ready", 40)
+        self.wait(lambda: ready.exists() or self._processes[name].poll() is not None, f"{name} ready", 120)
         if not ready.exists():
             raise RuntimeError(f"{name} did not start:\n{self.log(name)}")
 
@@ -136,6 +139,10 @@ class EngineRoom:
         time.sleep(2)
         process.terminate()
         process.wait(30)
+
+    def pid(self, name: str) -> int:
+        """Return a service's process id."""
+        return self._processes[name].pid
 
     def log(self, name: str) -> str:
         """Return what a service has logged."""

@@ -16,11 +16,13 @@ CHUNK = 1 << 16
 
 
 class LoopbackRelay:
-    """Relays ports of `address` from `here` (None: this very namespace) to `there`; a context manager."""
+    """Relays ports of `address` from `here` to `there`, None of which is this very namespace; a context manager."""
 
-    def __init__(self, here: NetworkHost | None, there: NetworkHost, *ports: int, address: str = "127.0.0.1") -> None:
+    def __init__(
+        self, here: NetworkHost | None, there: NetworkHost | None, *ports: int, address: str = "127.0.0.1"
+    ) -> None:
         self._there = there
-        with here.inside() if here else contextlib.nullcontext():
+        with _inside(here):
             self._listeners = [(port, socket.create_server((address, port), backlog=64)) for port in ports]
 
     def __enter__(self) -> Self:
@@ -47,7 +49,7 @@ class LoopbackRelay:
     def _serve(self, port: int, client: socket.socket) -> None:
         with client:
             try:
-                with self._there.inside():
+                with _inside(self._there):
                     server = socket.create_connection(("127.0.0.1", port))
             except OSError:
                 return  # nobody listens: the client finds its connection closed
@@ -56,6 +58,10 @@ class LoopbackRelay:
                 back.start()
                 _pump(client, server)
                 back.join()
+
+
+def _inside(host: NetworkHost | None) -> contextlib.AbstractContextManager[None]:
+    return host.inside() if host else contextlib.nullcontext()
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

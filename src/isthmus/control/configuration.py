@@ -144,6 +144,23 @@ _WORKER: list[Any] = [
         "hypervisor can then be put on the Neutron networks of their owner's project. Default: they can not.",
     ),
     cfg.IntOpt("bandwidth_limit", default=0, min=0, help="Bytes per second for all copies together; 0 is no limit."),
+    cfg.StrOpt(
+        "channel_listen",
+        help="address:port or address:port-port (the first that is free is taken), as 0.0.0.0:7670-7679, on which this "
+        "worker receives disks from workers of other regions, by mutual TLS and only while it has a copy. "
+        "Default: it listens nowhere, and a worker of another region must itself reach the clouds of this one.",
+    ),
+    cfg.StrOpt(
+        "channel_address",
+        help="Name or address, or name:port, by which other workers reach channel_listen. Default: that address, or "
+        "this machine's name if it is a wildcard.",
+    ),
+    cfg.DictOpt(
+        "relays",
+        default={},
+        help="region:relay pairs. Disks for a region whose workers this one cannot connect to go by way of a worker of "
+        "the region `relay`, to which both can connect (its channel_listen), as frankfurt:hub.",
+    ),
     cfg.IntOpt("nbd_connections", default=4, min=1, max=16, help="NBD connections for each side of one disk."),
 ]
 

@@ -6,11 +6,20 @@ CONDUCTOR_QUEUE = "isthmus-conductor"
 """Workflows, and the activities that touch the database."""
 
 _WORKERS = "isthmus-worker-"
+_RECEIVERS = "isthmus-receiver-"
 
 
 def worker_queue(mapped_regions: Sequence[str]) -> str:
     """Return the task queue of the workers beside an endpoint: that of its first region, else of `default`."""
     return f"{_WORKERS}{mapped_regions[0] if mapped_regions else 'default'}"
+
+
+def receiving_queue(mapped_regions: Sequence[str]) -> str:
+    """Return the task queue of those that receive disks beside an endpoint.
+
+    It is not that of the other steps: senders of two directions would keep all places, each waiting for a receiver.
+    """
+    return f"{_RECEIVERS}{mapped_regions[0] if mapped_regions else 'default'}"
 
 
 def region_of(queue: str) -> str:

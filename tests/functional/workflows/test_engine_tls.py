@@ -1,17 +1,16 @@
 """Temporal behind mutual TLS, as a cluster's frontend is; here a relay with TLS stands before the real server."""
 
 import asyncio
-import ssl
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Awaitable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from lab.engine_room import EngineRoom
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from tests.functional.disks.certificates import certificates
+from tests.temporal_frontend import files, frontend
 
 from isthmus.control.engine import EngineAddress, connect
 from isthmus.control.errors import InvalidInput, Unavailable
@@ -19,52 +18,11 @@ from isthmus.control.errors import InvalidInput, Unavailable
 T = TypeVar("T")
 
 
-@asynccontextmanager
-async def frontend(folder: Path, behind: str) -> AsyncIterator[int]:
-    """A port that speaks TLS, wants a certificate, and passes all on to Temporal."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH, cafile=str(folder / "ca-cert.pem"))
-    context.load_cert_chain(folder / "server-cert.pem", folder / "server-key.pem")
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.set_alpn_protocols(["h2"])
-    host, _, port = behind.rpartition(":")
-    writers: list[asyncio.StreamWriter] = []
-
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            while data := await reader.read(1 << 16):
-                writer.write(data)
-                await writer.drain()
-        writer.close()
-
-    async def relay(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(host, int(port))
-        writers.extend((writer, far_writer))
-        await asyncio.gather(carry(reader, far_writer), carry(far_reader, writer))
-
-    server = await asyncio.start_server(relay, "127.0.0.1", 0, ssl=context)
-    try:
-        yield server.sockets[0].getsockname()[1]
-    finally:
-        server.close()
-        for writer in writers:
-            writer.close()
-            with suppress(OSError):
-                await writer.wait_closed()
-
-
 def run(work: Awaitable[T]) -> T:
     async def limited() -> T:
         return await asyncio.wait_for(work, 60)
 
     return asyncio.run(limited())
-
-
-def files(folder: Path) -> dict[str, Any]:
-    return {
-        "tls_ca_file": str(folder / "ca-cert.pem"),
-        "tls_cert_file": str(folder / "client-cert.pem"),
-        "tls_key_file": str(folder / "client-key.pem"),
-    }
 
 
 def test_a_frontend_is_reached_by_mutual_tls_and_by_nothing_less(room: EngineRoom, tmp_path: Path) -> None:

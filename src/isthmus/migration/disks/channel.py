@@ -1,35 +1,28 @@
 """The data channel: a copy between two workers, for links where NBD itself is too much talk.
 
 NBD knows no compression, and reading back over the link doubles what crosses it. So a worker next to the destination
-receives (`serve_channel`), the worker near the source sends (`ChannelTarget`, a Target like any other, so that the
-journal, the hash map and resuming are the same). The receiver checks each chunk's hash before it writes; to verify,
-only hashes cross the link.
+receives (`receiving`), the worker near the source sends: `ChannelTarget`, a Target like any other, so that the journal,
+the hash map and resuming are the same. To verify, only hashes cross the link.
 """
 
 import errno
-import select
-import socket
 import ssl
 import time
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 
 import zstandard
 
-from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
-from isthmus.migration.disks.connection import Done, Export, Waiting, Wheel, failure_of
+from isthmus.control.errors import IsthmusError, Unavailable
+from isthmus.migration.disks.connecting import connected
+from isthmus.migration.disks.connection import Done, Waiting, Wheel, failure_of
 from isthmus.migration.disks.extents import chunks_in
-from isthmus.migration.disks.job import Channel, Side
+from isthmus.migration.disks.job import Channel
 from isthmus.migration.disks.state import HASH_BYTES
-from isthmus.migration.disks.target import SLOT, Hashes, HashesDone, NbdTarget, hashes_of
-from isthmus.migration.disks.wire import COMPRESSED, HANDSHAKE_SECONDS, Frame, Kind, Wire, WireLost, context
-from isthmus.migration.reporting import Report
+from isthmus.migration.disks.target import Hashes, HashesDone
+from isthmus.migration.disks.wire import COMPRESSED, GREETING_SECONDS, Frame, Kind, Wire
 
-_PAUSE_ABOVE = 32 << 20
 _TURN_SECONDS = 0.5
-# Short: whoever connects and says nothing holds up the right one.
-_ACCEPT_SECONDS = 5.0
 # zstd's fastest ordinary level: a link that is worth compressing for is slower than it; a higher one costs much CPU.
 _LEVEL = 1
 _WORTH_IT = 0.95
@@ -52,20 +45,21 @@ class ChannelTarget:
 
     @classmethod
     def connect(cls, wheel: Wheel, channel: Channel, *, disk_id: str) -> "ChannelTarget":
-        """Connect and wait for the greeting; Unavailable if nobody trustworthy answers."""
-        tls = context(channel.tls_certificates, server=False)
+        """Connect and wait for the greeting; Unavailable if the right one does not answer."""
+        target = cls(wheel, connected(channel, disk_id), channel, disk_id)
         try:
-            plain = socket.create_connection((channel.host, channel.port), timeout=HANDSHAKE_SECONDS)
-            connection = tls.wrap_socket(plain, server_hostname=channel.host)
-        except OSError as error:
-            raise Unavailable(f"the data channel of disk {disk_id} cannot be reached: {error}") from None
-        target = cls(wheel, connection, channel, disk_id)
-        deadline = time.monotonic() + HANDSHAKE_SECONDS
-        while not target.size:
-            wheel.turn(_TURN_SECONDS)
-            if time.monotonic() > deadline:
-                raise Unavailable(f"{target.name} does not greet; check that its far worker runs")
+            target._await_greeting()
+        except BaseException:
+            target.close()
+            raise
         return target
+
+    def _await_greeting(self) -> None:
+        deadline = time.monotonic() + GREETING_SECONDS
+        while not self.size:
+            self._wheel.turn(_TURN_SECONDS)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{self.name} does not greet; check that the worker at its other end runs")
 
     def waiting(self) -> Iterable[Waiting]:
         """What the connection waits for."""
@@ -137,142 +131,3 @@ class ChannelTarget:
             raise Unavailable(f"{self.name} answers what was not asked; check what listens there")
         self.in_flight -= 1
         self._wheel.later(partial(answered, frame.offset, frame.payload))
-
-
-class _Receiver:
-    """The receiving end of one connection, in front of the destination's NBD."""
-
-    def __init__(self, wheel: Wheel, connection: ssl.SSLSocket, target: NbdTarget, size: int) -> None:
-        self.name = "the data channel's sender"
-        self.in_flight = 0
-        self.finished = False
-        self._size = size
-        self._held = 0
-        self._target = target
-        self._wire = Wire(connection, self.name, self._received, lambda: self._held <= _PAUSE_ABOVE)
-        self._decompressor = zstandard.ZstdDecompressor()
-        self._wheel = wheel
-        wheel.turned.append(self)
-        self._wire.send(Kind.GREETING, 0, size=size)
-
-    def waiting(self) -> Iterable[Waiting]:
-        """What the connection waits for; nothing more is read while much is being written."""
-        return self._wire.waiting()
-
-    def close(self) -> None:
-        """Drop the connection."""
-        self._wire.close()
-        self._wheel.turned.remove(self)
-
-    def _received(self, frame: Frame) -> None:
-        number = frame.number
-        if frame.kind == Kind.GOODBYE:
-            self._answer(number, 0)
-            self.finished = True
-        elif frame.kind == Kind.FLUSH:
-            self._target.flush(partial(self._answer, number))
-        elif frame.offset + frame.size > self._size or not frame.size:
-            self._answer(number, errno.EINVAL)
-        elif frame.kind == Kind.WRITE:
-            self._write(frame)
-        elif frame.kind == Kind.ZERO:
-            self._target.zero(frame.offset, frame.size, partial(self._answer, number))
-        elif frame.kind == Kind.HASHES and frame.size <= SLOT:
-            self._target.hashes(frame.offset, frame.size, partial(self._answer_hashes, number))
-        else:
-            self._answer(number, errno.EINVAL)
-
-    def _write(self, frame: Frame) -> None:
-        proof = chunks_in(frame.size) * HASH_BYTES
-        data = self._unpacked(frame, frame.payload[proof:]) if frame.size <= SLOT else None
-        if data is None or b"".join(hashes_of(data)) != frame.payload[:proof]:
-            self._answer(frame.number, errno.EBADMSG)
-            return
-        self._held += len(data)
-        done = partial(self._have_written, frame.number, len(data))
-        self._target.write(frame.offset, data, [], done)
-
-    def _unpacked(self, frame: Frame, payload: memoryview) -> memoryview | None:
-        if frame.flags & COMPRESSED:
-            try:
-                if zstandard.frame_content_size(payload) != frame.size:
-                    return None
-                payload = memoryview(self._decompressor.decompress(payload))
-            except zstandard.ZstdError:
-                return None
-        return payload if len(payload) == frame.size else None
-
-    def _have_written(self, number: int, length: int, code: int) -> None:
-        self._held -= length
-        self._answer(number, code)
-
-    def _answer(self, number: int, code: int) -> None:
-        self._wire.send(Kind.ANSWER, number, offset=code)
-
-    def _answer_hashes(self, number: int, code: int, found: Hashes) -> None:
-        self._wire.send(Kind.ANSWER, number, memoryview(b"".join(found)), offset=code)
-
-
-def serve_channel(
-    address: str,
-    port: int,
-    certificates: Path,
-    destination: Side,
-    *,
-    disk_id: str,
-    connections: int,
-    report: Report,
-    listening: Callable[[int], None],
-) -> None:
-    """Receive one disk and write it to `destination`, until its sender says that all is copied.
-
-    Listens on `address` and `port` (0 picks one; `listening` is told which). A sender that is lost may come back: it
-    knows from its own state file where to go on. `certificates` has ca-cert.pem, server-cert.pem and server-key.pem.
-
-    Raises Cancelled by `report.check()`, Unavailable if the destination is, StepFailed if the port cannot be had.
-    """
-    tls = context(certificates, server=True)
-    try:
-        listener = socket.create_server((address, port))
-    except OSError as error:
-        raise StepFailed(f"the data channel cannot listen on {address} port {port}: {error.strerror}") from error
-    with listener:
-        listening(listener.getsockname()[1])
-        while True:
-            connection = _next_sender(listener, tls, report)
-            if connection is not None and _receive_disk(connection, destination, disk_id, connections, report):
-                return
-
-
-def _next_sender(listener: socket.socket, tls: ssl.SSLContext, report: Report) -> ssl.SSLSocket | None:
-    report.check()
-    if not select.select([listener], [], [], _TURN_SECONDS)[0]:
-        return None
-    plain, _ = listener.accept()
-    plain.settimeout(_ACCEPT_SECONDS)
-    try:
-        return tls.wrap_socket(plain, server_side=True)
-    except OSError:
-        # Not one of ours, or gone again: TLS has refused it, the right one may still come.
-        plain.close()
-        return None
-
-
-def _receive_disk(connection: ssl.SSLSocket, destination: Side, disk_id: str, connections: int, report: Report) -> bool:
-    """Whether the sender has finished; False if it was lost."""
-    wheel = Wheel(report.check)
-    export = Export(wheel, destination, disk_id=disk_id, role="destination")
-    try:
-        export.open(connections, writes=True)
-        receiver = _Receiver(wheel, connection, NbdTarget(export), export.size)
-        try:
-            while True:
-                wheel.turn(_TURN_SECONDS)
-        except WireLost:
-            # The sender closes first, also after its goodbye, so that our answer is never lost with the connection.
-            return receiver.finished
-        finally:
-            receiver.close()
-    finally:
-        export.close()
-        connection.close()

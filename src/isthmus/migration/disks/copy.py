@@ -18,31 +18,13 @@ from isthmus.migration.disks.limiter import Limiter
 from isthmus.migration.disks.near import near_source, near_target
 from isthmus.migration.disks.source import ALLOCATION, Source
 from isthmus.migration.disks.state import StateFile
+from isthmus.migration.disks.stopping import Stopping
 from isthmus.migration.disks.target import NbdTarget, Target
 from isthmus.migration.disks.transfer import Transfer
-from isthmus.migration.reporting import Level, Progress, Report
+from isthmus.migration.reporting import Report
 
 # Bounds memory: each disk under way has 12 MiB of buffers.
 _AT_ONCE = 4
-
-
-class _Stopping:
-    """A report that also stops the other disks once one has failed."""
-
-    def __init__(self, report: Report, stop: threading.Event) -> None:
-        self._report = report
-        self._stop = stop
-
-    def event(self, level: Level, message: str) -> None:
-        self._report.event(level, message)
-
-    def progress(self, progress: Progress) -> None:
-        self._report.progress(progress)
-
-    def check(self) -> None:
-        self._report.check()
-        if self._stop.is_set():
-            raise Cancelled("another disk of this copy failed")
 
 
 def copy_disks(
@@ -58,7 +40,7 @@ def copy_disks(
     """
     stop = threading.Event()
     limiter = Limiter(bandwidth_limit)
-    shared = _Stopping(report, stop)
+    shared = Stopping(report, stop)
     with ThreadPoolExecutor(max_workers=_AT_ONCE, thread_name_prefix="disk") as pool:
         futures = [pool.submit(copy_disk, job, limiter, max(1, connections), shared) for job in jobs]
         try:

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from isthmus.migration.disks.image_file import ImageFile
+from isthmus.migration.disks.trust import Identity
 
 
 class Reads(StrEnum):
@@ -36,15 +37,17 @@ class Side:
 
 @dataclass(frozen=True)
 class Channel:
-    """The data channel of a worker near the destination (`disks.channel.serve_channel`), instead of NBD over the link.
+    """Where a worker near the destination receives the disk (`disks.receiving`), instead of NBD over the link.
 
-    `tls_certificates` has ca-cert.pem, client-cert.pem and client-key.pem; the far side's certificate is for `host`.
-    `compress`: chunks travel as zstd where that makes them smaller.
+    `name` says there which disk of which copy it is (`door.name_of`). `identity` is this end's, `peer` is the other's
+    certificate (PEM); both trust nobody else. `compress`: chunks travel as zstd where that makes them smaller.
     """
 
     host: str
     port: int
-    tls_certificates: Path
+    name: str
+    identity: Identity
+    peer: str
     compress: bool = True
 
 

@@ -4,7 +4,7 @@ A frame is a header of 28 bytes (little endian) and a payload:
 
     kind u8 | flags u8 | nothing u16 | number u32 | offset u64 | size u64 | payload bytes u32
 
-An answer carries its question's number, and in `offset` 0 or an errno. TLS 1.3 only, both ends show certificates.
+An answer carries its question's number, and in `offset` 0 or an errno. See `trust` for its TLS.
 """
 
 import select
@@ -15,12 +15,14 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from pathlib import Path
 
 from isthmus.control.errors import Unavailable
 from isthmus.migration.disks.connection import Waiting
 
-HANDSHAKE_SECONDS = 30.0
+GREETING_SECONDS = 30.0
+# A peer whose machine or link is gone says nothing: the system gives the connection up after so long.
+SILENT_SECONDS = 30
+_PROBE_SECONDS = 10
 COMPRESSED = 0x1
 # A slot of data, its hashes, and room to spare: nobody makes us keep more.
 MAX_PAYLOAD = (1 << 20) + (1 << 16)
@@ -52,21 +54,13 @@ class Frame:
     payload: memoryview
 
 
-def context(certificates: Path, *, server: bool) -> ssl.SSLContext:
-    """TLS 1.3 with certificates asked of both ends, from the files that NBD's TLS uses too.
-
-    Raises Unavailable if they cannot be read.
-    """
-    purpose, role = (ssl.PROTOCOL_TLS_SERVER, "server") if server else (ssl.PROTOCOL_TLS_CLIENT, "client")
-    made = ssl.SSLContext(purpose)
-    made.minimum_version = ssl.TLSVersion.TLSv1_3
-    made.verify_mode = ssl.CERT_REQUIRED
-    try:
-        made.load_verify_locations(certificates / "ca-cert.pem")
-        made.load_cert_chain(certificates / f"{role}-cert.pem", certificates / f"{role}-key.pem")
-    except (OSError, ssl.SSLError) as error:
-        raise Unavailable(f"the data channel's certificates in {certificates} cannot be used: {error}") from error
-    return made
+def keep_watch(connection: socket.socket) -> None:
+    """Have the system give a connection up whose other end is silent, and send at once what is to be sent."""
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, SILENT_SECONDS * 1000)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _PROBE_SECONDS)
+    connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _PROBE_SECONDS)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
 
 class WireLost(Unavailable):
@@ -80,7 +74,7 @@ class Wire:
         self, connection: ssl.SSLSocket, name: str, received: Callable[[Frame], None], may_receive: Callable[[], bool]
     ) -> None:
         connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_watch(connection)
         self._connection = connection
         self._name = name
         self._received = received

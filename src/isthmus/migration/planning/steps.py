@@ -140,7 +140,7 @@ def _place(work: Work, instance: str, drafts: Sequence[_Draft], *, first_index: 
 
 
 def _transfer(work: Work) -> list[_Draft]:
-    """Replicate once. The copy runs beside the source: its worker keeps the hash maps and writes over the network."""
+    """Replicate once. The copy runs beside the source: its worker has the hash maps, and writes or sends."""
     source, destination = Side.SOURCE, Side.DESTINATION
     stops = work.shutdown_instances
     steps = [

@@ -15,7 +15,8 @@ from temporalio.worker import Worker
 from isthmus.control import identity, metrics, secrets, tracing
 from isthmus.control.diagnostics import host_name
 from isthmus.control.engine import EngineAddress
-from isthmus.control.queues import host_queue, worker_queue
+from isthmus.control.queues import host_queue, receiving_queue, worker_queue
+from isthmus.migration.disks.door import Door, Listen
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.providers.contract import HostNetwork
 from isthmus.migration.providers.premises import Premises, parse_file_shares
@@ -60,8 +61,9 @@ def serve(conf: ConfigOpts, clouds: Clouds) -> None:
     settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
     activities = conf.worker.activities
     regions = conf.worker.queues
-    with ThreadPoolExecutor(activities * len(regions), thread_name_prefix="step") as pool:
-        offered = WorkerActivities(Site(clouds, settings, _now), pool, metrics.Work("steps", "Steps and questions"))
+    with ThreadPoolExecutor(2 * activities * len(regions), thread_name_prefix="step") as pool:
+        site = Site(clouds, settings, _now, door_of(conf))
+        offered = WorkerActivities(site, pool, metrics.Work("steps", "Steps and questions"))
         introduction = Introduction(regions)
 
         def workers(client: Client) -> list[Worker]:
@@ -70,15 +72,19 @@ def serve(conf: ConfigOpts, clouds: Clouds) -> None:
                 *(
                     Worker(
                         client,
-                        task_queue=worker_queue([region]),
-                        activities=offered.all,
+                        task_queue=queue,
+                        activities=taken,
                         max_concurrent_activities=activities,
-                        # Fresh progress needs each second's heartbeat sent, not every eighth.
+                        # Fresh progress and quick cancels need each second's heartbeat sent, not every eighth.
                         max_heartbeat_throttle_interval=timedelta(seconds=1),
                         default_heartbeat_throttle_interval=timedelta(seconds=1),
                         graceful_shutdown_timeout=timedelta(seconds=1),
                     )
                     for region in regions
+                    for queue, taken in (
+                        (worker_queue([region]), offered.all),
+                        (receiving_queue([region]), offered.receiving),
+                    )
                 ),
             ]
 
@@ -95,6 +101,8 @@ def settings_of(conf: ConfigOpts) -> WorkerSettings:
         morphing_way_in=WayIn(group.morphing_way_in),
         # Whose machine and users are of one owner may as well have the fast way.
         allow_worker_kernel=group.allow_local_hypervisors or group.morphing_way_in == WayIn.WORKER_KERNEL,
+        regions=tuple(group.queues),
+        relays=dict(group.relays),
     )
 
 
@@ -112,6 +120,12 @@ def premises_of(conf: ConfigOpts) -> Premises:
 
 def _staging(conf: ConfigOpts) -> Path:
     return Path(conf.worker.staging_dir or f"{conf.state_dir}/staging")
+
+
+def door_of(conf: ConfigOpts) -> Door | None:
+    """Return where this worker receives disks; None if nobody may connect to it. `InvalidInput` for a wrong address."""
+    listen = conf.worker.channel_listen
+    return Door(Listen.of(listen), conf.worker.channel_address) if listen else None
 
 
 def _now() -> datetime:

@@ -8,6 +8,7 @@ import functools
 import logging
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import replace
 from typing import Any
 
 from temporalio import activity
@@ -18,7 +19,14 @@ from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.control.metrics import Work
 from isthmus.migration.planning.concerns import Arrival, Observed
 from isthmus.migration.reporting import Level
-from isthmus.migration.workflows import deployment_steps, questions, survey, transfer_steps, verification_steps
+from isthmus.migration.workflows import (
+    channel_steps,
+    deployment_steps,
+    questions,
+    survey,
+    transfer_steps,
+    verification_steps,
+)
 from isthmus.migration.workflows.assessment_calls import (
     LIST_INSTANCES,
     SURVEY_DESTINATION,
@@ -31,11 +39,16 @@ from isthmus.migration.workflows.attempt import ActivityReport, Result, beat_whi
 from isthmus.migration.workflows.calls import (
     ANSWER_QUESTION,
     ATTEMPTS_OF_A_ROUND,
+    RECEIVE_DISKS,
+    RELAY_DISKS,
     RUN_STEP,
     Inquiry,
+    ReceiveCall,
+    RelayCall,
     StepCall,
     StepOutcome,
 )
+from isthmus.migration.workflows.meeting import EngineMeeting
 from isthmus.migration.workflows.site import Site
 
 LOG = logging.getLogger(__name__)
@@ -46,7 +59,10 @@ STEPS = {**transfer_steps.STEPS, **deployment_steps.STEPS, **verification_steps.
 
 
 class WorkerActivities:
-    """What a worker offers. `pool` has a thread for each activity that may run at once."""
+    """What a worker offers: `all` of them where steps are taken, `receiving` where disks come from other sites.
+
+    `pool` has a thread for each activity that may run at once.
+    """
 
     def __init__(self, site: Site, pool: Executor, meter: Work) -> None:
         self._site = site
@@ -65,6 +81,11 @@ class WorkerActivities:
             self.survey_destination,
         )
 
+    @property
+    def receiving(self) -> Sequence[Callable[..., Any]]:
+        """The activities to register on a queue of receivers."""
+        return (self.receive_disks, self.relay_disks)
+
     @activity.defn(name=RUN_STEP)
     async def run_step(self, call: StepCall) -> StepOutcome:
         """Run one step and return what it learned, with all its events."""
@@ -74,15 +95,20 @@ class WorkerActivities:
         await self._end_older(call.step.id)
         self._attempts[call.step.id] = report
         try:
-            work = functools.partial(self._step, call, report, number)
+            work = functools.partial(self._step, call, self._meeting_site(), report, number)
             outcome = await self._guard(call.step.task_type, work, report)
         finally:
             self._attempts.pop(call.step.id, None)
         return StepOutcome(outcome.facts, outcome.result, report.notes())
 
-    def _step(self, call: StepCall, report: ActivityReport, attempt: int) -> StepOutcome:
+    def _step(self, call: StepCall, site: Site, report: ActivityReport, attempt: int) -> StepOutcome:
         report.check()
-        return STEPS[call.step.task_type](call, self._site, report, attempt)
+        return STEPS[call.step.task_type](call, site, report, attempt)
+
+    def _meeting_site(self) -> Site:
+        """Return the site with the way to the workflow that the present activity works for."""
+        meeting = EngineMeeting(activity.client(), str(activity.info().workflow_id), asyncio.get_running_loop())
+        return replace(self._site, meeting=meeting)
 
     async def _end_older(self, step_id: str) -> None:
         """Have an older attempt in this process let go first.
@@ -93,6 +119,20 @@ class WorkerActivities:
             older.stop(Unavailable("the engine has given the step out again"))
             activity.heartbeat()
             await asyncio.sleep(OLDER_ATTEMPT_SECONDS)
+
+    @activity.defn(name=RECEIVE_DISKS)
+    async def receive_disks(self, asked: ReceiveCall) -> None:
+        """Receive the disks that a worker of another site sends."""
+        report = ActivityReport(1)
+        work = functools.partial(channel_steps.receive, asked, self._meeting_site(), report)
+        await self._guard(RECEIVE_DISKS, work, report)
+
+    @activity.defn(name=RELAY_DISKS)
+    async def relay_disks(self, asked: RelayCall) -> None:
+        """Pass on the disks between workers that cannot connect to each other."""
+        report = ActivityReport(1)
+        work = functools.partial(channel_steps.relay, asked, self._meeting_site(), report)
+        await self._guard(RELAY_DISKS, work, report)
 
     @activity.defn(name=ANSWER_QUESTION)
     async def answer_question(self, inquiry: Inquiry) -> dict[str, Any]:

@@ -25,6 +25,12 @@ MOVE_POOL = "move_pool"
 DESCRIBE_SERVICE = "describe_service"
 RECORD_SERVICE = "record_service"
 ADVANCE_WAVE = "advance_wave"
+RECEIVE_DISKS = "receive_disks"
+RELAY_DISKS = "relay_disks"
+ASK_RECEIVER = "ask_receiver"
+TELL_SENDER = "tell_sender"
+INTRODUCE_RECEIVER = "introduce_receiver"
+RECEIVER_OF = "receiver_of"
 
 EVENTS_OF_AN_ATTEMPT = 10_000
 """Each attempt at a step numbers its events from its own multiple of this: all attempts' events are kept, in order."""
@@ -117,6 +123,71 @@ class Finish:
     execution_id: str
     status: ExecutionStatus
     error: str | None = None
+
+
+@dataclass(frozen=True)
+class ReceiverWanted:
+    """A sender asks for a receiver beside the destination. `visit` (32 hex) is this attempt; the certificate is PEM.
+
+    `relay` is the region whose worker both are to connect to, where neither can connect to the other.
+    """
+
+    step_id: str
+    visit: str
+    certificate: str
+    relay: str = ""
+
+
+@dataclass(frozen=True)
+class ReceiveCall:
+    """What a receiver is for: its sender's step, and the certificate that the sender shows; none is one by a relay."""
+
+    call: StepCall
+    visit: str
+    certificate: str
+
+
+@dataclass(frozen=True)
+class RelayCall:
+    """What a relay is to join: so many disks of a sender and a receiver, each with a visit and a certificate."""
+
+    disks: int
+    sender: str
+    sender_certificate: str
+    receiver: str
+    receiver_certificate: str
+
+
+@dataclass(frozen=True)
+class ReceiverOffer:
+    """Where a receiver, or a relay for both ends, listens and which certificate it shows.
+
+    Without a `host` its worker has no data channel. `visit` is the sender's.
+    """
+
+    visit: str
+    worker: str
+    host: str = ""
+    port: int = 0
+    certificate: str = ""
+
+
+@dataclass(frozen=True)
+class ReceiverIntroduced:
+    """A receiver will connect to a relay, as a visit of its own (`comes_as`, 32 hex) and with this certificate."""
+
+    visit: str
+    comes_as: str
+    certificate: str
+
+
+@dataclass(frozen=True)
+class ReceiverState:
+    """How a receiver is: not ready (neither), ready, or ended by an error."""
+
+    offer: ReceiverOffer | None = None
+    error: str = ""
+    retryable: bool = True
 
 
 class Question(StrEnum):

@@ -15,18 +15,27 @@ from isthmus.control.engine import from_failure
 from isthmus.control.errors import Cancelled, IsthmusError
 from isthmus.migration.model import ExecutionStatus
 from isthmus.migration.workflows.calls import (
+    ASK_RECEIVER,
     BEGIN_EXECUTION,
     BEGIN_FORGET,
     END_FORGET,
     FINISH_EXECUTION,
+    INTRODUCE_RECEIVER,
+    RECEIVER_OF,
     RUN_STEP,
+    TELL_SENDER,
     Finish,
     Plan,
+    ReceiverIntroduced,
+    ReceiverOffer,
+    ReceiverState,
+    ReceiverWanted,
     StepCall,
     StepOutcome,
 )
 from isthmus.migration.workflows.minions import MinionQueue
 from isthmus.migration.workflows.policies import CONTROL, UNDO
+from isthmus.migration.workflows.receivers import Receivers
 from isthmus.migration.workflows.runner import Cancellation, InstanceRun
 
 
@@ -35,6 +44,7 @@ class _Execution:
 
     def __init__(self) -> None:
         self._cancellation = Cancellation()
+        self._receivers = Receivers()
 
     @workflow.signal(name="force_cancel")
     def force_cancel(self) -> None:
@@ -50,6 +60,26 @@ class _Execution:
     def retry_step(self, step_id: str) -> None:
         """Run a held step again."""
         self._cancellation.retried.add(step_id)
+
+    @workflow.signal(name=ASK_RECEIVER)
+    async def ask_receiver(self, wanted: ReceiverWanted) -> None:
+        """Start a receiver of disks for a step that sends them."""
+        await self._receivers.begin(wanted)
+
+    @workflow.signal(name=TELL_SENDER)
+    def tell_sender(self, offer: ReceiverOffer) -> None:
+        """Know where a receiver listens."""
+        self._receivers.opened(offer)
+
+    @workflow.signal(name=INTRODUCE_RECEIVER)
+    def introduce_receiver(self, receiver: ReceiverIntroduced) -> None:
+        """Know the certificate that a receiver shows to a relay."""
+        self._receivers.introduced(receiver)
+
+    @workflow.query(name=RECEIVER_OF)
+    def receiver_of(self, visit: str) -> ReceiverState:
+        """Return how a receiver is."""
+        return self._receivers.state(visit)
 
     async def execute(self, argument: dict[str, Any]) -> str:
         """Return the final status."""
@@ -87,7 +117,7 @@ class _Execution:
         refused = await minions.admit(instance)
         if refused is not None:
             return refused
-        error = await InstanceRun(plan, instance, self._cancellation).run()
+        error = await InstanceRun(plan, instance, self._cancellation, self._receivers).run()
         await minions.leave(instance)
         return error
 

@@ -42,6 +42,19 @@ STEP = ActivityOptions(
     cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 )
 
+RECEIVER_START = timedelta(minutes=2)
+"""How long a receiver may wait for a worker that has room for it."""
+
+RECEIVE = ActivityOptions(
+    start_to_close_timeout=timedelta(days=14),
+    schedule_to_start_timeout=RECEIVER_START,
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    # Its sender is tried again, and asks for another.
+    retry_policy=RetryPolicy(maximum_attempts=1),
+    # The next one begins only when this one has really let go of the destination.
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+
 LOOK = ActivityOptions(
     start_to_close_timeout=timedelta(minutes=10),
     heartbeat_timeout=HEARTBEAT_TIMEOUT,

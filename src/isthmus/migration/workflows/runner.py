@@ -32,6 +32,7 @@ from isthmus.migration.workflows.calls import (
     StepStart,
 )
 from isthmus.migration.workflows.policies import CONTROL, LOOK, STEP, UNDO, ActivityOptions
+from isthmus.migration.workflows.receivers import Receivers
 
 LONGEST_HOLD = timedelta(hours=24)
 HELD = (
@@ -82,11 +83,12 @@ class Cancellation:
 class InstanceRun:
     """The steps of one instance. `run` returns None after success, else the error that ended it, after the undo."""
 
-    def __init__(self, plan: Plan, instance: str, cancellation: Cancellation) -> None:
+    def __init__(self, plan: Plan, instance: str, cancellation: Cancellation, receivers: Receivers) -> None:
         self._plan = plan
         self._steps: Sequence[Step] = [step for step in plan.steps if step.instance == instance]
         self._facts: Facts = plan.facts[instance]
         self._cancellation = cancellation
+        self._receivers = receivers
         self._begun: list[TaskType] = []
         self._done: list[TaskType] = []
         self._round: dict[str, int] = {}
@@ -156,16 +158,8 @@ class InstanceRun:
         if not await workflow.execute_activity(BEGIN_STEP, start, result_type=bool, **CONTROL):
             return None if step.on_error else Conflict(f"step {step.task_type} of {step.instance} was ended elsewhere")
         self._begun.append(step.task_type)
-        handle: Handle = workflow.start_activity(
-            RUN_STEP,
-            StepCall(step, self._plan.work, self._facts, again),
-            activity_id=step.id,
-            task_queue=step.queue,
-            result_type=StepOutcome,
-            **_options(step),
-        )
         try:
-            outcome = await self._cancellation.watch(handle, interruptible=step.is_interruptible)
+            outcome = await self._carry_out(StepCall(step, self._plan.work, self._facts, again))
         except (ActivityError, CancelledError, asyncio.CancelledError) as failure:
             error = from_failure(failure)
             if error.retryable and self._cancellation.requested and step.is_interruptible:
@@ -180,6 +174,24 @@ class InstanceRun:
         self._done.append(step.task_type)
         await self._record(step, TaskStatus.COMPLETED, notes=outcome.notes, facts=outcome.facts, result=outcome.result)
         return None
+
+    async def _carry_out(self, call: StepCall) -> StepOutcome:
+        """Have a worker carry out a step; one that sends disks may have a receiver, which ends with it."""
+        step = call.step
+        if step.task_type is TaskType.REPLICATE_DISKS:
+            self._receivers.expect(call)
+        handle: Handle = workflow.start_activity(
+            RUN_STEP,
+            call,
+            activity_id=step.id,
+            task_queue=step.queue,
+            result_type=StepOutcome,
+            **_options(step),
+        )
+        try:
+            return await self._cancellation.watch(handle, interruptible=step.is_interruptible)
+        finally:
+            await self._receivers.close(step.id)
 
     def _kept(self, step: Step, error: IsthmusError, notes: Notes) -> Facts | None:
         """Return what is known now if a first copy that failed is kept for a later execution; else None."""

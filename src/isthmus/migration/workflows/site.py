@@ -3,7 +3,7 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,10 +11,20 @@ from typing import Any, TypeVar
 from jsonschema import Draft7Validator, ValidationError
 
 from isthmus.control.errors import InvalidInput, NotAllowed, NotSupported
+from isthmus.migration.disks.door import Door
+from isthmus.migration.disks.image_file import ImageFile
+from isthmus.migration.disks.job import Side as DiskSide
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.planning.work import EndpointRef
-from isthmus.migration.providers.contract import DestinationProvider, HostNetwork, Provider, SourceProvider
+from isthmus.migration.providers.contract import (
+    DestinationProvider,
+    ExportedDisk,
+    HostNetwork,
+    Provider,
+    SourceProvider,
+)
 from isthmus.migration.providers.premises import NOTHING, Premises, refuse_operators_keys
+from isthmus.migration.workflows.meeting import Meeting
 
 Side = TypeVar("Side", bound=Provider)
 
@@ -24,11 +34,15 @@ class WorkerSettings:
     """The `[worker]` options that steps need. `bandwidth_limit` in bytes per second for each copy, 0 for none.
 
     `allow_worker_kernel`: an environment may choose the worker's own kernel as the way into guests.
+    `regions`: those whose work the worker takes, so that it stands beside their clouds. `relays`: by region that it
+    cannot connect to, the region of the workers that both can.
     """
 
     staging_dir: Path
     bandwidth_limit: int = 0
     nbd_connections: int = 4
+    regions: tuple[str, ...] = ()
+    relays: Mapping[str, str] = field(default_factory=dict)
     morphing_way_in: WayIn = WayIn.APPLIANCE
     allow_worker_kernel: bool = False
 
@@ -116,11 +130,17 @@ def _misfit(error: ValidationError) -> str:
 
 @dataclass(frozen=True)
 class Site:
-    """What step functions are given beside their call. `now` tells UTC."""
+    """What step functions are given beside their call. `now` tells UTC.
+
+    `door` is where this worker receives disks from other sites, None if nobody may connect to it. `meeting` is the way
+    to the other end of a copy, None where no engine is.
+    """
 
     clouds: Clouds
     settings: WorkerSettings
     now: Callable[[], datetime]
+    door: Door | None = None
+    meeting: Meeting | None = None
 
     def state_file(self, transfer_id: str, instance: str, disk_id: str, generation: str) -> Path:
         """Return where a disk's journal and hash map is kept.
@@ -146,6 +166,13 @@ class Site:
 def writing_owner(action_id: str, instance: str) -> str:
     """Return the name under which disks are exported for writing: short, and safe in paths and domain names."""
     return f"{action_id}-{hashlib.blake2s(instance.encode(), digest_size=4).hexdigest()}"
+
+
+def side_of(disk: ExportedDisk) -> DiskSide:
+    """Return an exported disk as the disk engine takes it."""
+    certificates = Path(disk.tls_certificates) if disk.tls_certificates else None
+    image = ImageFile(Path(disk.image.path), disk.image.format, disk.image.inode) if disk.image else None
+    return DiskSide(disk.uri, certificates, image)
 
 
 def _encoded(name: str) -> str:

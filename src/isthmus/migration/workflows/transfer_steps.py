@@ -4,22 +4,23 @@ A step takes the call, the worker's site, a report and the number of the attempt
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, replace
-from pathlib import Path
 from typing import Any
 
 from isthmus.control.errors import IsthmusError, StepFailed
 from isthmus.migration.disks.copy import copy_disks
-from isthmus.migration.disks.image_file import ImageFile
-from isthmus.migration.disks.job import CopyJob, CopyReport, Reads, Side
+from isthmus.migration.disks.job import Channel, CopyJob, CopyReport, Reads, Side
+from isthmus.migration.disks.wire import WireLost
 from isthmus.migration.machine import DestinationDisk, PowerState
 from isthmus.migration.model import TaskType
 from isthmus.migration.planning.mapping import map_disks, map_nics
 from isthmus.migration.planning.work import Replica
-from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, ExportedDisk, Reading
+from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Reading
 from isthmus.migration.reporting import Level, Report
 from isthmus.migration.workflows.calls import StepCall, StepOutcome
-from isthmus.migration.workflows.site import Site, writing_owner
+from isthmus.migration.workflows.channel_steps import NOWHERE, Crossing, ask_receiver
+from isthmus.migration.workflows.site import Site, side_of, writing_owner
 
 StepFunction = Callable[[StepCall, Site, Report, int], StepOutcome]
 
@@ -139,15 +140,16 @@ def shut_down(call: StepCall, site: Site, report: Report, _: int) -> StepOutcome
 
 
 def replicate(call: StepCall, site: Site, report: Report, attempt: int) -> StepOutcome:
-    """Copy what has changed. Opening is idempotent, so every attempt opens both sides itself and goes on."""
+    """Copy what has changed. Opening is idempotent, so every attempt opens both sides itself and goes on.
+
+    Where this worker does not stand beside the destination, one that does is asked to receive.
+    """
     work, replica, instance = call.work, call.facts.replica, call.step.instance
     generation = replica.generation or work.execution_id
     site.forget_state(work.transfer_id, instance, but_generation=generation)
-    owner = writing_owner(work.transfer_id, instance)
-    with (
-        site.clouds.source(work.origin, work.trust_id) as source,
-        site.clouds.destination(work.destination, work.trust_id) as destination,
-    ):
+    crossing = ask_receiver(call, site)
+    with ExitStack() as stack:
+        source = stack.enter_context(site.clouds.source(work.origin, work.trust_id))
         reading = source.open_reading(
             work.transfer_id,
             instance,
@@ -156,37 +158,55 @@ def replicate(call: StepCall, site: Site, report: Report, attempt: int) -> StepO
             since=None if replica.tainted else replica.point,
             report=report,
         )
-        targets = {disk.disk_id: disk for disk in destination.open_writing(owner, replica.disks)}
-        jobs = _jobs(call, site, reading, targets, attempt)
-        reports = copy_disks(
-            jobs,
-            bandwidth_limit=site.settings.bandwidth_limit,
-            connections=site.settings.nbd_connections,
-            report=report,
-        )
+        ends = _ends(call, site, report, crossing, stack)
+        jobs = _jobs(call, site, reading, ends, attempt)
+        reports = _copied(jobs, site, report, crossing)
     return _replicated(call, reading, jobs, reports, report)
 
 
-def _jobs(
-    call: StepCall, site: Site, reading: Reading, targets: Mapping[str, ExportedDisk], attempt: int
-) -> list[CopyJob]:
+End = Side | Channel
+
+
+def _ends(call: StepCall, site: Site, report: Report, crossing: Crossing | None, stack: ExitStack) -> Mapping[str, End]:
+    """Return where each disk is written to."""
+    work, replica = call.work, call.facts.replica
+    offer = crossing.receiver(report) if crossing else None
+    if crossing and offer:
+        return crossing.channels(offer, [disk.disk_id for disk in replica.disks])
+    destination = stack.enter_context(site.clouds.destination(work.destination, work.trust_id))
+    opened = destination.open_writing(writing_owner(work.transfer_id, call.step.instance), replica.disks)
+    return {disk.disk_id: side_of(disk) for disk in opened}
+
+
+def _copied(jobs: Sequence[CopyJob], site: Site, report: Report, crossing: Crossing | None) -> Sequence[CopyReport]:
+    settings = site.settings
+    try:
+        return copy_disks(
+            jobs, bandwidth_limit=settings.bandwidth_limit, connections=settings.nbd_connections, report=report
+        )
+    except WireLost as lost:
+        raise crossing.reason(lost, report) if crossing else lost from None
+
+
+def _jobs(call: StepCall, site: Site, reading: Reading, ends: Mapping[str, End], attempt: int) -> list[CopyJob]:
     work, replica = call.work, call.facts.replica
     made = {disk.disk_id: disk for disk in replica.disks}
     site.state_directory(work.transfer_id).mkdir(parents=True, exist_ok=True)
     jobs = []
     for disk in reading.disks:
-        if disk.disk_id not in targets:
+        if disk.disk_id not in ends:
             raise StepFailed(
                 f"disk {disk.disk_id} of {call.step.instance} was added while the execution ran: execute it again"
             )
         state = site.state_file(
             work.transfer_id, call.step.instance, disk.disk_id, replica.generation or work.execution_id
         )
+        end = ends[disk.disk_id]
         jobs.append(
             CopyJob(
                 disk_id=disk.disk_id,
                 source=side_of(disk),
-                destination=side_of(targets[disk.disk_id]),
+                destination=end if isinstance(end, Side) else NOWHERE,
                 size_bytes=disk.size_bytes,
                 reads=Reads.COMPARE if replica.tainted or replica.partial else READS[disk.changes],
                 state_file=state,
@@ -194,16 +214,10 @@ def _jobs(
                 dirty_context=disk.dirty_context,
                 # Another attempt may have written; only its journal, if it is here, knows where.
                 destination_is_zero=made[disk.disk_id].is_zero and (attempt == 1 or state.exists()),
+                channel=end if isinstance(end, Channel) else None,
             )
         )
     return jobs
-
-
-def side_of(disk: ExportedDisk) -> Side:
-    """Return an exported disk as the disk engine takes it."""
-    certificates = Path(disk.tls_certificates) if disk.tls_certificates else None
-    image = ImageFile(Path(disk.image.path), disk.image.format, disk.image.inode) if disk.image else None
-    return Side(disk.uri, certificates, image)
 
 
 def _replicated(

@@ -15,8 +15,8 @@ from isthmus.migration.model import TaskType
 from isthmus.migration.planning.comparing import MOST_HASHES, DiskComparison, SideHashes, compare
 from isthmus.migration.reporting import Level, Report
 from isthmus.migration.workflows.calls import StepCall, StepOutcome
-from isthmus.migration.workflows.site import Site, writing_owner
-from isthmus.migration.workflows.transfer_steps import StepFunction, side_of
+from isthmus.migration.workflows.site import Site, side_of, writing_owner
+from isthmus.migration.workflows.transfer_steps import StepFunction
 
 _AT_ONCE = 4
 

@@ -1,0 +1,223 @@
+"""A copy between two sites: the sender beside the source, the receiver beside the destination, and how they find
+each other.
+
+The worker that copies looks first whether it serves the destination's region too. If so it writes there itself. If not
+it asks for a receiver (`receivers`); where that one's worker has no data channel, it writes there itself all the same.
+Where the operator says that the two cannot reach each other, both connect to a relay.
+"""
+
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+from isthmus.control.diagnostics import host_name
+from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
+from isthmus.control.queues import region_of, worker_queue
+from isthmus.migration.disks.connecting import connected
+from isthmus.migration.disks.door import Arrivals, name_of
+from isthmus.migration.disks.job import Channel, Side
+from isthmus.migration.disks.receiving import Incoming, receive_disks
+from isthmus.migration.disks.relaying import relay_disks
+from isthmus.migration.disks.trust import Identity
+from isthmus.migration.disks.wire import WireLost
+from isthmus.migration.reporting import Level, Report
+from isthmus.migration.workflows.calls import (
+    ReceiveCall,
+    ReceiverIntroduced,
+    ReceiverOffer,
+    ReceiverState,
+    ReceiverWanted,
+    RelayCall,
+    StepCall,
+)
+from isthmus.migration.workflows.meeting import Meeting
+from isthmus.migration.workflows.site import Site, side_of, writing_owner
+
+LONGEST_WAIT_SECONDS = 180.0
+"""For a receiver, while the workflow answers: longer than it lets one wait for a worker."""
+
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+_REASON_SECONDS = 5.0
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """A sender's side of one attempt at a copy between sites, from its asking for a receiver on.
+
+    `relay` is the region of the worker that both ends connect to, empty if the receiver can be connected to.
+    """
+
+    step_id: str
+    region: str
+    relay: str
+    visit: str
+    identity: Identity
+    meeting: Meeting
+
+    def receiver(self, report: Report) -> ReceiverOffer | None:
+        """Wait until the receiver listens; None if its worker has no data channel.
+
+        Raises what the receiver failed with, Unavailable if none comes, and what `report.check()` raises.
+        """
+        return self._seen(await_offer(self.visit, self.meeting, report, self.where), report)
+
+    @property
+    def where(self) -> str:
+        """Where the other end is, for people."""
+        return f"region {self.region}" + (f" by way of region {self.relay}" if self.relay else "")
+
+    def channels(self, offer: ReceiverOffer, disk_ids: list[str]) -> Mapping[str, Channel]:
+        """Return the way of each disk."""
+        return {
+            disk_id: Channel(offer.host, offer.port, name_of(self.visit, number), self.identity, offer.certificate)
+            for number, disk_id in enumerate(disk_ids)
+        }
+
+    def reason(self, lost: WireLost, report: Report) -> IsthmusError:
+        """Return why the receiver hung up, if it says so within seconds; else that it did."""
+        until = time.monotonic() + _REASON_SECONDS
+        while time.monotonic() < until:
+            state = self.meeting.look(self.visit)
+            if state is not None and state.error:
+                return _theirs(state, self.where)
+            _sleep(_LONGEST_PAUSE / 2, report)
+        return lost
+
+    def _seen(self, offer: ReceiverOffer, report: Report) -> ReceiverOffer | None:
+        if offer.host:
+            report.event(
+                Level.INFO,
+                f"the disks go through the data channel to worker {offer.worker} at {offer.host}:{offer.port}"
+                + (f", which relays them to region {self.region}" if self.relay else ""),
+            )
+            return offer
+        if self.relay:
+            raise StepFailed(
+                f"worker {offer.worker} of region {self.relay} cannot relay: set [worker] channel_listen there, or "
+                "correct [worker] relays here"
+            )
+        report.event(
+            Level.INFO,
+            f"worker {offer.worker} of region {self.region} has no data channel ([worker] channel_listen): this "
+            "worker writes to the destination itself",
+        )
+        return None
+
+
+def await_offer(visit: str, meeting: Meeting, report: Report, where: str) -> ReceiverOffer:
+    """Wait until the far end of a visit listens. Raises what that failed with, or Unavailable if it does not come."""
+    waited, pause = 0.0, _FIRST_PAUSE
+    while waited < LONGEST_WAIT_SECONDS:
+        state = meeting.look(visit)
+        if state is not None and state.error:
+            raise _theirs(state, where)
+        if state is not None and state.offer is not None:
+            return state.offer
+        # While nobody answers the conductors are away, and everything waits for those.
+        waited += pause if state is not None else 0.0
+        _sleep(pause, report)
+        pause = min(_LONGEST_PAUSE, pause * 2)
+    raise Unavailable(f"no worker of {where} has opened a data channel; check the workers there")
+
+
+def _theirs(state: ReceiverState, where: str) -> IsthmusError:
+    message = f"at the destination's side ({where}): {state.error}"
+    return Unavailable(message) if state.retryable else StepFailed(message)
+
+
+def ask_receiver(call: StepCall, site: Site) -> Crossing | None:
+    """Ask for a receiver beside the destination; None where this worker serves that side, too."""
+    region = region_of(worker_queue(call.work.destination.mapped_regions))
+    if site.meeting is None or region in site.settings.regions:
+        return None
+    relay = site.settings.relays.get(region, "")
+    crossing = Crossing(call.step.id, region, relay, uuid.uuid4().hex, Identity.make(), site.meeting)
+    site.meeting.ask(ReceiverWanted(call.step.id, crossing.visit, crossing.identity.certificate, relay))
+    return crossing
+
+
+def receive(asked: ReceiveCall, site: Site, report: Report) -> None:
+    """Open the destination's exports and write what the sender sends, until all disks are there.
+
+    Without a data channel it only says so. The work at the destination is idempotent; nothing is left but the exports,
+    which the transfer's own steps close.
+    """
+    call, meeting = asked.call, _meeting(site)
+    by_relay = not asked.certificate
+    if site.door is None and not by_relay:
+        meeting.tell(ReceiverOffer(asked.visit, host_name()))
+        return
+    work, disks = call.work, call.facts.replica.disks
+    with ExitStack() as stack:
+        cloud = stack.enter_context(site.clouds.destination(work.destination, work.trust_id))
+        opened = {
+            each.disk_id: side_of(each)
+            for each in cloud.open_writing(writing_owner(work.transfer_id, call.step.instance), disks)
+        }
+        incoming = [Incoming(disk.disk_id, opened[disk.disk_id]) for disk in disks]
+        if by_relay:
+            arrivals = _at_relay(asked.visit, incoming, meeting, report, stack)
+        else:
+            arrivals = _at_the_door(asked.visit, asked.certificate, site, stack)
+        receive_disks(arrivals, incoming, connections=site.settings.nbd_connections, report=report)
+
+
+def relay(asked: RelayCall, site: Site, report: Report) -> None:
+    """Join the connections of a sender and a receiver that cannot connect to each other."""
+    meeting = _meeting(site)
+    if site.door is None:
+        meeting.tell(ReceiverOffer(asked.sender, host_name()))
+        return
+    identity = Identity.make()
+    with (
+        site.door.expecting(asked.sender, identity, asked.sender_certificate) as sender,
+        site.door.expecting(asked.receiver, identity, asked.receiver_certificate) as receiver,
+    ):
+        host, port = site.door.address_of(sender)
+        meeting.tell(ReceiverOffer(asked.sender, host_name(), host, port, identity.certificate))
+        relay_disks(sender, receiver, asked.disks, report=report)
+
+
+def _at_the_door(visit: str, certificate: str, site: Site, stack: ExitStack) -> Arrivals:
+    """Listen for the sender."""
+    door, meeting = site.door, _meeting(site)
+    if door is None:
+        raise StepFailed("this worker has no data channel: set [worker] channel_listen")
+    identity = Identity.make()
+    expected = stack.enter_context(door.expecting(visit, identity, certificate))
+    host, port = door.address_of(expected)
+    meeting.tell(ReceiverOffer(visit, host_name(), host, port, identity.certificate))
+    return expected
+
+
+def _at_relay(visit: str, incoming: Sequence[Incoming], meeting: Meeting, report: Report, stack: ExitStack) -> Arrivals:
+    """Connect to the relay once for each disk, and let the sender find us there."""
+    identity, comes_as = Identity.make(), uuid.uuid4().hex
+    meeting.introduce(ReceiverIntroduced(visit, comes_as, identity.certificate))
+    offer = await_offer(visit, meeting, report, "the relay's region")
+    arrivals = Arrivals()
+    stack.callback(arrivals.close)
+    if not offer.host:
+        raise StepFailed(f"worker {offer.worker} cannot relay: set [worker] channel_listen there")
+    for number, disk in enumerate(incoming):
+        name = name_of(comes_as, number)
+        channel = Channel(offer.host, offer.port, name, identity, offer.certificate)
+        arrivals.put(number, connected(channel, disk.disk_id))
+    return arrivals
+
+
+def _meeting(site: Site) -> Meeting:
+    if site.meeting is None:
+        raise StepFailed("this worker has no way to the workflow of the copy; restart it")
+    return site.meeting
+
+
+def _sleep(seconds: float, report: Report) -> None:
+    report.check()
+    time.sleep(seconds)
+
+
+NOWHERE = Side("")
+"""The destination of a copy through a channel: only its receiver knows it."""

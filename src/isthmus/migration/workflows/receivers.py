@@ -1,0 +1,158 @@
+"""Receivers of disks at another site, as a workflow sees them: one for each attempt of a sender that asks for one.
+
+A copy between two sites is one step, the sender's; the receiver is its helper and never tried again by itself. A sender
+that begins anew (it was killed, the link broke, its receiver died) asks anew, with a certificate of its own; then the
+receiver of before is ended first, so two never write at once. Where neither end can connect to the other a relay
+between them belongs to the same attempt.
+"""
+
+import asyncio
+from typing import Any
+
+from temporalio import exceptions, workflow
+from temporalio.exceptions import ActivityError, CancelledError, TimeoutType
+
+from isthmus.control.engine import from_failure
+from isthmus.control.errors import Cancelled, IsthmusError, Unavailable
+from isthmus.control.queues import receiving_queue, region_of, worker_queue
+from isthmus.migration.workflows.calls import (
+    RECEIVE_DISKS,
+    RELAY_DISKS,
+    ReceiveCall,
+    ReceiverIntroduced,
+    ReceiverOffer,
+    ReceiverState,
+    ReceiverWanted,
+    RelayCall,
+    StepCall,
+)
+from isthmus.migration.workflows.policies import RECEIVE, RECEIVER_START
+
+
+class _Visit:
+    """The far ends of one attempt, from being asked for to their end."""
+
+    def __init__(self, wanted: ReceiverWanted, call: StepCall) -> None:
+        self.id = wanted.visit
+        self.offer: ReceiverOffer | None = None
+        self.introduced: ReceiverIntroduced | None = None
+        self.error: IsthmusError | None = None
+        self.over = False
+        self._wanted = wanted
+        self._call = call
+        self._ending = False
+        self._handles: list[workflow.ActivityHandle[Any]] = []
+
+    async def run(self) -> None:
+        """Receive, by way of a relay if so wanted; what fails first is the error, and ends the other."""
+        region = region_of(worker_queue(self._call.work.destination.mapped_regions))
+        relay = self._wanted.relay
+        certificate = "" if relay else self._wanted.certificate
+        receiving = self._begin(RECEIVE_DISKS, ReceiveCall(self._call, self.id, certificate), region)
+        if not relay:
+            await receiving
+            return
+        await workflow.wait_condition(lambda: self.introduced is not None or self._ending or self.error is not None)
+        if self.introduced is not None and not self._ending:
+            await self._begin(RELAY_DISKS, self._relay_call(self.introduced), relay)
+        await receiving
+
+    async def end(self) -> None:
+        """Have all stop and wait until they have let go of the destination."""
+        self._stop()
+        await workflow.wait_condition(lambda: self.over)
+
+    def state(self) -> ReceiverState:
+        """What the ends may know."""
+        if self.error is None:
+            return ReceiverState(self.offer)
+        retryable = self.error.retryable or isinstance(self.error, Cancelled)
+        return ReceiverState(self.offer, self.error.message, retryable=retryable)
+
+    def _relay_call(self, receiver: ReceiverIntroduced) -> RelayCall:
+        disks = len(self._call.facts.replica.disks)
+        return RelayCall(disks, self.id, self._wanted.certificate, receiver.comes_as, receiver.certificate)
+
+    def _begin(self, activity: str, argument: object, region: str) -> "asyncio.Task[None]":
+        handle = workflow.start_activity(
+            activity,
+            argument,
+            activity_id=f"{self._wanted.step_id}-{self.id}-{activity}",
+            task_queue=receiving_queue([region]),
+            **RECEIVE,
+        )
+        self._handles.append(handle)
+        return asyncio.ensure_future(self._watch(handle, region))
+
+    async def _watch(self, handle: workflow.ActivityHandle[Any], region: str) -> None:
+        try:
+            await handle
+        except (ActivityError, CancelledError, asyncio.CancelledError) as failure:
+            self.error = self.error or _told(failure, region)
+            self._stop()
+
+    def _stop(self) -> None:
+        self._ending = True
+        for handle in self._handles:
+            handle.cancel()
+
+
+class Receivers:
+    """All receivers of one execution; at most one at a time for each step."""
+
+    def __init__(self) -> None:
+        self._senders: dict[str, StepCall] = {}
+        self._visits: dict[str, _Visit] = {}
+
+    def expect(self, call: StepCall) -> None:
+        """A step begins that may ask for a receiver."""
+        self._senders[call.step.id] = call
+
+    async def begin(self, wanted: ReceiverWanted) -> None:
+        """Run the receiver that a sender asks for; returns when it has ended."""
+        call, earlier = self._senders.get(wanted.step_id), self._visits.get(wanted.step_id)
+        if call is None or (earlier is not None and earlier.id == wanted.visit):
+            return
+        visit = self._visits[wanted.step_id] = _Visit(wanted, call)
+        try:
+            if earlier is not None:
+                await earlier.end()
+            # Meanwhile the sender may have ended, or asked once more.
+            if self._visits.get(wanted.step_id) is visit:
+                await visit.run()
+        finally:
+            visit.over = True
+
+    def opened(self, offer: ReceiverOffer) -> None:
+        """A receiver or a relay tells where it listens."""
+        for visit in self._of(offer.visit):
+            visit.offer = offer
+
+    def introduced(self, receiver: ReceiverIntroduced) -> None:
+        """A receiver tells which certificate it shows to a relay."""
+        for visit in self._of(receiver.visit):
+            visit.introduced = receiver
+
+    def state(self, visit_id: str) -> ReceiverState:
+        """How the receiver of a visit is; nothing is known of one that is not, or no longer, wanted."""
+        return next((each.state() for each in self._of(visit_id)), ReceiverState())
+
+    async def close(self, step_id: str) -> None:
+        """A step has ended: end its receiver."""
+        self._senders.pop(step_id, None)
+        visit = self._visits.pop(step_id, None)
+        if visit is not None:
+            await visit.end()
+
+    def _of(self, visit_id: str) -> list[_Visit]:
+        return [each for each in self._visits.values() if each.id == visit_id]
+
+
+def _told(failure: BaseException, region: str) -> IsthmusError:
+    cause = failure.__cause__
+    if isinstance(cause, exceptions.TimeoutError) and cause.type is TimeoutType.SCHEDULE_TO_START:
+        return Unavailable(
+            f"no worker of region {region} took the disks within {RECEIVER_START.total_seconds():.0f} s: check that "
+            "one runs, has the region in its [worker] queues, and receives fewer than its [worker] activities"
+        )
+    return from_failure(failure)
