@@ -46,7 +46,8 @@ def run(conf: ConfigOpts) -> None:
         )
 
     allow_local = conf.worker.allow_local_hypervisors
-    serve(conf, Clouds(provider_class, resolve, allow_local=allow_local, host_network=host_network))
+    opened = secrets.Remembered(resolve)
+    serve(conf, Clouds(provider_class, opened, allow_local=allow_local, host_network=host_network))
     leave()
 
 
