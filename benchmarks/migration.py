@@ -1,8 +1,8 @@
 """The migration service measured: control plane, many disks at once, whole machines: `python -m benchmarks.migration`.
 
 Writes build/bench/migration.json, after each part anew, so that a broken run tells too; `--only` measures one part and
-keeps what the file has of the others. The parts are in `migration_control` (with instant steps, beside what was measured
-once of the real Coriolis with tasks that do nothing), `migration_disks` (beside nbdcopy, in the same run) and
+keeps what the file has of the others. The parts are in `migration_control` (with instant steps, beside what was
+measured once of the real Coriolis with tasks that do nothing), `migration_disks` (beside nbdcopy, in the same run) and
 `migration_machines` (beside virt-v2v, in the same run). The load average stands beside each part: wall times mean
 something on a calm machine only, CPU times suffer less.
 """

@@ -1,7 +1,7 @@
 """What the migration service's control plane costs when steps take no time.
 
-The whole real control plane as `isthmus up` starts it, its API with tokens, and `instant_cloud` at both ends. Wall times
-are from the request to the end as the API shows it; memory is PSS; CPU is that of the named processes.
+The real control plane as `isthmus up` starts it, its API with tokens, and `instant_cloud` at both ends. Wall times are
+from the request to the end as the API shows it; memory is PSS; CPU is that of the named processes.
 """
 
 import statistics

@@ -1,4 +1,4 @@
-"""Many disks at once: the disk engine's aggregate rate over that of one nbdcopy of the same bytes, and what proof costs.
+"""Many disks at once: their aggregate rate over that of one nbdcopy of the same bytes, and what proof costs.
 
 The disks are raw, full of random bytes, served by qemu-nbd on both sides; all are flushed at the end. Isthmus hashes
 each chunk, reads it back and compares, but where it is told not to (`verify=False`), which only this benchmark does.
