@@ -101,7 +101,7 @@ class ManyRound:
             self._ground.plane.wait_ready()
 
     def _strike(self, part: str) -> float:
-        """Kill, and return when it was; what serves images is waited for, as it is only there in the midst of a copy."""
+        """Kill, and return when it was; what serves images is waited for: it is there in the midst of a copy only."""
         while not (killed := self._ground.strike(part)) and not self._operation.is_over():
             time.sleep(0.02)
         self.verdict.killed = killed
