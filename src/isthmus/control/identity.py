@@ -19,7 +19,6 @@ from oslo_config.cfg import ConfigOpts
 from isthmus.control.configuration import SERVICE_CREDENTIALS
 from isthmus.control.errors import Unavailable
 
-
 KEPT_SECONDS = 300.0
 """How long the service's own session is kept: a change of the catalog is seen by then."""
 
