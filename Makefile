@@ -64,7 +64,7 @@ bench-shares: setup-peer ## Compare the shares service with Manila, its services
 	$(PYTHON) -m benchmarks.shares
 
 .PHONY: chaos
-chaos: setup ## Kill every process at seeded moments of migrations, share operations and attaching
+chaos: setup ## Kill every process at seeded moments of migrations (100 kills), share operations and attaching
 	@$(PYTHON) -m lab.chaos
 	@$(PYTHON) -m lab.share_chaos
 	@$(PYTHON) -m lab.attach_chaos
