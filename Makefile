@@ -3,6 +3,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
+# Two halves beside each other: most tests wait more than they compute.
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup
 export ISTHMUS_CACHE ?= /var/lib/isthmus/cache
 
 .PHONY: help
@@ -40,7 +42,7 @@ lint: setup ## Check formatting, style, types and the layer order
 
 .PHONY: test
 test: setup-tests lint ## Check everything once: what CI runs
-	$(PYTHON) -m pytest -m "not nightly"
+	$(PYTEST) -m "not nightly"
 
 .PHONY: test-unit
 test-unit: setup ## Only the pure tests: seconds
@@ -48,7 +50,7 @@ test-unit: setup ## Only the pure tests: seconds
 
 .PHONY: test-all
 test-all: setup-tests lint ## The nightly run: every test, however slow
-	$(PYTHON) -m pytest
+	$(PYTEST)
 
 .PHONY: setup-bench
 setup-bench: setup-peer ## Install what the benchmark of whole machines wants, too

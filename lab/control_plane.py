@@ -29,7 +29,8 @@ ISTHMUS = str(Path(sys.executable).parent / "isthmus")
 START_SECONDS = 240
 STOP_SECONDS = 240
 KILL_SECONDS = 30
-FIRST_PORT, LAST_PORT = 20000, 32000  # below the range from which the kernel takes ports for outgoing connections
+# Below the range from which the kernel takes ports for outgoing connections. Runs beside each other get parts of it.
+PORTS = "20000-32000"
 
 _WIDTHS = dict.fromkeys((field.name for field in fields(Ports)), 1) | {"temporal": 3}
 """How many ports in a row each listener takes."""
@@ -238,11 +239,12 @@ def last_ports(state_dir: Path) -> dict[str, int] | None:
 
 def free_ports() -> dict[str, int]:
     """Return a free loopback port for each listener; Temporal's has two free ones after it, which it takes too."""
+    lowest, highest = map(int, os.environ.get("ISTHMUS_LAB_PORTS", PORTS).split("-"))
     ports: dict[str, int] = {}
     taken: set[int] = set()
     for name, width in _WIDTHS.items():
         while name not in ports:
-            first = random.randrange(FIRST_PORT, LAST_PORT)
+            first = random.randrange(lowest, highest)
             wanted = set(range(first, first + width))
             if not wanted & taken and all(_is_free(port) for port in wanted):
                 ports[name] = first

@@ -1,6 +1,7 @@
 """`isthmus port` on the network playground's host, and networks to attach to, for tests."""
 
 import contextlib
+import ipaddress
 import json
 import uuid
 from collections.abc import Iterator
@@ -51,7 +52,10 @@ class Ports:
 def made_network(owner: Any, administrator: Any, cidr: str) -> Iterator[Any]:
     network = owner.create_network(name=f"net-{uuid.uuid4().hex[:8]}")
     try:
-        owner.create_subnet(network_id=network.id, cidr=cidr, ip_version=4)
+        # Addresses that tests demand are in the lower half: a warm port may have any of the pool.
+        hosts = list(ipaddress.ip_network(cidr).hosts())
+        pool = {"start": str(hosts[len(hosts) // 2]), "end": str(hosts[-1])}
+        owner.create_subnet(network_id=network.id, cidr=cidr, ip_version=4, allocation_pools=[pool])
         yield network
     finally:
         wait_for("the network is deleted", lambda: _delete(administrator, network.id), LONG)

@@ -154,7 +154,11 @@ class Server:
         """End it, so that what it holds is on the disk."""
         if self._process.poll() is None:
             self._process.terminate()
-            self._process.wait(20)
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                # QEMU 7.2 now and then waits for ever for a client that left in mid-handshake.
+                self.kill()
 
 
 def answers(address: Path | tuple[str, int]) -> bool:

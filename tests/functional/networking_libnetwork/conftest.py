@@ -42,7 +42,8 @@ def networks(patient_playground: NetworkPlayground) -> Iterator[DockerNetworks]:
 def blue(patient_playground: NetworkPlayground) -> Iterator[DockerNetworks]:
     """Give a module's dual-stack network `blue` with containers c1 and c2; others are removed by their tests."""
     with tidy(patient_playground) as found:
-        found.make("blue", "10.30.0.0/24", "fd00:30::/64")
+        # Addresses that tests demand are outside the pool: a warm port may have any in it.
+        found.make("blue", "10.30.0.0/24", "fd00:30::/64", words=("--ip-range", "10.30.0.128/25"))
         found.start("c1", "blue")
         found.start("c2", "blue")
         yield found

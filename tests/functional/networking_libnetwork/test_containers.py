@@ -61,12 +61,12 @@ def test_an_address_and_a_mac_can_be_chosen(blue: DockerNetworks) -> None:
 
 def test_an_existing_port_is_taken_and_given_back(blue: DockerNetworks) -> None:
     network = blue.neutron_network("blue")
-    fixed = [{"ip_address": "10.30.0.50"}, {"ip_address": "fd00:30::50"}]
+    fixed = [{"ip_address": "10.30.0.50"}, {"ip_address": "fd00:30::5000"}]
     made = blue.cloud.network.create_port(
         network_id=network.id, name="mine", fixed_ips=fixed, project_id=network.project_id
     )
 
-    blue.start("extra6", "blue", "--ip", "10.30.0.50", "--ip6", "fd00:30::50")
+    blue.start("extra6", "blue", "--ip", "10.30.0.50", "--ip6", "fd00:30::5000")
 
     assert blue.link("extra6")["address"] == made.mac_address
     blue.remove("extra6")

@@ -6,8 +6,10 @@ from lab.network_host import wait_for
 
 
 def test_two_tenants_share_an_engine_and_addresses_and_no_packet_crosses(networks: DockerNetworks) -> None:
-    networks.make("blue", "10.36.0.0/24", project="demo")
-    networks.make("green", "10.36.0.0/24", project="demo2")
+    # The address that both demand is outside the pools: a warm port may have any in them.
+    upper_half = ("--ip-range", "10.36.0.128/25")
+    networks.make("blue", "10.36.0.0/24", project="demo", words=upper_half)
+    networks.make("green", "10.36.0.0/24", project="demo2", words=upper_half)
     networks.start("b1", "blue")
     networks.start("b2", "blue", "--ip", "10.36.0.99")
     networks.start("g1", "green")

@@ -99,7 +99,7 @@ def test_an_mtu_beyond_an_existing_networks(networks: DockerNetworks) -> None:
 
 
 def test_an_address_that_is_taken(networks: DockerNetworks) -> None:
-    networks.make("good", "10.53.0.0/24")
+    networks.make("good", "10.53.0.0/24", words=("--ip-range", "10.53.0.128/25"))
     networks.start("c1", "good")
     network = networks.neutron_network("good")
     networks.cloud.network.create_port(

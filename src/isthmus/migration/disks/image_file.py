@@ -10,6 +10,7 @@ import os
 import stat
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -26,6 +27,8 @@ _OFFSET = 0x00FF_FFFF_FFFF_FE00
 _COMPRESSED = 1 << 62
 _ZERO = 1
 _ENTRY = 8
+# What reading past the page cache asks of offsets, lengths and memory: no device's blocks are larger.
+_ALIGNMENT = 4096
 
 
 class NotReadable(Exception):
@@ -57,8 +60,13 @@ class _Tables:
 class ImageReader:
     """A raw or qcow2 image, opened for reading."""
 
-    def __init__(self, image: ImageFile) -> None:
-        """Open it; NotReadable if it is nothing that can be read here."""
+    def __init__(self, image: ImageFile, *, once: bool = False) -> None:
+        """Open it; NotReadable if it is nothing that can be read here.
+
+        With `once` the data are read past the page cache, as nobody will want them again: room in the cache is dear,
+        most of all in a virtual machine that has given its free memory back to its host. (Asking the cache first, by
+        RWF_NOWAIT, has the kernel read ahead into it.)
+        """
         if image.format not in {"raw", "qcow2"}:
             raise NotReadable(f"{image.format} images are not read here")
         try:
@@ -66,8 +74,11 @@ class ImageReader:
             self._descriptor = os.open(image.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW)
         except OSError as error:
             raise NotReadable(f"{image.path}: {error.strerror}") from error
+        self._past_cache: int | None = None
         try:
             self._check(image)
+            if once:
+                self._past_cache = self._opened_past_cache()
             self._tables = self._header() if image.format == "qcow2" else None
         except BaseException:
             self.close()
@@ -81,12 +92,14 @@ class ImageReader:
 
     def close(self) -> None:
         """Close the file."""
+        if self._past_cache is not None:
+            os.close(self._past_cache)
         os.close(self._descriptor)
 
     def read(self, offset: int, into: memoryview) -> None:
         """Fill `into` with the disk's bytes from `offset`; NotReadable if the file does not tell them."""
         if self._tables is None:
-            self._fill(offset, into)
+            self._fill_data(offset, into)
             return
         at = 0
         for place, length in self._places(self._tables, offset, len(into)):
@@ -94,7 +107,7 @@ class ImageReader:
             if place is None:
                 part[:] = bytes(length)
             else:
-                self._fill(place, part)
+                self._fill_data(place, part)
             at += length
 
     def _check(self, image: ImageFile) -> None:
@@ -103,6 +116,20 @@ class ImageReader:
             raise NotReadable(f"{image.path} is another file now")
         if not (stat.S_ISREG(found.st_mode) or stat.S_ISBLK(found.st_mode)):
             raise NotReadable(f"{image.path} is neither a file nor a block device")
+
+    def _opened_past_cache(self) -> int | None:
+        try:
+            return os.open(f"/proc/self/fd/{self._descriptor}", os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+        except OSError:
+            return None  # a file system that knows no such reading
+
+    def _fill_data(self, offset: int, into: memoryview) -> None:
+        """Fill `into` with data of the disk: past the page cache if so opened, through it where that cannot be."""
+        if self._past_cache is not None and not (offset | len(into)) % _ALIGNMENT:
+            with suppress(OSError):  # the device wants another alignment, or is broken: the ordinary read says so
+                if os.preadv(self._past_cache, [into], offset) == len(into):
+                    return
+        self._fill(offset, into)
 
     def _header(self) -> _Tables:
         head = self._exactly(0, _FEATURES_AT + _ENTRY)

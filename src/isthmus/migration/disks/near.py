@@ -5,6 +5,7 @@ compared with what its file holds. Both spare the way through a server's socket,
 """
 
 import logging
+import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -16,6 +17,10 @@ from isthmus.migration.disks.extents import BY_TURNS, STRETCH
 from isthmus.migration.disks.image_file import ImageReader, NotReadable
 from isthmus.migration.disks.job import CopyJob, Side
 from isthmus.migration.disks.target import SLOT, Hashes, HashesDone, NbdTarget, hashes_of
+
+# Threads: reads past the page cache wait for the device, comparing waits for a processor.
+_READING = 8
+_COMPARING = 2
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,7 +36,7 @@ class NearTarget:
         self._server = server
         self._image = image
         self._beside = beside
-        self._slot = memoryview(mmap(-1, SLOT))
+        self._buffers = threading.local()
         self.write = server.write
         self.zero = server.zero
         self.flush = server.flush
@@ -43,12 +48,19 @@ class NearTarget:
         self._beside.run(partial(self._look, offset, length), partial(self._have_looked, offset, length, wanted, done))
 
     def _look(self, offset: int, length: int) -> Hashes:
-        """In the one thread that there is for it: the buffer is shared."""
+        buffer = self._buffer()[:length]
         try:
-            self._image.read(offset, self._slot[:length])
+            self._image.read(offset, buffer)
         except NotReadable:
             return []
-        return hashes_of(self._slot[:length])
+        return hashes_of(buffer)
+
+    def _buffer(self) -> memoryview:
+        """Return the thread's own."""
+        if not hasattr(self._buffers, "slot"):
+            self._buffers.slot = memoryview(mmap(-1, SLOT))
+        slot: memoryview = self._buffers.slot
+        return slot
 
     def _have_looked(self, offset: int, length: int, wanted: Hashes, done: HashesDone, found: Hashes) -> None:
         if list(found) == list(wanted):
@@ -87,19 +99,19 @@ class NearSource:
 
 def near_target(job: CopyJob, wheel: Wheel, server: NbdTarget, stack: ExitStack) -> NearTarget | None:
     """The destination with its file beside it, if this machine has that; closed with `stack`."""
-    images = _opened(job, job.destination, 1, stack)
-    return NearTarget(server, images[0], _beside(wheel, job, "destination", 1, stack)) if images else None
+    images = _opened(job, job.destination, 1, stack, once=False)
+    return NearTarget(server, images[0], _beside(wheel, job, "destination", _COMPARING, stack)) if images else None
 
 
 def near_source(job: CopyJob, wheel: Wheel, server: Export, stack: ExitStack) -> NearSource | None:
     """The source's file, if this machine has it; closed with `stack`."""
-    images = _opened(job, job.source, BY_TURNS, stack)
-    return NearSource(server, images, _beside(wheel, job, "source", BY_TURNS, stack)) if images else None
+    images = _opened(job, job.source, BY_TURNS, stack, once=True)
+    return NearSource(server, images, _beside(wheel, job, "source", _READING, stack)) if images else None
 
 
-def _opened(job: CopyJob, side: Side, count: int, stack: ExitStack) -> list[ImageReader]:
+def _opened(job: CopyJob, side: Side, count: int, stack: ExitStack, *, once: bool) -> list[ImageReader]:
     try:
-        return [stack.enter_context(ImageReader(side.image)) for _ in range(count)] if side.image else []
+        return [stack.enter_context(ImageReader(side.image, once=once)) for _ in range(count)] if side.image else []
     except NotReadable as reason:
         _LOG.info("disk %s: its server is asked for all: %s", job.disk_id, reason)
         return []

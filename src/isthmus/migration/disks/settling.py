@@ -15,7 +15,7 @@ from isthmus.migration.disks.job import CopyJob
 from isthmus.migration.disks.state import StateFile
 from isthmus.migration.disks.target import SLOT, Hashes, Target
 
-BATCH = 16 << 20
+BATCH = 24 << 20
 _BATCH_ENTRIES = 4096
 
 T = TypeVar("T")
