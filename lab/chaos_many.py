@@ -46,7 +46,9 @@ def planned_blows(number: int, seed: int, only: str | None = None) -> list[Blow]
         parts = [part for part in PARTS if (kind, part) != ("deployment", NBD_SERVER)]
         part = parts[used[kind] % len(parts)]
         used[kind] += 1
-        blows.append(Blow(kind, part, round(lot.uniform(0.02, 0.95), 2)))
+        # What serves images is only there while a copy goes on.
+        latest = 0.5 if part == NBD_SERVER else 0.95
+        blows.append(Blow(kind, part, round(lot.uniform(0.02, latest), 2)))
     return blows
 
 
