@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import psutil
 from keystoneauth1.exceptions import ClientException
@@ -31,7 +31,6 @@ PATIENCE_SECONDS = 90
 POLL_SECONDS = 0.15
 NBD_SERVER = "nbd-server"
 
-Answer = TypeVar("Answer")
 JSON = dict[str, Any]
 
 
@@ -134,18 +133,18 @@ class Ground:
 
     def completed(self, path: str) -> None:
         """Wait for an end that must be COMPLETED."""
-        shown = self.until(lambda: _if_ended(self.look(path)), path)
+        self.until(lambda: status_of(self.look(path)) in ENDED, path)
+        shown = self.look(path)
         if status_of(shown) != "COMPLETED":
             raise RuntimeError(f"{path} is {status_of(shown)}: {reasons_of(shown)}")
 
-    def until(self, condition: Callable[[], Answer], what: str) -> Answer:
-        """Wait until the condition gives something true and return it; TimeoutError says what was waited for."""
+    def until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait until the condition is true; TimeoutError says what was waited for."""
         deadline = time.monotonic() + LIMIT_SECONDS
-        while not (found := condition()):
+        while not condition():
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{what} has not ended after {LIMIT_SECONDS} s")
             time.sleep(POLL_SECONDS)
-        return found
 
     def begin_again(self, schedule_id: str) -> None:
         """Have a schedule be due in a second: nobody waits for a wall clock's minute."""
@@ -207,10 +206,6 @@ def reasons_of(shown: JSON) -> str:
 def running_in(shown: JSON) -> list[str]:
     """Return the steps that run."""
     return [task["task_type"] for task in shown["tasks"] if task["status"] == "RUNNING"]
-
-
-def _if_ended(shown: JSON) -> JSON | None:
-    return shown if status_of(shown) in ENDED else None
 
 
 def _children(process: psutil.Process) -> list[psutil.Process]:
