@@ -19,6 +19,7 @@ from isthmus.migration.disks.copy import copy_disks
 from isthmus.migration.disks.job import CopyJob, Reads, Side
 from isthmus.migration.reporting import Level, Progress
 
+WORK = Path("build/bench-work")
 MIB = 1 << 20
 DISKS = (1, 4, 16)
 ROUNDS = 3
@@ -37,8 +38,9 @@ class Silent:
 def measure(data_mib: int) -> dict[str, Any]:
     """Return the rate of 1, 4 and 16 disks at once over nbdcopy's of one, and the price of verification; medians."""
     found: dict[str, Any] = {"data_mib": data_mib}
-    with tempfile.TemporaryDirectory(prefix="bm-", dir=Path.cwd()) as name:
-        bench = Bench(Path(name), data_mib)
+    WORK.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=WORK) as name:
+        bench = Bench(Path(name).resolve(), data_mib)
         for count in DISKS:
             rounds = [(bench.nbdcopy(), bench.copies(count), bench.copies(count, verify=False)) for _ in range(ROUNDS)]
             peer, verified, unverified = (statistics.median(each) for each in zip(*rounds, strict=True))
@@ -112,7 +114,8 @@ class Bench:
     @contextmanager
     def _served(self, name: str, what: list[str]) -> Iterator[str]:
         socket = self._place / f"{name}.sock"
-        server = subprocess.Popen(["qemu-nbd", "--persistent", "--shared=16", f"--socket={socket}", *what])
+        command = ["qemu-nbd", "--persistent", "--shared=16", f"--socket={socket}", *what]
+        server = subprocess.Popen(command, stderr=subprocess.DEVNULL)
         try:
             while not socket.exists():
                 time.sleep(0.01)
