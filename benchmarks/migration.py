@@ -21,7 +21,7 @@ RESULT = Path("build/bench/migration.json")
 PARTS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "control": lambda wanted: migration_control.measure(wanted.rounds),
     "disks": lambda wanted: migration_disks.measure(wanted.data),
-    "machines": lambda wanted: migration_machines.measure(wanted.data),
+    "machines": lambda wanted: migration_machines.measure(wanted.data, wanted.machine_rounds),
 }
 
 
@@ -30,6 +30,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=7, help="how often each figure of the control plane is taken")
     parser.add_argument("--data", type=int, default=1024, help="MiB that the copied disks hold together")
+    parser.add_argument("--machine-rounds", type=int, default=3, help="how often a whole machine is converted")
     parser.add_argument("--only", choices=sorted(PARTS), action="append", help="parts to measure; all by default")
     wanted = parser.parse_args()
     result: dict[str, Any] = json.loads(RESULT.read_text()) if wanted.only and RESULT.exists() else {}

@@ -32,20 +32,22 @@ from lab.tiny_guest import TinyGuest, build_disks, domain_xml
 
 MIB = 1 << 20
 LIMIT_SECONDS = 900
-ROUNDS = 3
 SHARES = (0.01, 0.05)
 GUEST = "bench"
 GOAL = 0.5
 LONG_STEP_SECONDS = 0.5
 
 
-def measure(data_mib: int) -> dict[str, Any]:
-    """Return all figures; `data_mib` is how large the data disk of the down time's machine is, full of data."""
+def measure(data_mib: int, rounds: int = 3) -> dict[str, Any]:
+    """Return all figures; `data_mib` is how large the data disk of the down time's machine is, full of data.
+
+    `rounds` is how often virt-v2v and Isthmus take their turns.
+    """
     with tempfile.TemporaryDirectory(prefix="/tmp/bm-") as name, ExitStack() as stack:
         place = Path(name)
         plane = stack.enter_context(ControlPlane(only=chaos.MIGRATION))
         user = RestUser.of(plane.demo_environment)
-        whole = beside_virt_v2v(user, place)
+        whole = beside_virt_v2v(user, place, rounds)
         east, west = (stack.enter_context(LibvirtCloud(side, place / side)) for side in ("east", "west"))
         down = DownTime(user, east, west, data_mib)
         times = {f"{share:.0%} changed": down.measured(share) for share in SHARES}
@@ -55,7 +57,7 @@ def measure(data_mib: int) -> dict[str, Any]:
 # -- beside virt-v2v ---------------------------------------------------------------------------------------------------
 
 
-def beside_virt_v2v(user: RestUser, place: Path) -> dict[str, Any]:
+def beside_virt_v2v(user: RestUser, place: Path, rounds: int) -> dict[str, Any]:
     """Seconds of both, by turns, and their ratio; nothing but the reason where virt-v2v is not installed."""
     if shutil.which("virt-v2v") is None:
         return {"not_measured": "virt-v2v is not installed: make setup-bench"}
@@ -68,7 +70,7 @@ def beside_virt_v2v(user: RestUser, place: Path) -> dict[str, Any]:
         ends[side] = user.made("POST", "/endpoints", {"endpoint": body})["endpoint"]["id"]
     shutil.copyfile(image, place / "from" / "images" / f"{GUEST}.qcow2")
     ours, theirs = [], []
-    for number in range(ROUNDS):
+    for number in range(rounds):
         theirs.append(seconds_of_virt_v2v(image, place / f"v2v{number}"))
         ours.append(seconds_of_isthmus(user, ends))
         shutil.rmtree(place / "to" / "images" / GUEST, ignore_errors=True)
