@@ -52,6 +52,10 @@ test-unit: setup ## Only the pure tests: seconds
 test-all: setup-tests lint ## The nightly run: every test, however slow
 	$(PYTEST)
 
+.PHONY: setup-bench
+setup-bench: setup-peer ## Install what the benchmark of whole machines wants, too
+	@scripts/setup packaging/virt-v2v-peer.debian.txt
+
 .PHONY: conformance-shares
 conformance-shares: setup ## Run OpenStack's own suite for shares against Isthmus, on dummy back ends and on btrfs
 	@status=0; for back_end in dummy btrfs-nfs btrfs-cifs; do \
@@ -62,16 +66,21 @@ bench-shares: setup-peer ## Compare the shares service with Manila, its services
 	$(PYTHON) -m benchmarks.shares
 
 .PHONY: chaos
-chaos: setup ## Kill every process at seeded moments of migrations, share operations and attaching
+chaos: setup ## Kill every process at seeded moments of migrations (100 kills), share operations and attaching
 	@$(PYTHON) -m lab.chaos
 	@$(PYTHON) -m lab.share_chaos
 	@$(PYTHON) -m lab.attach_chaos
 
 .PHONY: bench
-bench: bench-shares ## Compare disks with nbdcopy and qemu-img, shares with Manila, containers with Kuryr; time the control plane
+bench: setup-bench bench-shares ## Compare disks with nbdcopy and qemu-img, shares with Manila, containers with Kuryr, machines with virt-v2v; time the control plane
 	$(PYTHON) -m benchmarks.disk_copy
 	$(PYTHON) -m benchmarks.up
 	$(PYTHON) -m benchmarks.containers
+	$(PYTHON) -m benchmarks.migration
+
+.PHONY: bench-migration
+bench-migration: setup-bench ## Measure the migration service: control plane, many disks, whole machines beside virt-v2v
+	$(PYTHON) -m benchmarks.migration
 
 .PHONY: lock
 lock: setup ## Resolve pyproject.toml into requirements.lock again

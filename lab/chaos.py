@@ -1,11 +1,12 @@
 """`make chaos`: kill every process of a migration at seeded moments, and see that each migration ends well.
 
-    python -m lab.chaos [--kills 20] [--seed 1]
+    python -m lab.chaos [--kills 100] [--seed 1] [--only machine|execution|deployment|cancel|failback|wave|schedule]
 
-One control plane and two libvirt clouds serve all rounds; each round is one migration with one `kill -9`, see
-`lab.chaos_round`. At the end come those of `lab.chaos_setbacks`, most of which have to end rolled back. The report,
-build/chaos-report.json, is written after each round, so that a broken run tells too; after a round that ended badly
-the control plane's logs are kept in build/chaos-logs.
+Each round has one `kill -9`. Those of kind `machine` move a machine that runs between two libvirt clouds, prove that it
+boots and that its records are whole (`lab.chaos_round`), and end with some that have to be rolled back
+(`lab.chaos_setbacks`). All others move several small machines at once between directories of images (`lab.chaos_many`).
+One control plane serves all. The report, build/chaos-report.json, is written after each round, so that a broken run
+tells too; after a round that ended badly the control plane's logs are kept in build/chaos-logs.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import json
 import os
 import random
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -28,6 +30,8 @@ from keystoneauth1.identity import v3
 
 from isthmus.cli.client import MigrationApi
 from isthmus.control.errors import Conflict
+from lab.chaos_ground import Ground
+from lab.chaos_many import WEIGHTS, Blow, ManyRound, planned_blows
 from lab.chaos_round import DATA_MIB, MIB, Kill, Round, Site, Verdict
 from lab.chaos_setbacks import FullStorage, Morphed, NoSystem, add_small_pool
 from lab.clouds import LibvirtCloud
@@ -40,6 +44,9 @@ MIGRATION = ("keystone", "barbican", "temporal", "api", "conductor", "worker")
 """What runs: the share service has no part in this."""
 PARTS = ("worker", "nbd-server", "conductor", "temporal", "api")
 COPY = "REPLICATE_DISKS"
+MACHINE = "machine"
+SHARE_OF_MACHINES = 0.15
+"""Of all kills, those in moves of whole machines, which take longest."""
 WHERE_WRITERS_ARE = (
     ("full", COPY),
     ("increment", COPY),
@@ -86,28 +93,81 @@ def planned(kills: int, seed: int) -> list[Kill]:
     return chosen
 
 
-def run(kills: Iterable[Kill], seed: int, report: Path = REPORT, *, hard: Sequence[HardRound] = ()) -> dict[str, Any]:
-    """Do one round for each kill, then the hard ones, and return the report."""
-    verdicts: list[Verdict] = []
-    _written(verdicts, seed, report)
-    logs = report.parent / "chaos-logs"
-    shutil.rmtree(logs, ignore_errors=True)
+def run(
+    kills: Iterable[Kill],
+    seed: int,
+    report: Path = REPORT,
+    *,
+    hard: Sequence[HardRound] = (),
+    blows: Sequence[Blow] = (),
+) -> dict[str, Any]:
+    """Do one round for each kill, then the hard ones, then one for each blow, and return the report."""
+    book = Book(seed, report)
     with contextlib.ExitStack() as stack:
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-", ignore_cleanup_errors=True)))
-        templates = {each: _templates(directory / each, each) for each in ("qcow2", "raw")}
-        east, west = (stack.enter_context(LibvirtCloud(name, directory / name)) for name in ("east", "west"))
         plane = stack.enter_context(ControlPlane(only=MIGRATION))
+        if kills or hard:
+            _whole_machines(plane, directory, list(kills), hard, book)
+        if blows:
+            _many_machines(plane, directory, seed, blows, book)
+    return book.facts
+
+
+def _whole_machines(
+    plane: ControlPlane, directory: Path, kills: Sequence[Kill], hard: Sequence[HardRound], book: "Book"
+) -> None:
+    templates = {each: _templates(directory / each, each) for each in ("qcow2", "raw")}
+    with contextlib.ExitStack() as stack:
+        east, west = (stack.enter_context(LibvirtCloud(name, directory / name)) for name in ("east", "west"))
         site = _site(plane, east, west)
         for title, each in _rounds(site, templates, kills, hard):
-            print(f"{len(verdicts) + 1:3d} {title} …", end=" ", flush=True)
-            verdicts.append(each.run())
-            print(_line(verdicts[-1]), flush=True)
-            _written(verdicts, seed, report)
-            if not verdicts[-1].is_fine:
-                shutil.copytree(plane.state_dir / "log", logs, dirs_exist_ok=True)
+            book.write(title, each, plane)
         for endpoint in (site.origin, site.destination):
             _delete_endpoint(site.api, endpoint)
-    return summary(verdicts, seed)
+
+
+def _many_machines(plane: ControlPlane, directory: Path, seed: int, blows: Sequence[Blow], book: "Book") -> None:
+    ground = Ground(plane, directory / "many", random.Random(seed))
+    usual: dict[str, float] = {}
+    for number, blow in enumerate(blows):
+        if blow.kind not in usual:
+            first = ManyRound(ground, f"usual-{blow.kind}", blow.kind, None)
+            book.write(f"{blow.kind}: undisturbed", first, plane)
+            usual[blow.kind] = first.verdict.usual_seconds or 1.0
+        title = f"{blow.kind}: kill {blow}"
+        book.write(title, ManyRound(ground, f"m{number}", blow.kind, blow, usual[blow.kind]), plane)
+    ground.close()
+
+
+class Book:
+    """The verdicts so far, written to the report after each."""
+
+    def __init__(self, seed: int, report: Path) -> None:
+        self._seed = seed
+        self._report = report
+        self._verdicts: list[Verdict] = []
+        self._logs = report.parent / "chaos-logs"
+        shutil.rmtree(self._logs, ignore_errors=True)
+        self._save()
+
+    def write(self, title: str, each: Round | ManyRound, plane: ControlPlane) -> None:
+        """Do a round and write it down; keep the logs if it ended badly."""
+        print(f"{len(self._verdicts) + 1:3d} {title} …", end=" ", flush=True)
+        verdict = each.run()
+        print(_line(verdict), flush=True)
+        self._verdicts.append(verdict)
+        self._save()
+        if not verdict.is_fine:
+            shutil.copytree(plane.state_dir / "log", self._logs, dirs_exist_ok=True)
+
+    @property
+    def facts(self) -> dict[str, Any]:
+        """The report's content."""
+        return summary(self._verdicts, self._seed)
+
+    def _save(self) -> None:
+        self._report.parent.mkdir(exist_ok=True)
+        self._report.write_text(json.dumps(self.facts, indent=2) + "\n", encoding="utf-8")
 
 
 def _rounds(
@@ -136,32 +196,54 @@ def _delete_endpoint(api: MigrationApi, endpoint: str) -> None:
         time.sleep(0.5)
 
 
-def _written(verdicts: Sequence[Verdict], seed: int, report: Path) -> dict[str, Any]:
-    facts = summary(verdicts, seed)
-    report.parent.mkdir(exist_ok=True)
-    report.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
-    return facts
-
-
 def summary(verdicts: Sequence[Verdict], seed: int) -> dict[str, Any]:
-    """Return the report's content."""
+    """Return the report's content. Rounds in which nothing was to be killed are in `rounds` only."""
+    disturbed = [each for each in verdicts if not each.kill.startswith("nothing")]
+    kinds = sorted({verdict.kind for verdict in disturbed})
     return {
         "seed": seed,
+        **_counts(disturbed),
+        "not_fine": sum(not verdict.is_fine for verdict in verdicts),
+        "max_bytes_resent": max((verdict.bytes_resent for verdict in disturbed), default=0),
+        "recovery_seconds": _recovery(disturbed),
+        "recovery_seconds_by_part": {
+            part: _recovery([each for each in disturbed if each.kill.startswith(f"{part} ")])
+            for part in sorted({verdict.kill.split()[0] for verdict in disturbed})
+        },
+        "kinds": {kind: _kind([each for each in disturbed if each.kind == kind]) for kind in kinds},
+        "rounds": [dataclasses.asdict(verdict) for verdict in verdicts],
+    }
+
+
+def _kind(verdicts: Sequence[Verdict]) -> dict[str, Any]:
+    return {"rounds": len(verdicts), **_counts(verdicts), "recovery_seconds": _recovery(verdicts)}
+
+
+def _counts(verdicts: Sequence[Verdict]) -> dict[str, int]:
+    return {
         "kills": sum(verdict.killed for verdict in verdicts),
         "completed": sum(verdict.outcome == "completed" for verdict in verdicts),
         "rolled_back": sum(verdict.outcome == "rolled back" for verdict in verdicts),
         "stuck": sum(verdict.outcome == "stuck" for verdict in verdicts),
         "ended_otherwise": sum(bool(each.must_end) and each.outcome != each.must_end for each in verdicts),
         "leaked": sum(len(verdict.leaked) for verdict in verdicts),
-        "max_bytes_resent": max((verdict.bytes_resent for verdict in verdicts), default=0),
-        "rounds": [dataclasses.asdict(verdict) for verdict in verdicts],
+        "wrong_bytes": sum(verdict.wrong_bytes for verdict in verdicts),
     }
+
+
+def _recovery(verdicts: Sequence[Verdict]) -> dict[str, float] | None:
+    """Return the median and the longest time from a kill to the end of what it hit; None if there was no kill."""
+    seconds = [verdict.recovery_seconds for verdict in verdicts if verdict.recovery_seconds is not None]
+    return {"median": round(statistics.median(seconds), 1), "max": max(seconds)} if seconds else None
 
 
 def is_good(facts: dict[str, Any], kills: int) -> bool:
     """Whether a run shows what has to be shown."""
-    fine = facts["completed"] + facts["rolled_back"] == len(facts["rounds"]) and facts["kills"] >= kills
-    fine = fine and not facts["stuck"] and not facts["ended_otherwise"] and not facts["leaked"]
+    disturbed = [each for each in facts["rounds"] if not each["kill"].startswith("nothing")]
+    if any(each["outcome"] != "completed" for each in facts["rounds"] if each not in disturbed):
+        return False
+    fine = facts["completed"] + facts["rolled_back"] == len(disturbed) and facts["kills"] >= kills
+    fine = fine and not any(facts[key] for key in ("stuck", "ended_otherwise", "leaked", "wrong_bytes"))
     return fine and facts["max_bytes_resent"] <= MOST_BYTES_RESENT
 
 
@@ -169,8 +251,12 @@ def _line(verdict: Verdict) -> str:
     notes = [*verdict.problems, *(f"left: {line}" for line in verdict.leaked)]
     if not verdict.killed:
         notes.append("nothing was killed")
-    resent = f"{verdict.bytes_resent / MIB:.1f} MiB sent again"
-    return "; ".join([f"{verdict.outcome}, {verdict.seconds:.0f} s, {resent}, hit {verdict.hit}", *notes])
+    facts = [verdict.outcome, f"{verdict.seconds:.0f} s"]
+    if verdict.kind == "machine":
+        facts.append(f"{verdict.bytes_resent / MIB:.1f} MiB sent again")
+    if verdict.recovery_seconds is not None:
+        facts.append(f"over {verdict.recovery_seconds:.1f} s after the kill")
+    return "; ".join([", ".join(facts) + f", hit {verdict.hit}", *notes])
 
 
 def _templates(directory: Path, disk_format: str) -> list[Path]:
@@ -205,13 +291,15 @@ def _site(plane: ControlPlane, east: LibvirtCloud, west: LibvirtCloud) -> Site:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run chaos and return the exit code."""
     parser = argparse.ArgumentParser(prog="lab.chaos", description="Kill what a migration needs, again and again.")
-    parser.add_argument(
-        "--kills", type=int, default=20, help="how many rounds, with one kill each, before the hard ones"
-    )
+    parser.add_argument("--kills", type=int, default=100, help="how many, one in each round")
     parser.add_argument("--seed", type=int, default=1, help="of the choice of steps and moments")
+    parser.add_argument("--only", choices=(MACHINE, *WEIGHTS), help="one kind alone; all by default")
     options = parser.parse_args(arguments)
-    hard = HARD_ROUNDS[: options.kills]
-    facts = run(planned(options.kills - len(hard), options.seed), options.seed, hard=hard)
+    machines = {None: round(options.kills * SHARE_OF_MACHINES), MACHINE: options.kills}.get(options.only, 0)
+    hard = HARD_ROUNDS[:machines]
+    few = None if options.only == MACHINE else options.only
+    blows = planned_blows(options.kills - machines, options.seed, few)
+    facts = run(planned(machines - len(hard), options.seed), options.seed, hard=hard, blows=blows)
     good = is_good(facts, options.kills)
     shown = {key: value for key, value in facts.items() if key != "rounds"}
     print(f"chaos: {'passed' if good else 'FAILED'}: {shown}; see {REPORT}")

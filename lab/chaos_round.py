@@ -63,9 +63,10 @@ def _least(phase: str) -> int:
 
 @dataclass
 class Verdict:
-    """How a round ended."""
+    """How a round ended. `recovery_seconds`: from the kill until the work that it hit had ended, its rest included."""
 
     kill: str
+    kind: str = "machine"
     killed: bool = False
     hit: list[str] = field(default_factory=list)
     outcome: str = "stuck"
@@ -75,6 +76,9 @@ class Verdict:
     bytes_resent: int = 0
     bytes_needed: dict[str, int] = field(default_factory=dict)
     bytes_beyond: dict[str, int] = field(default_factory=dict)
+    wrong_bytes: int = 0
+    recovery_seconds: float | None = None
+    usual_seconds: float | None = None
     seconds: float = 0.0
 
     @property
@@ -199,10 +203,13 @@ class Round:
         """Return the execution or deployment once it has ended; kill on the way if it is this phase's turn."""
         deadline = time.monotonic() + LIMIT_SECONDS
         waits = self._kill.phase == phase
+        struck = 0.0
         while True:
             seen: Any = self._ask(look)
+            if struck and self.verdict.recovery_seconds is None and self.verdict.hit and self._is_over(seen.tasks):
+                self.verdict.recovery_seconds = round(time.monotonic() - struck, 1)
             if waits and self._is_time(seen.tasks, written) and self._strike(written):
-                self.verdict.killed, waits = True, False
+                self.verdict.killed, waits, struck = True, False, time.monotonic()
                 going = [task.task_type for task in seen.tasks if task.status == "RUNNING"]
                 # A copy is met by the bytes that arrive; what the API told last may be older.
                 self.verdict.hit = [self._kill.task] if self._kill.share else going
@@ -216,6 +223,10 @@ class Round:
                 going = [task.task_type for task in seen.tasks if task.status == "RUNNING"]
                 raise TimeoutError(f"{phase} is {status} after {LIMIT_SECONDS} s, in {going}")
             time.sleep(0.15 if waits else 0.7)
+
+    def _is_over(self, tasks: Iterable[Task]) -> bool:
+        """Whether no step that was hit by the kill runs any more."""
+        return not any(task.status == "RUNNING" and task.task_type in self.verdict.hit for task in tasks)
 
     def _is_time(self, tasks: Iterable[Task], written: Written | None) -> bool:
         """Whether the step runs; one that was too short to be seen counts until the next has ended.
@@ -275,6 +286,7 @@ class Round:
                 check=False,
             )
             if done.returncode:
+                self.verdict.wrong_bytes += 1
                 self._wrong(f"{source.name} differs: {done.stdout.strip()} {done.stderr.strip()}")
 
     def _judge_failure(self, phase: str, status: str, tasks: Iterable[Task]) -> None:

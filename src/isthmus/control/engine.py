@@ -22,7 +22,13 @@ from oslo_config.cfg import ConfigOpts
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.common import RetryPolicy
 from temporalio.contrib.opentelemetry import TracingInterceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
+from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
+from temporalio.converter import (
+    CompositePayloadConverter,
+    DataConverter,
+    DefaultPayloadConverter,
+    JSONPlainPayloadConverter,
+)
 from temporalio.exceptions import ApplicationError, FailureError, TemporalError
 from temporalio.service import RPCError, TLSConfig
 
@@ -77,6 +83,22 @@ class EngineAddress:
         return TLSConfig(server_root_ca_cert=ca, client_cert=cert, client_private_key=key, domain=self.tls_server_name)
 
 
+_JSON = PydanticJSONPlainPayloadConverter()
+
+
+class FactsConverter(CompositePayloadConverter):
+    """Facts as JSON, by pydantic. All share one JSON converter: the engine makes a `FactsConverter` for each workflow,
+    and building the validators of our types takes longer than all that a short workflow does with them.
+    """
+
+    def __init__(self) -> None:
+        kinds = DefaultPayloadConverter.default_encoding_payload_converters
+        super().__init__(*(_JSON if isinstance(each, JSONPlainPayloadConverter) else each for each in kinds))
+
+
+DATA_CONVERTER = DataConverter(payload_converter_class=FactsConverter)
+
+
 async def connect(address: EngineAddress) -> Client:
     """Return a connected client; `Unavailable` if Temporal does not answer, `InvalidInput` for unreadable TLS files."""
     try:
@@ -89,7 +111,7 @@ async def connect(address: EngineAddress) -> Client:
         return await Client.connect(
             address.address,
             namespace=address.namespace,
-            data_converter=pydantic_data_converter,
+            data_converter=DATA_CONVERTER,
             tls=tls,
             interceptors=[TracingInterceptor()] if tracing.is_on() else [],
             connect_timeout=timedelta(seconds=5),

@@ -5,6 +5,9 @@ A call carries a token that soon expires; a migration may take days. So the API 
 """
 
 import re
+import time
+import weakref
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +18,9 @@ from oslo_config.cfg import ConfigOpts
 
 from isthmus.control.configuration import SERVICE_CREDENTIALS
 from isthmus.control.errors import Unavailable
+
+KEPT_SECONDS = 300.0
+"""How long the service's own session is kept: a change of the catalog is seen by then."""
 
 
 @dataclass(frozen=True)
@@ -58,9 +64,31 @@ class _CallersToken(plugin.BaseAuthPlugin):  # type: ignore[misc] # keystoneauth
 def service_session(conf: ConfigOpts) -> Adapter:
     """Return a session as the service's own account (`[service_credentials]`).
 
-    Raises `Unavailable` if that section is not filled in. Nothing is sent before the session is used.
+    Raises `Unavailable` if that section is not filled in. Nothing is sent before the session is used. One is kept for
+    `KEPT_SECONDS` for each configuration, as Keystone's check of a password takes longer than most calls. Thread-safe.
     """
-    return _session(conf, _load_credentials(conf))
+    return _KEPT.get(conf)
+
+
+class _Kept:
+    """A session for each configuration, until it is too old. Two threads at once may make two; the last one stays."""
+
+    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+        self._now = now
+        self._sessions: dict[int, tuple[float, Adapter]] = {}
+
+    def get(self, conf: ConfigOpts) -> Adapter:
+        key = id(conf)
+        until, session = self._sessions.get(key, (0.0, None))
+        if session is None or until <= self._now():
+            if key not in self._sessions:
+                weakref.finalize(conf, self._sessions.pop, key, None)
+            session = _session(conf, _load_credentials(conf))
+            self._sessions[key] = (self._now() + KEPT_SECONDS, session)
+        return session
+
+
+_KEPT = _Kept()
 
 
 def caller_session(conf: ConfigOpts, token: str | None, project_id: str) -> Adapter:

@@ -6,7 +6,8 @@ on the Barbican of the catalog. A reference to any other place is refused, so no
 
 import json
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -19,6 +20,9 @@ from isthmus.control.identity import Caller, caller_session, catalog_url
 
 _REFERENCE = re.compile(r"(?P<base>https?://[^\s?#]+?)(/v1)?/secrets/(?P<id>[0-9a-fA-F-]{36})/?")
 _BARBICAN = "key-manager"
+
+REMEMBERED_SECONDS = 10.0
+"""How long a worker remembers what a secret holds: as long as steps follow one another closely."""
 
 
 class Vault(Protocol):
@@ -65,6 +69,33 @@ class BarbicanVault:
 
     def _session(self, caller: Caller) -> Adapter:
         return caller_session(self._conf, caller.token, caller.project_id)
+
+
+class Remembered:
+    """What secrets hold, remembered for some seconds in this process's memory: each step of an execution asks anew.
+
+    `fetch` gets a secret for a trust. A secret's content never changes under its reference, so only a secret or a trust
+    that was deleted can be noticed late, by `REMEMBERED_SECONDS` at most. Failures are not remembered. Thread-safe.
+    """
+
+    def __init__(
+        self, fetch: Callable[[str | None, str], Mapping[str, Any]], now: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._fetch = fetch
+        self._now = now
+        self._known: dict[tuple[str | None, str], tuple[float, Mapping[str, Any]]] = {}
+
+    def __call__(self, trust_id: str | None, reference: str) -> Mapping[str, Any]:
+        """Return a copy of what the secret holds; raises what `fetch` raises."""
+        now = self._now()
+        for key, (until, _) in list(self._known.items()):
+            if until <= now:
+                self._known.pop(key, None)
+        _, content = self._known.get((trust_id, reference), (0.0, None))
+        if content is None:
+            content = self._fetch(trust_id, reference)
+            self._known[trust_id, reference] = (now + REMEMBERED_SECONDS, content)
+        return dict(content)
 
 
 def store(session: Adapter, name: str, payload: Mapping[str, Any]) -> str:

@@ -12,16 +12,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import context, propagate, trace
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
-from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
-from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from oslo_config.cfg import ConfigOpts
-from oslo_middleware import request_id
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
 NAME = "isthmus"
+_REQUEST_ID = "openstack.request_id"
+"""Where oslo.middleware keeps a request's id in the WSGI environment. Only the API has that library in memory."""
 
 
 def start(conf: ConfigOpts, service: str) -> None:
@@ -32,6 +29,12 @@ def start(conf: ConfigOpts, service: str) -> None:
     endpoint = conf.telemetry.otlp_endpoint
     if not endpoint:
         return
+    # Most processes send no spans: they do without these.
+    from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
+    from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
+    from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased  # noqa: PLC0415
+
     sampler = ParentBased(TraceIdRatioBased(conf.telemetry.trace_ratio))
     provider = TracerProvider(sampler=sampler, resource=Resource.create({"service.name": f"isthmus-{service}"}))
     exporter = OTLPSpanExporter(endpoint=f"{endpoint.rstrip('/')}/v1/traces")
@@ -82,7 +85,7 @@ def traced(application: Wsgi) -> Wsgi:
         method = environ["REQUEST_METHOD"]
         with tracer.start_as_current_span(f"{method} API", parent, kind=trace.SpanKind.SERVER) as span:
             span.set_attribute("http.request.method", method)
-            span.set_attribute("isthmus.request_id", str(environ.get(request_id.ENV_REQUEST_ID, "")))
+            span.set_attribute("isthmus.request_id", str(environ.get(_REQUEST_ID, "")))
 
             def keep(status: str, headers: list[tuple[str, str]], *exception: Any) -> Any:
                 code = int(status.split(maxsplit=1)[0])

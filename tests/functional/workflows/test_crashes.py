@@ -175,3 +175,28 @@ def test_engine_that_was_away_for_long_does_not_make_two_attempts_at_once(room: 
     set_up(move.source, hold=[])
     assert move.ended(run_id).status == "COMPLETED"
     assert move.same_disks()
+
+
+def test_a_database_that_stands_still_delays_an_execution_and_no_more(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.source, hold=["open_reading"])
+    run_id = move.begin()
+    move.called(move.source, "open_reading")
+    database = psutil.Process(room.plane.pid("mariadb"))
+    database.suspend()
+    try:
+        set_up(move.source, hold=[])
+        # Longer than a workflow tries it within its own task: then the call waits in the queue.
+        time.sleep(8)
+    finally:
+        database.resume()
+    assert move.ended(run_id, limit=90).status == "COMPLETED"
+    assert move.same_disks()
+    assert "end_step" in asyncio.run(_queued(room, run_id))
+
+
+async def _queued(room: EngineRoom, run_id: str) -> set[str]:
+    """Return the activities that an execution's workflow gave to a queue."""
+    client = await connect(EngineAddress.of(room.conf))
+    events = client.get_workflow_handle(f"execution-{run_id}").fetch_history_events()
+    return {event.activity_task_scheduled_event_attributes.activity_type.name async for event in events}

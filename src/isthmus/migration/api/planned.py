@@ -12,7 +12,7 @@ from isthmus.migration.model import ExecutionType
 from isthmus.migration.planning.steps import Step, plan
 from isthmus.migration.planning.work import Work
 from isthmus.migration.tables import TransferRow
-from isthmus.migration.workflows.control import transfer_work
+from isthmus.migration.workflows.asked import transfer_work
 
 DRY_RUN = "dry-run"
 """Stands for the ids of executions that are not made."""

@@ -42,7 +42,7 @@ class Transfers:
         caller = self._service.allow(req, "transfers:list")
         whole = flag(req, "include_task_info")
         with self._service.database.transaction() as session:
-            rows = reading.transfers(session, caller.project_id, page_of(req))
+            rows = reading.transfers(session, caller.project_id, page_of(req), with_info=whole)
             runs = (
                 reading.executions(session, caller.project_id, [row.id for row in rows], Page(), with_tasks=True)
                 if whole

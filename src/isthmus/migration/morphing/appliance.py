@@ -17,7 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-import guestfs
 import nbd
 import psutil
 
@@ -63,6 +62,8 @@ class ApplianceDisks(GuestDisks):
         self._g: Any = None
 
     def __enter__(self) -> Self:
+        import guestfs  # noqa: PLC0415 - libguestfs is large, and a worker that morphs no guest does without it
+
         # close_on_exit=False: the handle is closed here, and never by an interpreter that is going down.
         self._g = guestfs.GuestFS(python_return_dict=True, close_on_exit=False)
         try:

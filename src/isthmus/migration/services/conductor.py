@@ -64,6 +64,7 @@ def run(conf: ConfigOpts) -> None:
                     activities=[*control.all, *pools.all, *waves.all, *assessments.all],
                     activity_executor=pool,
                     max_concurrent_activities=DATABASE_THREADS,
+                    max_concurrent_local_activities=DATABASE_THREADS,
                     # Our workflows are plain functions over facts; the sandbox would only import them again each time.
                     workflow_runner=UnsandboxedWorkflowRunner(),
                 )

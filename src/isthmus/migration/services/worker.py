@@ -49,7 +49,8 @@ def run(conf: ConfigOpts) -> None:
 
     allow_local = conf.worker.allow_local_hypervisors
     premises = premises_of(conf)
-    serve(conf, Clouds(provider_class, resolve, allow_local=allow_local, host_network=host_network, premises=premises))
+    opened = secrets.Remembered(resolve)
+    serve(conf, Clouds(provider_class, opened, allow_local=allow_local, host_network=host_network, premises=premises))
     leave()
 
 

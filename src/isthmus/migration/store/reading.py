@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sqlalchemy import select
-from sqlalchemy.orm import Session, raiseload
+from sqlalchemy.orm import Session, defer, raiseload
 
 from isthmus.control.errors import NotFound
 from isthmus.migration.store.paging import Page, fetch_page
@@ -22,9 +22,11 @@ def transfer(session: Session, project_id: str, transfer_id: str) -> TransferRow
     return row
 
 
-def transfers(session: Session, project_id: str, page: Page) -> Sequence[TransferRow]:
-    """Return a page of the project's transfers."""
+def transfers(session: Session, project_id: str, page: Page, *, with_info: bool = True) -> Sequence[TransferRow]:
+    """Return a page of the project's transfers; `info`, which is long, only if it is wanted."""
     wanted = select(TransferRow).where(TransferRow.project_id == project_id)
+    if not with_info:
+        wanted = wanted.options(defer(TransferRow.info, raiseload=True))
     if page.status is not None:
         wanted = wanted.where(TransferRow.last_execution_status == page.status)
     return fetch_page(session, TransferRow, wanted, page)

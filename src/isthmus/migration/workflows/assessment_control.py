@@ -27,6 +27,7 @@ from isthmus.migration.planning.concerns import (
 from isthmus.migration.planning.estimating import Basis, Rate, Rates, estimate
 from isthmus.migration.store import assessments, measures, recording
 from isthmus.migration.tables import AssessedMachineRow, AssessmentRow
+from isthmus.migration.workflows.asked import endpoint_ref
 from isthmus.migration.workflows.assessment_calls import (
     END_ASSESSMENT,
     NEXT_BATCH,
@@ -38,7 +39,7 @@ from isthmus.migration.workflows.assessment_calls import (
     Listing,
     Outline,
 )
-from isthmus.migration.workflows.control import endpoint_ref, recorded
+from isthmus.migration.workflows.control import recorded
 
 MACHINES_OF_A_BATCH = 25
 LEAST_BYTES = 16 << 20

@@ -20,6 +20,9 @@ from isthmus.migration.reporting import Level, Progress
 from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT, Notes, NumberedEvent
 from isthmus.migration.workflows.policies import HEARTBEAT_INTERVAL_SECONDS, HEARTBEAT_TIMEOUT
 
+FIRST_HEARTBEAT_SECONDS = 0.2
+"""A step that takes less is over before anybody could read of its progress, and costs the engine no heartbeat."""
+
 EVENTS_IN_A_HEARTBEAT = 50
 """Heartbeats carry the newest events only; the outcome carries all of them."""
 
@@ -73,17 +76,19 @@ class ActivityReport:
 
 
 async def beat_while(pool: Executor, work: Callable[[], Result], report: ActivityReport) -> Result:
-    """Run blocking `work` in the pool, with a heartbeat every second until it has ended, and return its result.
+    """Run blocking `work` in the pool, with a heartbeat soon and then every second, and return its result.
 
     When the engine cancels the activity, refuses its heartbeats, or the worker shuts down, `report.check` raises in
     the work; its end is awaited all the same.
     """
     future = asyncio.get_running_loop().run_in_executor(pool, work)
-    clock = Clock()
+    clock, wait = Clock(), FIRST_HEARTBEAT_SECONDS
     while not future.done():
         try:
-            activity.heartbeat(report.notes(newest=EVENTS_IN_A_HEARTBEAT))
-            await asyncio.wait({future}, timeout=HEARTBEAT_INTERVAL_SECONDS)
+            await asyncio.wait({future}, timeout=wait)
+            if not future.done():
+                activity.heartbeat(report.notes(newest=EVENTS_IN_A_HEARTBEAT))
+            wait = HEARTBEAT_INTERVAL_SECONDS
         except asyncio.CancelledError:
             report.stop(_reason())
         if clock.stood_still():

@@ -16,13 +16,14 @@ from temporalio.exceptions import ApplicationError
 
 from isthmus.control.database import Database
 from isthmus.control.engine import as_failure
-from isthmus.control.errors import Conflict, IsthmusError, NotFound, StepFailed
+from isthmus.control.errors import Conflict, IsthmusError, StepFailed
 from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, TaskStatus, TaskType
 from isthmus.migration.planning.steps import Step, When, plan, plan_forget
-from isthmus.migration.planning.work import DeploymentTest, EndpointRef, Facts, Replica, Work
+from isthmus.migration.planning.work import DeploymentTest, Facts, Replica, Work
 from isthmus.migration.reporting import Level
 from isthmus.migration.store import pools, recording, regions, retrying, waves
-from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
+from isthmus.migration.tables import DeploymentRow, ExecutionRow, TaskRow, TransferRow
+from isthmus.migration.workflows.asked import row_of, transfer_work
 from isthmus.migration.workflows.calls import (
     BEGIN_EXECUTION,
     BEGIN_FORGET,
@@ -137,7 +138,7 @@ class ControlActivities:
     def begin_forget(self, argument: dict[str, Any]) -> Plan:
         """Plan what removes the traces of a transfer that is deleted already."""
         with self._database.transaction() as session:
-            transfer = _get(session, TransferRow, str(argument["transfer_id"]), "transfer")
+            transfer = row_of(session, TransferRow, str(argument["transfer_id"]), "transfer")
             trust_id = argument.get("trust_id")
             run_id = f"forget-{transfer.id}"
             work = transfer_work(session, transfer, run_id, "forget", trust_id, reach=regions.all_queues)
@@ -155,7 +156,7 @@ class ControlActivities:
     def begin_step(self, start: StepStart) -> bool:
         """Show that a step runs. False: it must not, because its execution or itself has ended, or it is not needed."""
         with self._database.transaction() as session:
-            task = _get(session, TaskRow, start.step_id, "task")
+            task = row_of(session, TaskRow, start.step_id, "task")
             now = self._now()
             if task.task_type == TaskType.START_SOURCE_INSTANCE and _is_deployed(session, start, task.instance):
                 recording.move_task(session, task.id, TaskStatus.UNSCHEDULED, now)
@@ -171,7 +172,7 @@ class ControlActivities:
         """Record how a step ended, all it told, and what the transfer or deployment now knows."""
         with self._database.transaction() as session:
             now = self._now()
-            task = _get(session, TaskRow, end.step_id, "task")
+            task = row_of(session, TaskRow, end.step_id, "task")
             recording.add_events(session, task.id, [(e.index, e.level, e.message) for e in end.notes.events], now)
             recording.save_progress(session, task.id, end.notes.progress, now)
             task.host = end.notes.host or task.host
@@ -196,7 +197,7 @@ class ControlActivities:
         if facts.result:
             recording.save_result(session, row.action_id, task.instance, facts.result, now)
         if task.task_type in CHANGES_REPLICA:
-            transfer_id = _get(session, DeploymentRow, row.action_id, "deployment").transfer_id
+            transfer_id = row_of(session, DeploymentRow, row.action_id, "deployment").transfer_id
             recording.save_info(session, transfer_id, task.instance, recording.json_of(facts.replica), now)
 
     @activity.defn(name=FINISH_EXECUTION)
@@ -244,62 +245,15 @@ def _is_deployed(session: Session, start: StepStart, instance: str) -> bool:
     row = recording.execution(session, start.execution_id)
     if row.type != ExecutionType.DEPLOYMENT:
         return False
-    transfer_id = _get(session, DeploymentRow, row.action_id, "deployment").transfer_id
+    transfer_id = row_of(session, DeploymentRow, row.action_id, "deployment").transfer_id
     info = recording.locked_transfer(session, transfer_id).info or {}
     return bool((info.get(instance) or {}).get("deployed"))
-
-
-Row = TypeVar("Row", TransferRow, DeploymentRow, EndpointRow, TaskRow)
-
-
-def _get(session: Session, table: type[Row], row_id: str, what: str) -> Row:
-    row = session.get(table, row_id)
-    if row is None:
-        raise NotFound(f"the {what} {row_id} is gone from the database: nothing can be done for it")
-    return row
-
-
-Reach = Callable[[Session, Sequence[str]], tuple[str, ...]]
-
-
-def endpoint_ref(session: Session, endpoint_id: str, reach: Reach = regions.queues) -> EndpointRef:
-    """Return an endpoint for workers; `NotFound` if it is gone, `Conflict` if all its regions are disabled."""
-    row = _get(session, EndpointRow, endpoint_id, "endpoint")
-    return EndpointRef(row.id, row.type, dict(row.connection_info or {}), reach(session, row.mapped_regions or ()))
-
-
-def transfer_work(
-    session: Session,
-    transfer: TransferRow,
-    run_id: str,
-    kind: str,
-    trust_id: str | None,
-    *,
-    reach: Reach = regions.queues,
-) -> Work:
-    """Return what a transfer asks for, as an execution's plan starts from it; raises what `endpoint_ref` does."""
-    return Work(
-        execution_id=run_id,
-        execution_type=kind,
-        transfer_id=transfer.id,
-        origin=endpoint_ref(session, transfer.origin_endpoint_id, reach),
-        destination=endpoint_ref(session, transfer.destination_endpoint_id, reach),
-        instances=tuple(transfer.instances),
-        trust_id=trust_id or transfer.trust_id,
-        source_environment=transfer.source_environment or {},
-        destination_environment=transfer.destination_environment or {},
-        network_map=transfer.network_map or {},
-        storage_mappings=transfer.storage_mappings or {},
-        user_scripts=transfer.user_scripts or {},
-        clone_disks=transfer.clone_disks,
-        skip_os_morphing=transfer.skip_os_morphing,
-    )
 
 
 def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple[Work, TransferRow]:
     """Return what an execution was asked for: a deployment's own wishes stand before its transfer's."""
     if row.type != ExecutionType.DEPLOYMENT:
-        transfer = _get(session, TransferRow, row.action_id, "transfer")
+        transfer = row_of(session, TransferRow, row.action_id, "transfer")
         work = transfer_work(session, transfer, row.id, row.type, trust_id)
         wished = {key: value for key, value in (row.requested or {}).items() if key in _OF_WORK}
         return replace(
@@ -310,8 +264,8 @@ def _work_of(session: Session, row: ExecutionRow, trust_id: str | None) -> tuple
             keep_partial=bool(row.keep_partial),
             **wished,
         ), transfer
-    deployment = _get(session, DeploymentRow, row.action_id, "deployment")
-    transfer = _get(session, TransferRow, deployment.transfer_id, "transfer")
+    deployment = row_of(session, DeploymentRow, row.action_id, "deployment")
+    transfer = row_of(session, TransferRow, deployment.transfer_id, "transfer")
     work = transfer_work(session, transfer, row.id, row.type, trust_id or deployment.trust_id)
     return replace(
         work,

@@ -33,8 +33,9 @@ from isthmus.migration.workflows.calls import (
     StepCall,
     StepOutcome,
 )
+from isthmus.migration.workflows.control_call import control
 from isthmus.migration.workflows.minions import MinionQueue
-from isthmus.migration.workflows.policies import CONTROL, UNDO
+from isthmus.migration.workflows.policies import UNDO
 from isthmus.migration.workflows.receivers import Receivers
 from isthmus.migration.workflows.runner import Cancellation, InstanceRun
 
@@ -94,12 +95,12 @@ class _Execution:
 
     async def _work(self, argument: dict[str, Any]) -> str:
         try:
-            plan = await workflow.execute_activity(BEGIN_EXECUTION, argument, result_type=Plan, **CONTROL)
+            plan: Plan = await control(BEGIN_EXECUTION, argument, Plan)
         except ActivityError as failure:
             finish = Finish(str(argument["execution_id"]), ExecutionStatus.ERROR, from_failure(failure).message)
         else:
             finish = await self._run(plan)
-        await workflow.execute_activity(FINISH_EXECUTION, finish, **CONTROL)
+        await control(FINISH_EXECUTION, finish)
         return finish.status.value
 
     async def _run(self, plan: Plan) -> Finish:
@@ -191,7 +192,7 @@ class TransferForget:
     @workflow.run
     async def run(self, argument: dict[str, Any]) -> list[str]:
         """Return what could not be removed, one line each."""
-        plan = await workflow.execute_activity(BEGIN_FORGET, argument, result_type=Plan, **CONTROL)
+        plan: Plan = await control(BEGIN_FORGET, argument, Plan)
         left: list[str] = []
         for step in plan.steps:
             call = StepCall(step, plan.work, plan.facts[step.instance])
@@ -199,7 +200,7 @@ class TransferForget:
                 await workflow.execute_activity(RUN_STEP, call, task_queue=step.queue, result_type=StepOutcome, **UNDO)
             except ActivityError as failure:
                 left.append(f"{step.instance}: {replace_lines(from_failure(failure).message)}")
-        await workflow.execute_activity(END_FORGET, argument, **CONTROL)
+        await control(END_FORGET, argument)
         return left
 
 

@@ -12,7 +12,7 @@ from temporalio.exceptions import ActivityError
 from isthmus.control.engine import from_failure
 from isthmus.control.errors import Cancelled, Conflict, IsthmusError
 from isthmus.migration.workflows.calls import RELEASE_MINIONS, TAKE_MINIONS, MinionsServed, MinionsWanted, Plan
-from isthmus.migration.workflows.policies import CONTROL
+from isthmus.migration.workflows.control_call import control
 from isthmus.migration.workflows.runner import Cancellation
 
 FIRST_WAIT = timedelta(seconds=1)
@@ -38,7 +38,7 @@ class MinionQueue:
             self._returned = False
             wanted = MinionsWanted(self._plan.work.execution_id, self._waiting)
             try:
-                served = await workflow.execute_activity(TAKE_MINIONS, wanted, result_type=list[str], **CONTROL)
+                served = await control(TAKE_MINIONS, wanted, list[str])
             except ActivityError as failure:
                 self.refusal = from_failure(failure)
                 return
@@ -76,5 +76,5 @@ class MinionQueue:
         """Give the machines of an instance back."""
         if instance in self.served:
             done = MinionsServed(self._plan.work.execution_id, instance)
-            await workflow.execute_activity(RELEASE_MINIONS, done, **CONTROL)
+            await control(RELEASE_MINIONS, done)
             self._returned = True

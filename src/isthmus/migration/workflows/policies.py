@@ -27,6 +27,14 @@ class ActivityOptions(TypedDict, total=False):
     cancellation_type: ActivityCancellationType
 
 
+class LocalOptions(TypedDict, total=False):
+    """The options of a call of an activity in the workflow's own process."""
+
+    start_to_close_timeout: timedelta
+    schedule_to_close_timeout: timedelta
+    retry_policy: RetryPolicy
+
+
 STEP = ActivityOptions(
     # A copy of many TiB takes days; heartbeats find out about death much earlier.
     start_to_close_timeout=timedelta(days=14),
@@ -85,6 +93,13 @@ CONTROL = ActivityOptions(
         maximum_interval=timedelta(seconds=5),
         maximum_attempts=0,
     ),
+)
+
+CONTROL_HERE = LocalOptions(
+    # Longer than a transaction takes when all is well, shorter than the engine waits for a workflow's task.
+    start_to_close_timeout=timedelta(seconds=5),
+    schedule_to_close_timeout=timedelta(seconds=6),
+    retry_policy=RetryPolicy(initial_interval=timedelta(milliseconds=100), backoff_coefficient=2, maximum_attempts=3),
 )
 
 QUESTION = ActivityOptions(

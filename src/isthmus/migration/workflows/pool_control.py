@@ -13,6 +13,7 @@ from isthmus.control.diagnostics import describe, host_name
 from isthmus.migration.model import ExecutionStatus, PoolStatus
 from isthmus.migration.store import pools, recording, regions
 from isthmus.migration.tables import ServiceRow
+from isthmus.migration.workflows.asked import endpoint_ref
 from isthmus.migration.workflows.calls import (
     BEGIN_POOL_ACTION,
     DESCRIBE_SERVICE,
@@ -27,7 +28,7 @@ from isthmus.migration.workflows.calls import (
     Question,
     ServiceFacts,
 )
-from isthmus.migration.workflows.control import endpoint_ref, recorded
+from isthmus.migration.workflows.control import recorded
 
 
 class PoolActivities:

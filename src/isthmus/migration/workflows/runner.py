@@ -31,7 +31,8 @@ from isthmus.migration.workflows.calls import (
     StepOutcome,
     StepStart,
 )
-from isthmus.migration.workflows.policies import CONTROL, LOOK, STEP, UNDO, ActivityOptions
+from isthmus.migration.workflows.control_call import control
+from isthmus.migration.workflows.policies import LOOK, STEP, UNDO, ActivityOptions
 from isthmus.migration.workflows.receivers import Receivers
 
 LONGEST_HOLD = timedelta(hours=24)
@@ -155,7 +156,7 @@ class InstanceRun:
         """Run one step and record how it went. A step that gives something back is stopped by a forced cancel only."""
         again = self._round.get(step.id, 0)
         start = StepStart(self._plan.work.execution_id, step.id, again=again > 0)
-        if not await workflow.execute_activity(BEGIN_STEP, start, result_type=bool, **CONTROL):
+        if not await control(BEGIN_STEP, start, bool):
             return None if step.on_error else Conflict(f"step {step.task_type} of {step.instance} was ended elsewhere")
         self._begun.append(step.task_type)
         try:
@@ -207,7 +208,7 @@ class InstanceRun:
 
     async def _record(self, step: Step, status: TaskStatus, **what: Any) -> None:
         end = StepEnd(self._plan.work.execution_id, step.id, status, **what)
-        await workflow.execute_activity(END_STEP, end, **CONTROL)
+        await control(END_STEP, end)
 
 
 def _options(step: Step) -> ActivityOptions:

@@ -1,0 +1,23 @@
+"""What the services do not bring into memory before they need it: they are the memory that a control plane costs."""
+
+import subprocess
+import sys
+
+import pytest
+
+_PROGRAM = "import importlib, sys; importlib.import_module(sys.argv[1]); print(*set(sys.argv[2:]) & set(sys.modules))"
+TRACES = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
+
+
+@pytest.mark.parametrize(
+    ("module", "heavy"),
+    [
+        ("isthmus.serving", ("temporalio", "openstack", "guestfs", TRACES)),
+        ("isthmus.migration.services.worker", ("sqlalchemy", "guestfs", "oslo_middleware", TRACES)),
+    ],
+)
+def test_a_service_begins_without_what_it_may_never_need(module: str, heavy: tuple[str, ...]) -> None:
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", _PROGRAM, module, *heavy], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == []
