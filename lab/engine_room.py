@@ -87,7 +87,10 @@ class EngineRoom:
             shutil.rmtree(self.root, ignore_errors=True)
 
     def start(self, name: str, more: str = "") -> None:
-        """Start `conductor`, `worker` or `api` and wait until it serves; `more` are lines for its own configuration."""
+        """Start `conductor`, `worker` or `api` and wait until it serves; `more` are lines for its own configuration.
+
+        What stands behind a dash tells apart several of one kind, as `worker-east`.
+        """
         own = self.root / f"{name}.conf"
         own.write_text(more)
         config = ["--config-file", str(self.configuration), "--config-file", str(own)]
@@ -95,7 +98,7 @@ class EngineRoom:
             "api": [ISTHMUS, "api", *config],
             "conductor": [ISTHMUS, "conductor", *config],
             "worker": [sys.executable, "-m", "lab.file_worker", *config],
-        }[name]
+        }[name.partition("-")[0]]
         ready = self.root / f"{name}.ready"
         ready.unlink(missing_ok=True)
         with (self.root / f"{name}.log").open("ab") as log:
@@ -136,6 +139,14 @@ class EngineRoom:
         time.sleep(2)
         process.terminate()
         process.wait(30)
+
+    def process_id(self, name: str) -> int:
+        """Return the process of a service that was started."""
+        return self._processes[name].pid
+
+    def runs(self, name: str) -> bool:
+        """Whether a service was started and neither stopped nor killed since."""
+        return name in self._processes
 
     def log(self, name: str) -> str:
         """Return what a service has logged."""

@@ -99,7 +99,9 @@ _CONDUCTOR: list[Any] = [
 _WORKER: list[Any] = [
     cfg.ListOpt("queues", default=["default"], help="Regions whose work this worker takes."),
     cfg.StrOpt("staging_dir", help="Directory for journals and hash maps; default: `staging` under state_dir."),
-    cfg.IntOpt("activities", default=8, min=1, help="Steps carried out at once."),
+    cfg.IntOpt(
+        "activities", default=8, min=1, help="Steps carried out at once, of each region; as many disk steps besides."
+    ),
     cfg.StrOpt(
         "morphing_way_in",
         default="appliance",
@@ -120,8 +122,39 @@ _WORKER: list[Any] = [
         help="Socket of the network agent on this worker's own machine: machines that arrive on this machine's "
         "hypervisor can then be put on the Neutron networks of their owner's project. Default: they can not.",
     ),
-    cfg.IntOpt("bandwidth_limit", default=0, min=0, help="Bytes per second for all copies together; 0 is no limit."),
+    cfg.IntOpt(
+        "bandwidth_limit",
+        default=0,
+        min=0,
+        help="Bytes per second of one copy step, all its disks together; 0 is no limit.",
+    ),
+    cfg.IntOpt(
+        "link_bandwidth",
+        default=0,
+        min=0,
+        help="Bytes per second that this worker's link carries. Its copies then get shares of it, as [placement] "
+        "copy_bandwidth and bandwidth_limit say, and more of them wait. 0: not known, nothing is reserved of it.",
+    ),
     cfg.IntOpt("nbd_connections", default=4, min=1, max=16, help="NBD connections for each side of one disk."),
+]
+
+_PLACEMENT: list[Any] = [
+    cfg.IntOpt(
+        "hypervisor_copies",
+        default=0,
+        min=0,
+        help="Disk steps (copies, verifications) at once that read from or write to one endpoint; 0 is no limit. All "
+        "conductors need the same values of this group.",
+    ),
+    cfg.IntOpt("datastore_copies", default=0, min=0, help="Disk steps at once on one storage of a destination."),
+    cfg.IntOpt("link_copies", default=0, min=0, help="Copies at once from one region to another."),
+    cfg.IntOpt(
+        "copy_bandwidth",
+        default=0,
+        min=0,
+        help="Bytes per second that each copy reserves of the link of a worker that says what its link carries, and "
+        "keeps to; 0: as much as that worker's bandwidth_limit.",
+    ),
 ]
 
 _SERVICE_CREDENTIALS: list[Any] = [
@@ -139,6 +172,7 @@ _GROUPS: Options = [
     ("temporal", _TEMPORAL),
     ("conductor", _CONDUCTOR),
     ("worker", _WORKER),
+    ("placement", _PLACEMENT),
     ("shares", SHARES),
     ("shares_quota", SHARES_QUOTA),
     ("network_agent", NETWORK_AGENT),

@@ -19,6 +19,7 @@ from isthmus.migration.workflows.calls import (
     BEGIN_FORGET,
     END_FORGET,
     FINISH_EXECUTION,
+    PLACED,
     RUN_STEP,
     Finish,
     Plan,
@@ -50,6 +51,11 @@ class _Execution:
     def retry_step(self, step_id: str) -> None:
         """Run a held step again."""
         self._cancellation.retried.add(step_id)
+
+    @workflow.signal(name=PLACED)
+    def placed(self, step_id: str) -> None:
+        """Have a step that waited in line ask for the place that it has got."""
+        self._cancellation.placed.add(step_id)
 
     async def execute(self, argument: dict[str, Any]) -> str:
         """Return the final status."""
