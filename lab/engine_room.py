@@ -105,7 +105,7 @@ class EngineRoom:
             self._processes[name] = subprocess.Popen(
                 command, stdout=log, stderr=log, env={**os.environ, "ISTHMUS_READY_FILE": str(ready)}
             )
-        self.wait(lambda: ready.exists() or self._processes[name].poll() is not None, f"{name} ready", 40)
+        self.wait(lambda: ready.exists() or self._processes[name].poll() is not None, f"{name} ready", 120)
         if not ready.exists():
             raise RuntimeError(f"{name} did not start:\n{self.log(name)}")
 

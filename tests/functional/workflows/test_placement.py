@@ -31,7 +31,8 @@ def _holder(room: EngineRoom, execution_id: str) -> str | None:
 
 
 def _events(move: Move, run_id: str) -> list[str]:
-    return [event.message for event in move.task(run_id, COPY).events]
+    tasks = [task for task in move.execution(run_id).tasks if task.task_type == COPY]
+    return [event.message for task in tasks for event in task.events]
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +121,8 @@ def test_a_copy_goes_on_at_another_worker_when_its_own_is_killed(room: EngineRoo
     run_id = move.begin()
 
     def copied() -> bool:
-        return any(row.current_step > SLOW for row in move.task(run_id, COPY).progress_updates if row.total_steps)
+        tasks = [task for task in move.execution(run_id).tasks if task.task_type == COPY]
+        return any(row.current_step > SLOW for task in tasks for row in task.progress_updates)
 
     room.wait(copied, "some bytes")
     dead = str(_holder(room, run_id))
@@ -139,7 +141,7 @@ def test_a_copy_goes_on_at_another_worker_when_its_own_is_killed(room: EngineRoo
     assert any(f"worker {dead[:8]} stopped answering" in each for each in _events(move, run_id))
     assert move.info()["copied_by"] not in {None, dead}
     assert _holder(room, run_id) is None
-    assert leftovers(move.source) == []
+    assert list(move.source.glob("exports/*.pid")) == []
     # What the dead one kept is of no use; it forgets it when it comes again.
     kept = staging_of(room, others[process]) / move.id
     assert kept.exists()
