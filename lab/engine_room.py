@@ -89,7 +89,7 @@ class EngineRoom:
     def start(self, name: str, more: str = "") -> None:
         """Start `conductor`, `worker` or `api` and wait until it serves; `more` are lines for its own configuration.
 
-        What stands behind a dash tells apart several of one kind, as `worker-east`.
+        Another of a kind is `worker@anything`.
         """
         own = self.root / f"{name}.conf"
         own.write_text(more)
@@ -98,7 +98,7 @@ class EngineRoom:
             "api": [ISTHMUS, "api", *config],
             "conductor": [ISTHMUS, "conductor", *config],
             "worker": [sys.executable, "-m", "lab.file_worker", *config],
-        }[name.partition("-")[0]]
+        }[name.partition("@")[0]]
         ready = self.root / f"{name}.ready"
         ready.unlink(missing_ok=True)
         with (self.root / f"{name}.log").open("ab") as log:
@@ -140,17 +140,17 @@ class EngineRoom:
         process.terminate()
         process.wait(30)
 
-    def process_id(self, name: str) -> int:
-        """Return the process of a service that was started."""
+    def pid(self, name: str) -> int:
+        """Return a service's process id."""
         return self._processes[name].pid
-
-    def runs(self, name: str) -> bool:
-        """Whether a service was started and neither stopped nor killed since."""
-        return name in self._processes
 
     def log(self, name: str) -> str:
         """Return what a service has logged."""
         return (self.root / f"{name}.log").read_text()
+
+    def runs(self, name: str) -> bool:
+        """Whether a service was started and neither stopped nor killed since."""
+        return name in self._processes
 
     def wait(self, condition: Callable[[], Any], what: str, limit: float = 60) -> Any:
         """Wait until the condition is true and return it; TimeoutError shows the logs."""

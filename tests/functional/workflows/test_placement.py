@@ -16,7 +16,7 @@ from isthmus.migration.tables import ExecutionRow
 
 COPY = "REPLICATE_DISKS"
 SLOW = 4 * MIB
-NAMES = ("worker-east", "worker-west")
+NAMES = ("worker@east", "worker@west")
 
 
 def _up(room: EngineRoom) -> dict[int, WorkerRow]:
@@ -51,7 +51,7 @@ def others(room: EngineRoom, _instead: None) -> dict[int, str]:
     for name in NAMES:
         if not room.runs(name):
             room.start(name, settings(room, name))
-    running = {room.process_id(name): name for name in NAMES}
+    running = {room.pid(name): name for name in NAMES}
     room.wait(lambda: set(_up(room)) == set(running), "leases of both workers")
     return running
 
@@ -66,15 +66,15 @@ def staging_of(room: EngineRoom, name: str) -> Path:
 
 
 def test_a_workers_facts_are_heard_of_and_end_with_it(room: EngineRoom, others: dict[int, str]) -> None:
-    row = _up(room)[room.process_id("worker-east")]
+    row = _up(room)[room.pid("worker@east")]
     assert (row.regions, row.platforms, row.slots, row.copy_limit) == (["default"], ["files"], 1, SLOW)
     assert 0 < row.staging_free <= row.staging_total
     begun = row.seen_at
     room.wait(lambda: _up(room)[row.process_id].seen_at > begun, "second heartbeat")
-    assert room.stop("worker-east") == 0
+    assert room.stop("worker@east") == 0
     room.wait(lambda: row.process_id not in _up(room), "end of the lease")
-    room.start("worker-east", settings(room, "worker-east"))
-    again = room.wait(lambda: _up(room).get(room.process_id("worker-east")), "lease of the next process")
+    room.start("worker@east", settings(room, "worker@east"))
+    again = room.wait(lambda: _up(room).get(room.pid("worker@east")), "lease of the next process")
     assert again.id == row.id
 
 

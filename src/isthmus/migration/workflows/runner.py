@@ -191,25 +191,30 @@ class InstanceRun:
         """Run the step where it was given its place; return what its activity failed with, None after success."""
         if begun.worker and step.task_type in MOVES_DISKS:
             self._facts = replace(self._facts, replica=replace(self._facts.replica, copied_by=begun.worker))
-        options = _options(step).copy()
-        if begun.worker:
-            options["schedule_to_start_timeout"] = TAKEN_UP_WITHIN
-        handle: Handle = workflow.start_activity(
-            RUN_STEP,
-            StepCall(step, self._plan.work, self._facts, self._round.get(step.id, 0), begun.bandwidth),
-            activity_id=step.id,
-            task_queue=begun.queue or step.queue,
-            result_type=StepOutcome,
-            **options,
-        )
+        call = StepCall(step, self._plan.work, self._facts, self._round.get(step.id, 0), begun.bandwidth)
         try:
-            outcome = await self._cancellation.watch(handle, interruptible=step.is_interruptible)
+            outcome = await self._carry_out(call, begun)
         except (ActivityError, CancelledError, asyncio.CancelledError) as failure:
             return failure
         self._facts = outcome.facts
         self._done.append(step.task_type)
         await self._record(step, TaskStatus.COMPLETED, notes=outcome.notes, facts=outcome.facts, result=outcome.result)
         return None
+
+    async def _carry_out(self, call: StepCall, begun: StepBegun) -> StepOutcome:
+        """Have a worker carry out a step: the one that it was given to, or any of its region."""
+        step, options = call.step, _options(call.step).copy()
+        if begun.worker:
+            options["schedule_to_start_timeout"] = TAKEN_UP_WITHIN
+        handle: Handle = workflow.start_activity(
+            RUN_STEP,
+            call,
+            activity_id=step.id,
+            task_queue=begun.queue or step.queue,
+            result_type=StepOutcome,
+            **options,
+        )
+        return await self._cancellation.watch(handle, interruptible=step.is_interruptible)
 
     def _error_of(self, step: Step, failure: BaseException) -> IsthmusError:
         error = from_failure(failure)
