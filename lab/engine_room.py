@@ -148,6 +148,10 @@ class EngineRoom:
         """Return what a service has logged."""
         return (self.root / f"{name}.log").read_text()
 
+    def runs(self, name: str) -> bool:
+        """Whether a service was started and neither stopped nor killed since."""
+        return name in self._processes
+
     def wait(self, condition: Callable[[], Any], what: str, limit: float = 60) -> Any:
         """Wait until the condition is true and return it; TimeoutError shows the logs."""
         deadline = time.monotonic() + limit

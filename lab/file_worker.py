@@ -33,5 +33,5 @@ def _resolve(trust_id: str | None, reference: str) -> Mapping[str, Any]:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO)
-    serve(load(sys.argv[1:]), Clouds(_find, _resolve))
+    serve(load(sys.argv[1:]), Clouds(_find, _resolve), [FileCloud.platform])
     leave()

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,8 @@ from tests.image_packages import content_of, leftovers_of_images, make_image, ma
 ISTHMUS = str(Path(sys.executable).parent / "isthmus")
 MACHINES = 8
 READY_SECONDS = 90
+SLOW = 4 << 20
+BIG = 32 << 20
 
 
 class Second:
@@ -29,7 +33,8 @@ class Second:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         port = free_ports()["api"]
         self.own = place / "second.conf"
-        self.own.write_text(f"[api]\nport = {port}\n[worker]\nstaging_dir = {place}/staging\n")
+        worker = f"[worker]\nstaging_dir = {place}/staging\nbandwidth_limit = {SLOW}\n"
+        self.own.write_text(f"[api]\nport = {port}\n{worker}")
         self.url = f"http://127.0.0.1:{port}"
 
     def start(self) -> None:
@@ -46,6 +51,10 @@ class Second:
                 assert process.poll() is None, (self._place / f"{name}.log").read_text()
                 _pause(process)
             assert self._ready(name).exists(), f"the second {name} is not ready after {READY_SECONDS} s"
+
+    def process_id(self, name: str) -> int:
+        """Return the process of one of them."""
+        return self._processes[name].pid
 
     def kill(self, name: str) -> None:
         """kill -9."""
@@ -121,3 +130,65 @@ def test_executions_go_on_though_one_of_each_service_dies(control_plane: Control
         assert sorted(held(path) for path in replicas) == sorted(content_of(8, number) for number in range(MACHINES))
         assert leftovers_of_images(east) == []
     control_plane.wait_ready()
+
+
+def copies(user: RestUser, path: str) -> list[dict[str, Any]]:
+    shown = user.made("GET", path)["execution"]["tasks"]
+    return [task for task in shown if task["task_type"] == "REPLICATE_DISKS"]
+
+
+def workers(administrator: RestUser) -> dict[int, dict[str, Any]]:
+    """Return the installation's workers by process."""
+    services = administrator.made("GET", "/services")["services"]
+    return {each["process_id"]: each for service in services for each in service["workers"]}
+
+
+def is_removed(user: RestUser, path: str) -> bool:
+    return user.call("DELETE", path).status_code == 204
+
+
+def is_copying(task: dict[str, Any], process: int) -> bool:
+    return task["process_id"] == process and any(each["current_step"] > 0 for each in task["progress_updates"])
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(600)
+def test_copies_of_a_killed_worker_go_on_at_the_other(control_plane: ControlPlane, second: Second) -> None:
+    user, administrator = (
+        RestUser.of(each) for each in (control_plane.demo_environment, control_plane.admin_environment)
+    )
+    dying = second.process_id("worker")
+    until(lambda: dying in workers(administrator), "the second worker's lease")
+    with tempfile.TemporaryDirectory(prefix="/tmp/iso-") as name:
+        east, west = (make_site(Path(name) / side) for side in ("east", "west"))
+        contents = [os.urandom(BIG) for _ in range(4)]
+        for number, content in enumerate(contents):
+            (Path(east["path"]) / f"machine{number}.raw").write_bytes(content)
+        ends = [endpoint(user, f"takeover-{side}", place) for side, place in (("e", east), ("w", west))]
+        body = {"origin_endpoint_id": ends[0], "destination_endpoint_id": ends[1], "network_map": {}}
+        body["instances"] = [f"machine{number}" for number in range(len(contents))]
+        transfer = user.made("POST", "/transfers", {"transfer": body})["transfer"]["id"]
+        started = user.made("POST", f"/transfers/{transfer}/executions", {"execution": {}})["execution"]["id"]
+        path = f"/transfers/{transfer}/executions/{started}"
+        until(lambda: any(is_copying(task, dying) for task in copies(user, path)), "a copy at the second worker")
+        second.kill("worker")
+        shown = user.ended(path, "execution", 300)
+        assert shown["status"] == "COMPLETED", shown
+        assert {workers(administrator)[task["process_id"]]["status"] for task in copies(user, path)} == {"UP"}
+        assert workers(administrator)[dying]["status"] == "DOWN"
+        replicas = Path(west["path"]).glob(".isthmus/replica-*.qcow2")
+        assert sorted(held(each) for each in replicas) == sorted(contents)
+        removed = user.made("POST", f"/transfers/{transfer}/actions", {"delete-disks": None})["execution"]["id"]
+        assert user.ended(f"/transfers/{transfer}/executions/{removed}", "execution")["status"] == "COMPLETED"
+        user.made("DELETE", f"/transfers/{transfer}")
+        for each in ends:
+            # What the transfer left there is removed first.
+            until(partial(is_removed, user, f"/endpoints/{each}"), "endpoint removed")
+        assert leftovers_of_images(east) == []
+
+
+def until(condition: Callable[[], bool], what: str, limit: float = 120) -> None:
+    deadline = time.monotonic() + limit
+    while not condition():
+        assert time.monotonic() < deadline, f"no {what} after {limit} s"
+        time.sleep(0.2)

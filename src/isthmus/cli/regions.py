@@ -30,8 +30,27 @@ def _service(service: dict[str, Any]) -> Record:
         "regions": ", ".join(service["mapped_regions"]),
         "providers": ", ".join(sorted(service["providers"])),
         "release": service["specs"].get("release_tag") or "",
+        "workers": "\n".join(_worker(each) for each in service["workers"]),
     }
     return list(shown), list(shown.values())
+
+
+def _worker(worker: dict[str, Any]) -> str:
+    free, total = (worker[key] / 2**30 for key in ("staging_free_bytes", "staging_bytes"))
+    link = f", link {worker['link_bandwidth'] / 2**20:.0f} MiB/s" if worker["link_bandwidth"] else ""
+    return (
+        f"{worker['id']} {worker['status']}, heard of {worker['seconds_silent']} s ago; regions "
+        f"{', '.join(worker['regions'])}; disk steps {worker['disk_steps']} of {worker['slots']}, "
+        f"{worker['running']} at work in all; staging {free:.1f} of {total:.1f} GiB free{link}"
+    )
+
+
+def _summary(workers: list[dict[str, Any]]) -> tuple[str, str, str]:
+    """Return how many workers are up, how many disk steps they have, and the most room that one of them has."""
+    up = [each for each in workers if each["status"] == "UP"]
+    steps, slots = (sum(each[key] for each in up) for key in ("disk_steps", "slots"))
+    room = max((each["staging_free_bytes"] for each in up), default=0) / 2**30
+    return f"{len(up)} of {len(workers)} up", f"{steps} of {slots}", f"{room:.1f} GiB"
 
 
 def _enabled(parser: argparse.ArgumentParser) -> None:
@@ -148,10 +167,12 @@ class ServiceList(RestLister):
                 ", ".join(each["mapped_regions"]),
                 each["enabled"],
                 each["status"],
+                *_summary(each["workers"]),
             )
             for each in self.api.objects("/services", "services")
         ]
-        return ("ID", "Host", "Binary", "Regions", "Enabled", "Status"), rows
+        columns = ("ID", "Host", "Binary", "Regions", "Enabled", "Status", "Workers", "Disk steps", "Staging free")
+        return columns, rows
 
 
 class ServiceShow(RestShow):

@@ -122,7 +122,9 @@ _WORKER: list[Any] = [
         help="Directory with ca-cert.pem, client-cert.pem and client-key.pem, by which this worker may read and write "
         "the disks of hypervisors whose endpoints have no certificates of their own.",
     ),
-    cfg.IntOpt("activities", default=8, min=1, help="Steps carried out at once."),
+    cfg.IntOpt(
+        "activities", default=8, min=1, help="Steps carried out at once, of each region; as many disk steps besides."
+    ),
     cfg.StrOpt(
         "morphing_way_in",
         default="appliance",
@@ -143,7 +145,19 @@ _WORKER: list[Any] = [
         help="Socket of the network agent on this worker's own machine: machines that arrive on this machine's "
         "hypervisor can then be put on the Neutron networks of their owner's project. Default: they can not.",
     ),
-    cfg.IntOpt("bandwidth_limit", default=0, min=0, help="Bytes per second for all copies together; 0 is no limit."),
+    cfg.IntOpt(
+        "bandwidth_limit",
+        default=0,
+        min=0,
+        help="Bytes per second of one copy step, all its disks together; 0 is no limit.",
+    ),
+    cfg.IntOpt(
+        "link_bandwidth",
+        default=0,
+        min=0,
+        help="Bytes per second that this worker's link carries. Its copies then get shares of it, as [placement] "
+        "copy_bandwidth and bandwidth_limit say, and more of them wait. 0: not known, nothing is reserved of it.",
+    ),
     cfg.StrOpt(
         "channel_listen",
         help="address:port or address:port-port (the first that is free is taken), as 0.0.0.0:7670-7679, on which this "
@@ -164,6 +178,25 @@ _WORKER: list[Any] = [
     cfg.IntOpt("nbd_connections", default=4, min=1, max=16, help="NBD connections for each side of one disk."),
 ]
 
+_PLACEMENT: list[Any] = [
+    cfg.IntOpt(
+        "hypervisor_copies",
+        default=0,
+        min=0,
+        help="Disk steps (copies, verifications) at once that read from or write to one endpoint; 0 is no limit. All "
+        "conductors need the same values of this group.",
+    ),
+    cfg.IntOpt("datastore_copies", default=0, min=0, help="Disk steps at once on one storage of a destination."),
+    cfg.IntOpt("link_copies", default=0, min=0, help="Copies at once from one region to another."),
+    cfg.IntOpt(
+        "copy_bandwidth",
+        default=0,
+        min=0,
+        help="Bytes per second that each copy reserves of the link of a worker that says what its link carries, and "
+        "keeps to; 0: as much as that worker's bandwidth_limit.",
+    ),
+]
+
 _SERVICE_CREDENTIALS: list[Any] = [
     cfg.StrOpt("region_name", help="Region whose Keystone catalog entries are used."),
     cfg.StrOpt(
@@ -179,6 +212,7 @@ _GROUPS: Options = [
     ("temporal", _TEMPORAL),
     ("conductor", _CONDUCTOR),
     ("worker", _WORKER),
+    ("placement", _PLACEMENT),
     ("shares", SHARES),
     ("shares_quota", SHARES_QUOTA),
     ("network_agent", NETWORK_AGENT),

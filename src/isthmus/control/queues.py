@@ -30,3 +30,8 @@ def region_of(queue: str) -> str:
 def host_queue(host: str) -> str:
     """Return the task queue on which the workers of one host describe themselves."""
     return f"isthmus-host-{host}"
+
+
+def own_queue(worker_id: str) -> str:
+    """Return the task queue of one worker alone: the disk steps that were placed on it, and its lease."""
+    return f"isthmus-own-{worker_id}"

@@ -1,21 +1,17 @@
 """The API and its schema on a real PostgreSQL of the test's own."""
 
-import shutil
-import subprocess
-import tempfile
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 
 import pytest
 from tests.functional.api.parts import Api, schema_differences
 from tests.functional.api.test_assessments import begin, carry_out, machine
 from tests.functional.api.test_audit import SERVICES, records
+from tests.postgresql import postgresql
 
-from isthmus.control import migrations
 from isthmus.control.audit import audited
 from isthmus.control.database import utc_now
 from isthmus.migration.services.timekeeper import Timekeeper
@@ -24,39 +20,11 @@ from isthmus.migration.workflows.calls import MinionsWanted, ServiceFacts
 from isthmus.migration.workflows.pool_control import PoolActivities
 from isthmus.migration.workflows.pools import moves_of
 
-USER = "nobody"  # PostgreSQL refuses to run as root
-
-
-def _programs() -> Path:
-    """Return the newest installed server's programs; Debian keeps them out of PATH."""
-    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
-    assert found, "PostgreSQL is not installed: apt-get install postgresql"
-    return found[-1]
-
 
 @pytest.fixture(scope="module")
 def database_url() -> Iterator[str]:
-    folder = Path(tempfile.mkdtemp(prefix="isthmus-pg-"))
-    shutil.chown(folder, USER)
-    data = folder / "data"
-
-    def run(program: str, *words: str) -> None:
-        command = ["runuser", "-u", USER, "--", str(_programs() / program), *words]
-        subprocess.run(command, check=True, timeout=120, stdout=subprocess.DEVNULL, cwd=folder)
-
-    try:
-        run("initdb", "-D", str(data), "-A", "trust", "-U", "isthmus", "--no-sync")
-        options = f"-c listen_addresses='' -c fsync=off -k {folder}"
-        run("pg_ctl", "-D", str(data), "-o", options, "-l", str(folder / "log"), "-w", "start")
-        try:
-            run("createdb", "-h", str(folder), "-U", "isthmus", "isthmus")
-            url = f"postgresql+psycopg://isthmus@/isthmus?host={folder}"
-            migrations.upgrade(url)
-            yield url
-        finally:
-            run("pg_ctl", "-D", str(data), "-m", "immediate", "-w", "stop")
-    finally:
-        shutil.rmtree(folder)
+    with postgresql() as url:
+        yield url
 
 
 def test_revisions_and_tables_agree(api: Api) -> None:

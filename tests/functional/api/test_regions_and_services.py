@@ -13,9 +13,11 @@ from isthmus.control.errors import Unavailable
 from isthmus.control.queues import worker_queue
 from isthmus.migration.store import regions
 from isthmus.migration.tables import ServiceRow
-from isthmus.migration.workflows.calls import ServiceFacts
+from isthmus.migration.workflows.calls import LeaseTerm, ServiceFacts, WorkerFacts
 from isthmus.migration.workflows.control import ControlActivities
+from isthmus.migration.workflows.placing import observed
 from isthmus.migration.workflows.pool_control import PoolActivities
+from isthmus.migration.workflows.worker_control import LeaseActivities
 
 DIAGNOSTICS = {
     "application": "isthmus-worker",
@@ -25,6 +27,7 @@ DIAGNOSTICS = {
     "ip_addresses": ["10.0.0.1"],
     "release_tag": "0.1.0",
 }
+WORKER_ID = "3f0d6d84-5f0e-4b0e-9a55-0d1f2a3b4c5d"
 PROVIDERS = {"libvirt": {"types": [4, 8]}}
 
 
@@ -43,6 +46,7 @@ def _service(api: Api, **changes: Any) -> Any:
 @pytest.fixture
 def answering(api: Api) -> Api:
     api.engine.services["isthmus-host-east1"] = {"providers": PROVIDERS, "diagnostics": DIAGNOSTICS}
+    api.engine.services["isthmus-conductor"] = {"diagnostics": {**DIAGNOSTICS, "application": "isthmus-conductor"}}
     return api
 
 
@@ -180,6 +184,52 @@ def test_a_service_that_is_silent_for_long_is_down(answering: Api) -> None:
     assert answering.call("GET", f"/services/{made['id']}").json["service"]["status"] == "DOWN"
 
 
+def _term(host: str = "east1") -> LeaseTerm:
+    facts = WorkerFacts(WORKER_ID, host, 77, ("quay",), ("libvirt",), 4, 1, 1000, 900, 50, 20)
+    return LeaseTerm(facts)
+
+
+def test_a_services_workers_are_shown_as_they_were_last_heard_of(answering: Api) -> None:
+    made = _service(answering).json["service"]
+    assert made["workers"] == []
+    then = utc_now()
+    assert LeaseActivities(answering.database, lambda: then).record_worker(_term()) == []
+    shown = answering.call("GET", f"/services/{made['id']}").json["service"]
+    (worker,) = shown["workers"]
+    assert worker.pop("seconds_silent") >= 0
+    assert worker == {
+        "id": WORKER_ID,
+        "status": "UP",
+        "process_id": 77,
+        "regions": ["quay"],
+        "slots": 4,
+        "disk_steps": 0,
+        "running": 1,
+        "staging_bytes": 1000,
+        "staging_free_bytes": 900,
+        "link_bandwidth": 50,
+        "bandwidth_limit": 20,
+        "seen_at": then.isoformat(),
+    }
+    assert [each["id"] for each in answering.call("GET", "/diagnostics").json["diagnostics"][2]["workers"]] == [
+        WORKER_ID
+    ]
+    LeaseActivities(answering.database, lambda: utc_now() - timedelta(minutes=1)).record_worker(_term())
+    silent = answering.call("GET", "/services").json["services"][0]
+    assert (silent["status"], silent["workers"][0]["status"]) == ("DOWN", "DOWN")
+
+
+def test_the_workers_of_a_disabled_service_get_no_disk_steps(answering: Api) -> None:
+    made = _service(answering).json["service"]
+    LeaseActivities(answering.database, utc_now).record_worker(_term())
+    enabled = []
+    for wish in (True, False):
+        answering.call("PUT", f"/services/{made['id']}", {"service": {"enabled": wish}})
+        with answering.database.transaction() as session:
+            enabled += [each.enabled for each in observed(session, utc_now())]
+    assert enabled == [True, False]
+
+
 def test_diagnostics_show_each_process_and_who_is_silent(answering: Api) -> None:
     api = answering
     assert _service(api).status_code == 200
@@ -187,10 +237,10 @@ def test_diagnostics_show_each_process_and_who_is_silent(answering: Api) -> None
     records = api.call("GET", "/diagnostics").json["diagnostics"]
     assert [each["application"] for each in records] == ["isthmus-api", "isthmus-conductor", "isthmus-worker"]
     for each in records:
-        assert set(each) == {*DIAGNOSTICS, "error"}
+        assert set(each) == {*DIAGNOSTICS, "error", "workers"}
     assert [each["error"] for each in records] == [None, "no conductor", None]
     assert any(package.startswith("falcon==") for package in records[0]["packages"])
-    assert records[2] == {**DIAGNOSTICS, "error": None}
+    assert records[2] == {**DIAGNOSTICS, "error": None, "workers": []}
 
 
 def test_what_was_begun_in_a_disabled_region_is_still_tidied_away(api: Api) -> None:

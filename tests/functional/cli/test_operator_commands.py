@@ -94,7 +94,10 @@ def test_regions_services_and_diagnostics(run: Run) -> None:
         assert time.monotonic() < deadline
     service = found[0]
     assert (service["Binary"], service["Status"]) == ("isthmus-worker", "UP")
-    assert "libvirt" in _json(run, "service", "show", service["ID"])["providers"]
+    assert service["Workers"].endswith("up")
+    shown = _json(run, "service", "show", service["ID"])
+    assert "libvirt" in shown["providers"]
+    assert "UP, heard of" in shown["workers"]
     assert _json(run, "service", "update", service["ID"], "--enabled")["enabled"] is True
     assert "already" in run("service", "create", service["Host"], code=1)
     made = _json(run, "service", "create", service["Host"], "--binary", "other")["id"]

@@ -6,12 +6,15 @@ from typing import Any
 
 import falcon
 
+from isthmus.control.database import utc_now
 from isthmus.control.diagnostics import describe
 from isthmus.control.errors import IsthmusError
 from isthmus.control.queues import CONDUCTOR_QUEUE, host_queue
 from isthmus.migration.api.service import Service
+from isthmus.migration.api.worker_views import Shown, workers_of
 from isthmus.migration.store import regions
 from isthmus.migration.store.paging import Page
+from isthmus.migration.store.workers import WORKER_BINARY
 
 AT_ONCE = 16
 
@@ -27,10 +30,12 @@ class Diagnostics:
         self._service.allow(req, "diagnostics:get")
         with self._service.database.transaction() as session:
             workers = {row.host: row.specs for row in regions.services(session, Page())}
+            shown = workers_of(session, list(workers), utc_now())
         asked = [("isthmus-conductor", CONDUCTOR_QUEUE, {}), *_workers(workers)]
         with ThreadPoolExecutor(AT_ONCE) as pool:
             answers = pool.map(lambda each: self._record(*each), asked)
-            resp.media = {"diagnostics": [{**describe("isthmus-api"), "error": None}, *answers]}
+            records = [{**describe("isthmus-api"), "error": None}, *answers]
+            resp.media = {"diagnostics": [{**each, "workers": _own(each, shown)} for each in records]}
 
     def _record(self, application: str, queue: str, last: dict[str, Any]) -> dict[str, Any]:
         """Return a process' record of now; its last one, with the reason, if it does not answer."""
@@ -38,6 +43,11 @@ class Diagnostics:
             return {**self._service.introduce(queue)["diagnostics"], "error": None}
         except IsthmusError as error:
             return {**_EMPTY, "application": application, **last, "error": error.message}
+
+
+def _own(record: dict[str, Any], shown: Shown) -> list[dict[str, Any]]:
+    is_worker = record["application"] == WORKER_BINARY
+    return shown.get(str(record["hostname"]), []) if is_worker else []
 
 
 _EMPTY: dict[str, Any] = {

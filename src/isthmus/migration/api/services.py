@@ -1,8 +1,10 @@
 """Services: the workers of the installation. They make themselves known; an administrator can register one at once."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import falcon
+from sqlalchemy.orm import Session
 
 from isthmus.control.database import utc_now
 from isthmus.control.errors import Conflict, InvalidInput, Unavailable
@@ -14,7 +16,9 @@ from isthmus.migration.api.queries import page_of
 from isthmus.migration.api.schemas import ServiceCreate, ServiceUpdate
 from isthmus.migration.api.service import Service as Parts
 from isthmus.migration.api.service import new_id
+from isthmus.migration.api.worker_views import workers_of
 from isthmus.migration.store import regions as store
+from isthmus.migration.store import workers
 from isthmus.migration.tables import ServiceRow
 
 
@@ -28,7 +32,7 @@ class Services:
         """List all services."""
         self._service.allow(req, "services:list")
         with self._service.database.transaction() as session:
-            resp.media = {"services": [_shown(row) for row in store.services(session, page_of(req))]}
+            resp.media = {"services": _shown(session, store.services(session, page_of(req)))}
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Register the worker of a host; it is asked what it is, and a host where none answers is refused (409)."""
@@ -60,7 +64,7 @@ class Services:
         )
         with self._service.database.transaction() as session:
             store.add_service(session, row)
-        resp.media = {"service": _shown(row)}
+            resp.media = {"service": _shown(session, [row])[0]}
 
 
 class Service:
@@ -73,7 +77,7 @@ class Service:
         """Show a service."""
         self._service.allow(req, "services:show")
         with self._service.database.transaction() as session:
-            resp.media = {"service": _shown(store.service(session, service_id))}
+            resp.media = {"service": _shown(session, [store.service(session, service_id)])[0]}
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, service_id: str) -> None:
         """Change `enabled` and `mapped_regions`."""
@@ -89,7 +93,8 @@ class Service:
             for key, value in changes.items():
                 setattr(row, key, value)
             row.updated_at = utc_now()
-            resp.media = {"service": _shown(row)}
+            session.flush()
+            resp.media = {"service": _shown(session, [row])[0]}
 
     def on_delete(self, req: falcon.Request, resp: falcon.Response, service_id: str) -> None:
         """Forget a service. A worker that runs makes itself known again within a minute."""
@@ -99,7 +104,21 @@ class Service:
         resp.status = 204
 
 
-def _shown(row: ServiceRow) -> dict[str, Any]:
+def _shown(session: Session, rows: Sequence[ServiceRow]) -> list[dict[str, Any]]:
+    now = utc_now()
+    hosts = [row.host for row in rows if row.binary == workers.WORKER_BINARY]
+    shown, own = workers_of(session, hosts, now), workers.of_hosts(session, hosts)
+    return [
+        {
+            **_facts(row),
+            "status": workers.service_status(row, own.get(row.host, []), now),
+            "workers": shown.get(row.host, []) if row.binary == workers.WORKER_BINARY else [],
+        }
+        for row in rows
+    ]
+
+
+def _facts(row: ServiceRow) -> dict[str, Any]:
     # What only `diagnostics` may tell (packages, addresses) stays out of a listing that every reader gets.
     specs = {key: row.specs.get(key) for key in ("hostname", "os_info", "release_tag")}
     return {
@@ -109,7 +128,6 @@ def _shown(row: ServiceRow) -> dict[str, Any]:
         "binary": row.binary,
         "topic": row.topic,
         "enabled": row.enabled,
-        "status": store.status_of(row, utc_now()),
         "providers": row.providers,
         "specs": specs,
         "mapped_regions": row.mapped_regions,

@@ -67,8 +67,8 @@ class Replica:
     `point` is the source's point in time that they hold, None until a pass was complete. `tainted`: something else
     has written to the disks since, so only a comparison can trust them. `partial`: the first pass stopped in its midst
     and what it had copied is kept, for the next one to go on. `home` is a machine at the destination, off, whose disks
-    hold most of it already. `generation` names the series of passes that the stored hash maps belong to. `stopped_by`
-    is the execution that shut the source down; None if it was not us.
+    hold most of it already. `copied_by` is the worker that copied last: the hash maps lie there. `generation` names the
+    series of passes that those belong to. `stopped_by` is the execution that shut the source down; None: not us.
     `deployed`: a deployment has succeeded since the source was last seen running, so the source must stay off.
     `last_pass` and `last_verification` are for people, see `isthmus.migration.store.recording`.
     """
@@ -80,6 +80,7 @@ class Replica:
     tainted: bool = False
     partial: bool = False
     home: str | None = None
+    copied_by: str | None = None
     deployed: bool = False
     generation: str | None = None
     source_stopped_at: str | None = None

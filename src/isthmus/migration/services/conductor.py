@@ -19,6 +19,7 @@ from isthmus.migration.services.dispatcher import Dispatcher
 from isthmus.migration.services.gauges import Gauges
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
 from isthmus.migration.services.recorder import Recorder
+from isthmus.migration.services.registry import Registry
 from isthmus.migration.services.timekeeper import Timekeeper
 from isthmus.migration.services.wave_watch import WaveWatch
 from isthmus.migration.workflows.ask import AskProvider
@@ -27,10 +28,13 @@ from isthmus.migration.workflows.assessment_control import AssessmentActivities
 from isthmus.migration.workflows.control import ControlActivities
 from isthmus.migration.workflows.executions import WORKFLOWS
 from isthmus.migration.workflows.introduction import AskService, RecordService
+from isthmus.migration.workflows.lease import WorkerLease
+from isthmus.migration.workflows.placing import Placing, limits_of
 from isthmus.migration.workflows.pool_control import PoolActivities
 from isthmus.migration.workflows.pools import MinionPoolAction
 from isthmus.migration.workflows.wave_control import WaveActivities
 from isthmus.migration.workflows.waves import Wave
+from isthmus.migration.workflows.worker_control import LeaseActivities
 
 DATABASE_THREADS = 8
 
@@ -41,7 +45,10 @@ def run(conf: ConfigOpts) -> None:
     tracing.start(conf, "conductor")
     database = Database(conf.database.connection)
     metrics.listen(conf, Gauges(database))
-    control = ControlActivities(database, utc_now)
+    placing = Placing(database, limits_of(conf.placement), utc_now)
+    control = ControlActivities(database, utc_now, placing=placing)
+    leases = LeaseActivities(database, utc_now)
+    registry = Registry(database, placing, utc_now)
     dispatcher = Dispatcher(database, conf.conductor.dispatch_interval)
     pools = PoolActivities(database, utc_now)
     waves = WaveActivities(database, utc_now)
@@ -50,7 +57,7 @@ def run(conf: ConfigOpts) -> None:
     timekeeper = Timekeeper(database, utc_now)
     recorder = Recorder(database, conf.conductor.progress_interval, utc_now)
     keeper = AssessmentKeeper(database, utc_now)
-    loops = (dispatcher.run, recorder.run, timekeeper.run, keeper.run, watch.run)
+    loops = (dispatcher.run, recorder.run, timekeeper.run, keeper.run, watch.run, registry.run)
     with ThreadPoolExecutor(DATABASE_THREADS, thread_name_prefix="database") as pool:
 
         def workers(client: Client) -> list[Worker]:
@@ -60,8 +67,9 @@ def run(conf: ConfigOpts) -> None:
                     task_queue=CONDUCTOR_QUEUE,
                     workflows=[
                         *(*WORKFLOWS, AskProvider, AskService, Assessment, RecordService, MinionPoolAction, Wave),
+                        WorkerLease,
                     ],
-                    activities=[*control.all, *pools.all, *waves.all, *assessments.all],
+                    activities=[*control.all, *pools.all, *waves.all, *assessments.all, *leases.all],
                     activity_executor=pool,
                     max_concurrent_activities=DATABASE_THREADS,
                     max_concurrent_local_activities=DATABASE_THREADS,

@@ -7,14 +7,16 @@ from prometheus_client.registry import Collector
 from sqlalchemy import func, select
 from sqlalchemy.exc import SQLAlchemyError
 
-from isthmus.control.database import Database
+from isthmus.control.database import Database, utc_now
 from isthmus.control.outbox import OutboxRow
 from isthmus.migration.model import ACTIVE, AssessmentStatus
+from isthmus.migration.placement_tables import PlacementRow
+from isthmus.migration.store import workers
 from isthmus.migration.tables import AssessmentRow, ExecutionRow
 
 
 class Gauges(Collector):
-    """Executions under way by type and status, assessments under way, entries in the outbox."""
+    """Executions under way by type and status, assessments under way, the outbox's entries, workers and their line."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -33,6 +35,8 @@ class Gauges(Collector):
     def _counted(self) -> Iterator[GaugeMetricFamily]:
         executions = GaugeMetricFamily("isthmus_executions", "Executions under way.", labels=("type", "status"))
         assessments = GaugeMetricFamily("isthmus_assessments", "Assessments under way.")
+        known = GaugeMetricFamily("isthmus_workers", "Workers, by whether they are up.", labels=("status",))
+        placed = GaugeMetricFamily("isthmus_disk_steps", "Disk steps that have a place, or wait.", labels=("state",))
         waiting = GaugeMetricFamily("isthmus_outbox_entries", "What the engine has not been told yet.")
         grouped = (ExecutionRow.type, ExecutionRow.status)
         with self._database.transaction() as session:
@@ -44,4 +48,13 @@ class Gauges(Collector):
             )
             assessments.add_metric([], session.scalar(running) or 0)
             waiting.add_metric([], session.scalar(select(func.count()).select_from(OutboxRow)) or 0)
-        yield from (executions, assessments, waiting)
+            up = [workers.is_up(row, utc_now()) for row in workers.known(session)]
+            for status, count in (("UP", sum(up)), ("DOWN", len(up) - sum(up))):
+                known.add_metric([status], count)
+            held = select(PlacementRow.worker_id.is_not(None), func.count()).group_by(
+                PlacementRow.worker_id.is_not(None)
+            )
+            counts = {bool(has): count for has, count in session.execute(held)}
+            for state, has in (("placed", True), ("waiting", False)):
+                placed.add_metric([state], counts.get(has, 0))
+        yield from (executions, assessments, waiting, known, placed)

@@ -1,7 +1,7 @@
 """The worker: takes the steps of the clouds in its regions. It polls outwards only and has no database."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,17 +12,20 @@ from oslo_log import log
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from isthmus.control import identity, metrics, secrets, tracing
+from isthmus.control import identity as keystone
+from isthmus.control import metrics, secrets, tracing
 from isthmus.control.diagnostics import host_name
 from isthmus.control.engine import EngineAddress
-from isthmus.control.queues import host_queue, receiving_queue, worker_queue
+from isthmus.control.queues import host_queue, own_queue, receiving_queue, worker_queue
 from isthmus.migration.disks.door import Door, Listen
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.providers.contract import HostNetwork
 from isthmus.migration.providers.premises import Premises, parse_file_shares
-from isthmus.migration.providers.registry import provider_class
+from isthmus.migration.providers.registry import platforms, provider_class
+from isthmus.migration.services.identity import Identity
 from isthmus.migration.services.introduction import Introduction
 from isthmus.migration.services.lifecycle import leave, run_until_stopped
+from isthmus.migration.services.tenure import Post, Tenure
 from isthmus.migration.workflows.activities import WorkerActivities
 from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
 
@@ -35,7 +38,7 @@ def run(conf: ConfigOpts) -> None:
 
     # Kept, as each step needs one and Keystone's password check takes a good part of a second of its CPU. A session
     # logs in again by itself when its token has ended.
-    session_of = functools.lru_cache(SESSIONS)(functools.partial(identity.trust_session, conf))
+    session_of = functools.lru_cache(SESSIONS)(functools.partial(keystone.trust_session, conf))
 
     def resolve(trust_id: str | None, reference: str) -> Mapping[str, Any]:
         return secrets.fetch(session_of(trust_id), reference)
@@ -44,52 +47,68 @@ def run(conf: ConfigOpts) -> None:
         if not conf.worker.network_agent:
             return None
         return HostNetwork(
-            Path(conf.worker.network_agent), lambda: identity.project_of(session_of(trust_id)) if trust_id else None
+            Path(conf.worker.network_agent), lambda: keystone.project_of(session_of(trust_id)) if trust_id else None
         )
 
     allow_local = conf.worker.allow_local_hypervisors
     premises = premises_of(conf)
     opened = secrets.Remembered(resolve)
-    serve(conf, Clouds(provider_class, opened, allow_local=allow_local, host_network=host_network, premises=premises))
+    clouds = Clouds(provider_class, opened, allow_local=allow_local, host_network=host_network, premises=premises)
+    serve(conf, clouds, tuple(platforms()))
     leave()
 
 
-def serve(conf: ConfigOpts, clouds: Clouds) -> None:
-    """Serve these clouds until told to stop."""
+def serve(conf: ConfigOpts, clouds: Clouds, known: Sequence[str]) -> None:
+    """Serve clouds of the known platforms until told to stop."""
     tracing.start(conf, "worker")
     metrics.listen(conf)
     settings = settings_of(conf)
     settings.staging_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-    activities = conf.worker.activities
-    regions = conf.worker.queues
-    with ThreadPoolExecutor(2 * activities * len(regions), thread_name_prefix="step") as pool:
+    slots, regions = conf.worker.activities, conf.worker.queues
+    identity = Identity(Path(conf.state_dir), settings.staging_dir)
+    # Of the worker's own queue: what tidies up after a disk step must not wait for the next one to end.
+    own_slots = 2 * slots
+    # Of each region's queues: steps are taken from one, receivers from the other.
+    with ThreadPoolExecutor(2 * slots * len(regions) + own_slots, thread_name_prefix="step") as pool:
         site = Site(clouds, settings, _now, door_of(conf))
         offered = WorkerActivities(site, pool, metrics.Work("steps", "Steps and questions"))
         introduction = Introduction(regions)
+        tenure = Tenure(_post(conf, identity.id, known), site, lambda: offered.running)
 
         def workers(client: Client) -> list[Worker]:
             return [
                 Worker(client, task_queue=host_queue(host_name()), activities=introduction.all),
-                *(
-                    Worker(
-                        client,
-                        task_queue=queue,
-                        activities=taken,
-                        max_concurrent_activities=activities,
-                        # Fresh progress and quick cancels need each second's heartbeat sent, not every eighth.
-                        max_heartbeat_throttle_interval=timedelta(seconds=1),
-                        default_heartbeat_throttle_interval=timedelta(seconds=1),
-                        graceful_shutdown_timeout=timedelta(seconds=1),
-                    )
-                    for region in regions
-                    for queue, taken in (
-                        (worker_queue([region]), offered.all),
-                        (receiving_queue([region]), offered.receiving),
-                    )
-                ),
+                # The lease is always at work there.
+                _worker(client, own_queue(identity.id), [*offered.placed, *tenure.all], own_slots + 1),
+                *(_worker(client, worker_queue([region]), offered.all, slots) for region in regions),
+                *(_worker(client, receiving_queue([region]), offered.receiving, slots) for region in regions),
             ]
 
-        run_until_stopped(EngineAddress.of(conf), workers, (introduction.run,))
+        run_until_stopped(EngineAddress.of(conf), workers, (introduction.run, tenure.run))
+
+
+def _worker(client: Client, queue: str, activities: Sequence[Callable[..., Any]], slots: int) -> Worker:
+    return Worker(
+        client,
+        task_queue=queue,
+        activities=activities,
+        max_concurrent_activities=slots,
+        # Fresh progress needs each second's heartbeat sent, not every eighth.
+        max_heartbeat_throttle_interval=timedelta(seconds=1),
+        default_heartbeat_throttle_interval=timedelta(seconds=1),
+        graceful_shutdown_timeout=timedelta(seconds=1),
+    )
+
+
+def _post(conf: ConfigOpts, worker_id: str, known: Sequence[str]) -> Post:
+    group = conf.worker
+    return Post(
+        id=worker_id,
+        regions=tuple(group.queues),
+        platforms=tuple(known),
+        slots=group.activities,
+        link_bandwidth=group.link_bandwidth,
+    )
 
 
 def settings_of(conf: ConfigOpts) -> WorkerSettings:

@@ -69,6 +69,7 @@ class WorkerActivities:
         self._pool = pool
         self._meter = meter
         self._attempts: dict[str, ActivityReport] = {}
+        self._running = 0
 
     @property
     def all(self) -> Sequence[Callable[..., Any]]:
@@ -85,6 +86,16 @@ class WorkerActivities:
     def receiving(self) -> Sequence[Callable[..., Any]]:
         """The activities to register on a queue of receivers."""
         return (self.receive_disks, self.relay_disks)
+
+    @property
+    def placed(self) -> Sequence[Callable[..., Any]]:
+        """The activities that a worker is given by name."""
+        return (self.run_step,)
+
+    @property
+    def running(self) -> int:
+        """How many steps and questions it is at."""
+        return self._running
 
     @activity.defn(name=RUN_STEP)
     async def run_step(self, call: StepCall) -> StepOutcome:
@@ -103,7 +114,7 @@ class WorkerActivities:
 
     def _step(self, call: StepCall, site: Site, report: ActivityReport, attempt: int) -> StepOutcome:
         report.check()
-        return STEPS[call.step.task_type](call, site, report, attempt)
+        return STEPS[call.step.task_type](call, site.within(call.bandwidth), report, attempt)
 
     def _meeting_site(self) -> Site:
         """Return the site with the way to the workflow that the present activity works for."""
@@ -163,6 +174,7 @@ class WorkerActivities:
 
     async def _guard(self, name: str, work: Callable[[], Result], report: ActivityReport) -> Result:
         """Turn every error into the engine's form, with what was told so far."""
+        self._running += 1
         try:
             with self._meter.measured(str(name)):
                 return await beat_while(self._pool, work, report)
@@ -178,6 +190,8 @@ class WorkerActivities:
                 f"{name} failed in an unforeseen way ({type(error).__name__}): see this worker's log, and report it"
             )
             raise self._failure(unforeseen, report) from None
+        finally:
+            self._running -= 1
 
     def _failure(self, error: IsthmusError, report: ActivityReport) -> ApplicationError:
         level = Level.WARNING if error.retryable else Level.ERROR

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from isthmus.migration.model import ExecutionStatus, PoolStatus, TaskStatus
+from isthmus.migration.planning.placement import Wish
 from isthmus.migration.planning.steps import Step
 from isthmus.migration.planning.work import EndpointRef, Facts, Work
 from isthmus.migration.reporting import Level, Progress
@@ -24,6 +25,8 @@ BEGIN_POOL_ACTION = "begin_pool_action"
 MOVE_POOL = "move_pool"
 DESCRIBE_SERVICE = "describe_service"
 RECORD_SERVICE = "record_service"
+RECORD_WORKER = "record_worker"
+KEEP_LEASE = "keep_lease"
 ADVANCE_WAVE = "advance_wave"
 RECEIVE_DISKS = "receive_disks"
 RELAY_DISKS = "relay_disks"
@@ -31,6 +34,9 @@ ASK_RECEIVER = "ask_receiver"
 TELL_SENDER = "tell_sender"
 INTRODUCE_RECEIVER = "introduce_receiver"
 RECEIVER_OF = "receiver_of"
+
+PLACED = "placed"
+"""The signal that tells a workflow which of its steps has got its place."""
 
 EVENTS_OF_AN_ATTEMPT = 10_000
 """Each attempt at a step numbers its events from its own multiple of this: all attempts' events are kept, in order."""
@@ -54,12 +60,16 @@ class Plan:
 
 @dataclass(frozen=True)
 class StepCall:
-    """One step for a worker. `round` counts how often it was retried by hand."""
+    """One step for a worker. `round` counts how often it was retried by hand, or moved to another worker.
+
+    `bandwidth` are the bytes per second that it was given of the worker's link; 0: as many as the worker itself allows.
+    """
 
     step: Step
     work: Work
     facts: Facts
     round: int = 0
+    bandwidth: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,18 +102,39 @@ class StepOutcome:
 
 @dataclass(frozen=True)
 class StepStart:
-    """A step is about to run; `again`: one that has failed and is retried."""
+    """A step is about to run; `again`: one that has failed and is retried.
+
+    `wish`: what it wants of a worker, None if any worker of its region may take it. `lost` is the worker that was given
+    it and did not take it up.
+    """
 
     execution_id: str
     step_id: str
     again: bool = False
+    wish: Wish | None = None
+    lost: str | None = None
+
+
+@dataclass(frozen=True)
+class StepBegun:
+    """Whether a step runs now, and where. `queue` and `worker` are None for any worker of the step's region.
+
+    `waits`: it is in line for a place and asks again. `refused`: why no worker could ever hold it.
+    """
+
+    begun: bool = True
+    queue: str | None = None
+    worker: str | None = None
+    bandwidth: int = 0
+    waits: bool = False
+    refused: str | None = None
 
 
 @dataclass(frozen=True)
 class StepEnd:
     """A step has ended: what its row and its transfer shall say. `facts` is None when nothing was learned.
 
-    `held`: the step is not undone yet; this text tells what it waits for.
+    `held`: the step is not undone yet; this text tells what it waits for. `placed`: it may have a place to give back.
     """
 
     execution_id: str
@@ -114,6 +145,7 @@ class StepEnd:
     result: dict[str, Any] | None = None
     error: str | None = None
     held: str | None = None
+    placed: bool = False
 
 
 @dataclass(frozen=True)
@@ -250,6 +282,43 @@ class ServiceFacts:
     regions: tuple[str, ...] = ()
     providers: dict[str, Any] = field(default_factory=dict)
     diagnostics: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class WorkerFacts:
+    """What a worker tells of itself with its lease; the columns of its row. Bytes, and bytes per second."""
+
+    id: str
+    host: str
+    process_id: int
+    regions: tuple[str, ...]
+    platforms: tuple[str, ...]
+    slots: int
+    running: int
+    staging_total: int
+    staging_free: int
+    link_bandwidth: int = 0
+    copy_limit: int = 0
+
+
+@dataclass(frozen=True)
+class LeaseTerm:
+    """What a worker begins a term of its lease with. `staged` are the transfers of which it keeps journals and maps.
+
+    `leaves`: it ends, and wants no further term.
+    """
+
+    facts: WorkerFacts
+    staged: tuple[str, ...] = ()
+    leaves: bool = False
+
+
+@dataclass(frozen=True)
+class Stray:
+    """A machine of a transfer whose journals and maps are of no use where they lie."""
+
+    transfer_id: str
+    instance: str
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from isthmus.control.database import Database
 from isthmus.control.engine import as_failure
 from isthmus.control.errors import Conflict, IsthmusError, StepFailed
 from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, TaskStatus, TaskType
+from isthmus.migration.planning.placement import Limits
 from isthmus.migration.planning.steps import Step, When, plan, plan_forget
 from isthmus.migration.planning.work import DeploymentTest, Facts, Replica, Work
 from isthmus.migration.reporting import Level
@@ -33,9 +34,11 @@ from isthmus.migration.workflows.calls import (
     FINISH_EXECUTION,
     Finish,
     Plan,
+    StepBegun,
     StepEnd,
     StepStart,
 )
+from isthmus.migration.workflows.placing import Placing
 
 LOG = logging.getLogger(__name__)
 
@@ -97,11 +100,16 @@ class ControlActivities:
     """What the conductor offers to workflows. `now` tells UTC without a zone; `new_id` makes ids of new rows."""
 
     def __init__(
-        self, database: Database, now: Callable[[], datetime], new_id: Callable[[], str] = lambda: str(uuid.uuid4())
+        self,
+        database: Database,
+        now: Callable[[], datetime],
+        new_id: Callable[[], str] = lambda: str(uuid.uuid4()),
+        placing: Placing | None = None,
     ) -> None:
         self._database = database
         self._now = now
         self._new_id = new_id
+        self._placing = placing or Placing(database, Limits(), now)
 
     @property
     def all(self) -> Sequence[Callable[..., Any]]:
@@ -153,8 +161,20 @@ class ControlActivities:
 
     @activity.defn(name=BEGIN_STEP)
     @recorded
-    def begin_step(self, start: StepStart) -> bool:
-        """Show that a step runs. False: it must not, because its execution or itself has ended, or it is not needed."""
+    def begin_step(self, start: StepStart) -> StepBegun:
+        """Give a step its place and show that it runs.
+
+        Not begun: it waits in line, or must not run, because its execution or itself has ended or it is not needed.
+        """
+        given = self._placing.begin(start)
+        if given.waits:
+            return given
+        if self._shown(start):
+            return given
+        self._placing.end(start.step_id)
+        return StepBegun(begun=False)
+
+    def _shown(self, start: StepStart) -> bool:
         with self._database.transaction() as session:
             task = row_of(session, TaskRow, start.step_id, "task")
             now = self._now()
@@ -169,7 +189,12 @@ class ControlActivities:
     @activity.defn(name=END_STEP)
     @recorded
     def end_step(self, end: StepEnd) -> None:
-        """Record how a step ended, all it told, and what the transfer or deployment now knows."""
+        """Record how a step ended, all it told, and what the transfer or deployment now knows; take its place back."""
+        self._record(end)
+        if end.placed:
+            self._placing.end(end.step_id)
+
+    def _record(self, end: StepEnd) -> None:
         with self._database.transaction() as session:
             now = self._now()
             task = row_of(session, TaskRow, end.step_id, "task")

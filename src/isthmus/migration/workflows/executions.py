@@ -21,6 +21,7 @@ from isthmus.migration.workflows.calls import (
     END_FORGET,
     FINISH_EXECUTION,
     INTRODUCE_RECEIVER,
+    PLACED,
     RECEIVER_OF,
     RUN_STEP,
     TELL_SENDER,
@@ -81,6 +82,11 @@ class _Execution:
     def receiver_of(self, visit: str) -> ReceiverState:
         """Return how a receiver is."""
         return self._receivers.state(visit)
+
+    @workflow.signal(name=PLACED)
+    def placed(self, step_id: str) -> None:
+        """Have a step that waited in line ask for the place that it has got."""
+        self._cancellation.placed.add(step_id)
 
     async def execute(self, argument: dict[str, Any]) -> str:
         """Return the final status."""

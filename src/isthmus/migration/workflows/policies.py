@@ -63,6 +63,18 @@ RECEIVE = ActivityOptions(
     cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 )
 
+TAKEN_UP_WITHIN = timedelta(seconds=8)
+"""How long a step that was given to one worker waits to be taken up: its place is reserved, so one that lives does."""
+
+LEASE = ActivityOptions(
+    # Three heartbeats: one that comes late on a busy machine is not taken for a death.
+    heartbeat_timeout=timedelta(seconds=15),
+    schedule_to_start_timeout=timedelta(seconds=15),
+    start_to_close_timeout=timedelta(hours=1),
+    # A worker that lost its lease asks for another by itself.
+    retry_policy=RetryPolicy(maximum_attempts=1),
+)
+
 LOOK = ActivityOptions(
     start_to_close_timeout=timedelta(minutes=10),
     heartbeat_timeout=HEARTBEAT_TIMEOUT,

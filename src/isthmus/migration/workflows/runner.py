@@ -16,23 +16,25 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from isthmus.control.engine import from_failure
-from isthmus.control.errors import Cancelled, Conflict, IsthmusError
+from isthmus.control.errors import Cancelled, Conflict, IsthmusError, StepFailed, Unavailable
 from isthmus.migration.model import TaskStatus, TaskType
 from isthmus.migration.planning.steps import Step, When, applies_after_failure, keeps_partial
+from isthmus.migration.planning.wishes import MOVES_DISKS, NEEDS_PLACE, wish_of
 from isthmus.migration.planning.work import Facts
 from isthmus.migration.workflows.calls import (
-    BEGIN_STEP,
     END_STEP,
     RUN_STEP,
     Notes,
     Plan,
+    StepBegun,
     StepCall,
     StepEnd,
     StepOutcome,
     StepStart,
 )
 from isthmus.migration.workflows.control_call import control
-from isthmus.migration.workflows.policies import LOOK, STEP, UNDO, ActivityOptions
+from isthmus.migration.workflows.line import begin_step, not_taken_up
+from isthmus.migration.workflows.policies import LOOK, STEP, TAKEN_UP_WITHIN, UNDO, ActivityOptions
 from isthmus.migration.workflows.receivers import Receivers
 
 LONGEST_HOLD = timedelta(hours=24)
@@ -40,8 +42,12 @@ HELD = (
     f"held: retry the execution to run this step again, or cancel it; after {LONGEST_HOLD.total_seconds() / 3600:.0f} "
     "hours without either it is undone"
 )
+MOST_MOVES = 16
+"""To how many workers a step is given, one after another, of which none takes it up."""
+
 Handle = workflow.ActivityHandle[StepOutcome]
 _NOTES = TypeAdapter(Notes)
+NOTHING_TOLD = Notes()
 _LOOKS = frozenset(
     {
         TaskType.VALIDATE_TRANSFER_SOURCE_INPUTS,
@@ -52,13 +58,17 @@ _LOOKS = frozenset(
 
 
 class Cancellation:
-    """Whether the work shall stop, the steps to be told when it shall, and the held ones that shall run again."""
+    """Whether the work shall stop, the steps to be told when it shall, and those that need not wait any longer.
+
+    `retried` are held steps that shall run again, `placed` those in line that have got their place.
+    """
 
     def __init__(self) -> None:
         self.requested = False
         self.forced = False
         self.keep = False
         self.retried: set[str] = set()
+        self.placed: set[str] = set()
         self._steps: set[Handle] = set()
         self._undo_steps: set[Handle] = set()
 
@@ -154,45 +164,82 @@ class InstanceRun:
 
     async def _run(self, step: Step) -> IsthmusError | None:
         """Run one step and record how it went. A step that gives something back is stopped by a forced cancel only."""
-        again = self._round.get(step.id, 0)
-        start = StepStart(self._plan.work.execution_id, step.id, again=again > 0)
-        if not await control(BEGIN_STEP, start, bool):
-            return None if step.on_error else Conflict(f"step {step.task_type} of {step.instance} was ended elsewhere")
-        self._begun.append(step.task_type)
+        wish = wish_of(step, self._plan.work, self._facts)
+        start = StepStart(self._plan.work.execution_id, step.id, self._round.get(step.id, 0) > 0, wish)
+        for _ in range(MOST_MOVES):
+            begun = await begin_step(start, self._cancellation.placed, lambda: self._stops(step))
+            if begun.waits:
+                return await self._fail(step, Cancelled("the execution was cancelled while the step waited in line"))
+            if not begun.begun:
+                return None if step.on_error else Conflict(f"step {step.task_type} of {step.instance} ended elsewhere")
+            if begun.refused is not None:
+                return await self._fail(step, StepFailed(f"{step.task_type} of {step.instance}: {begun.refused}"))
+            self._begun.append(step.task_type)
+            failure = await self._attempt(step, begun)
+            if failure is None:
+                return None
+            if not (begun.worker and not_taken_up(failure)):
+                return await self._fail(step, self._error_of(step, failure), _notes(failure))
+            self._round[step.id] = self._round.get(step.id, 0) + 1
+            start = replace(start, again=True, lost=begun.worker)
+        gone = (
+            f"{MOST_MOVES} workers, one after another, were given {step.task_type} of {step.instance}: none took it up"
+        )
+        return await self._fail(step, Unavailable(f"{gone}; see their logs, then retry the execution"))
+
+    def _stops(self, step: Step) -> bool:
+        return self._cancellation.forced or (self._cancellation.requested and step.is_interruptible)
+
+    async def _attempt(self, step: Step, begun: StepBegun) -> BaseException | None:
+        """Run the step where it was given its place; return what its activity failed with, None after success."""
+        if begun.worker and step.task_type in MOVES_DISKS:
+            self._facts = replace(self._facts, replica=replace(self._facts.replica, copied_by=begun.worker))
+        call = StepCall(step, self._plan.work, self._facts, self._round.get(step.id, 0), begun.bandwidth)
         try:
-            outcome = await self._carry_out(StepCall(step, self._plan.work, self._facts, again))
+            outcome = await self._carry_out(call, begun)
         except (ActivityError, CancelledError, asyncio.CancelledError) as failure:
-            error = from_failure(failure)
-            if error.retryable and self._cancellation.requested and step.is_interruptible:
-                # Its worker died, or the cloud was silent, just when it should stop: it did stop.
-                error = Cancelled(f"the execution was cancelled; at that time {error.message}")
-            notes = _notes(failure)
-            held = HELD if self._holds(error) and not self._undoing else None
-            kept = self._kept(step, error, notes)
-            await self._record(step, _failed(error), notes=notes, error=error.message, facts=kept, held=held)
-            return error
+            return failure
         self._facts = outcome.facts
         self._done.append(step.task_type)
         await self._record(step, TaskStatus.COMPLETED, notes=outcome.notes, facts=outcome.facts, result=outcome.result)
         return None
 
-    async def _carry_out(self, call: StepCall) -> StepOutcome:
-        """Have a worker carry out a step; one that sends disks may have a receiver, which ends with it."""
-        step = call.step
+    async def _carry_out(self, call: StepCall, begun: StepBegun) -> StepOutcome:
+        """Have a worker carry out a step: the one that it was given to, or any of its region.
+
+        One that sends disks may have a receiver, which ends with it.
+        """
+        step, options = call.step, _options(call.step).copy()
+        if begun.worker:
+            options["schedule_to_start_timeout"] = TAKEN_UP_WITHIN
         if step.task_type is TaskType.REPLICATE_DISKS:
             self._receivers.expect(call)
         handle: Handle = workflow.start_activity(
             RUN_STEP,
             call,
             activity_id=step.id,
-            task_queue=step.queue,
+            task_queue=begun.queue or step.queue,
             result_type=StepOutcome,
-            **_options(step),
+            **options,
         )
         try:
             return await self._cancellation.watch(handle, interruptible=step.is_interruptible)
         finally:
             await self._receivers.close(step.id)
+
+    def _error_of(self, step: Step, failure: BaseException) -> IsthmusError:
+        error = from_failure(failure)
+        if error.retryable and self._cancellation.requested and step.is_interruptible:
+            # Its worker died, or the cloud was silent, just when it should stop: it did stop.
+            return Cancelled(f"the execution was cancelled; at that time {error.message}")
+        return error
+
+    async def _fail(self, step: Step, error: IsthmusError, notes: Notes = NOTHING_TOLD) -> IsthmusError:
+        """Record why a step failed, and return it."""
+        held = HELD if self._holds(error) and not self._undoing else None
+        kept = self._kept(step, error, notes) if step.task_type in self._begun else None
+        await self._record(step, _failed(error), notes=notes, error=error.message, facts=kept, held=held)
+        return error
 
     def _kept(self, step: Step, error: IsthmusError, notes: Notes) -> Facts | None:
         """Return what is known now if a first copy that failed is kept for a later execution; else None."""
@@ -207,7 +254,8 @@ class InstanceRun:
         return self._facts
 
     async def _record(self, step: Step, status: TaskStatus, **what: Any) -> None:
-        end = StepEnd(self._plan.work.execution_id, step.id, status, **what)
+        placed = step.task_type in NEEDS_PLACE
+        end = StepEnd(self._plan.work.execution_id, step.id, status, placed=placed, **what)
         await control(END_STEP, end)
 
 

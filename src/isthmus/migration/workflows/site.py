@@ -3,8 +3,9 @@
 import base64
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -142,6 +143,11 @@ class Site:
     door: Door | None = None
     meeting: Meeting | None = None
 
+    def within(self, bandwidth: int) -> "Site":
+        """Return this site with no more than these bytes per second for a copy; 0: as many as the settings allow."""
+        allowed = [each for each in (bandwidth, self.settings.bandwidth_limit) if each]
+        return replace(self, settings=replace(self.settings, bandwidth_limit=min(allowed, default=0)))
+
     def state_file(self, transfer_id: str, instance: str, disk_id: str, generation: str) -> Path:
         """Return where a disk's journal and hash map is kept.
 
@@ -152,6 +158,11 @@ class Site:
     def state_directory(self, transfer_id: str) -> Path:
         """Return the directory of a transfer's state files."""
         return self.settings.staging_dir / transfer_id
+
+    def staged_transfers(self, most: int) -> list[str]:
+        """Return some of the transfers of which there are state files here."""
+        found = (each.name for each in self.settings.staging_dir.iterdir() if each.is_dir())
+        return sorted(islice(found, most))
 
     def forget_state(self, transfer_id: str, instance: str, *, but_generation: str | None = None) -> None:
         """Remove an instance's state files, but those of one generation. Already done: there are none."""

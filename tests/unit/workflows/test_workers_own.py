@@ -1,0 +1,80 @@
+"""What a worker is and keeps to: its identity, its share of the link, its journals."""
+
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from isthmus.migration.providers.contract import Provider
+from isthmus.migration.services.identity import Identity
+from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
+
+HOLD_ONE = """
+import sys, pathlib
+from isthmus.migration.services.identity import Identity
+found = Identity(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]))
+print(found.id, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_an_identity_stays_with_its_staging_directory(tmp_path: Path) -> None:
+    first = Identity(tmp_path, tmp_path / "staging")
+    second = Identity(tmp_path, tmp_path / "staging")
+    elsewhere = Identity(tmp_path, tmp_path / "other")
+    assert len({first.id, second.id, elsewhere.id}) == 3
+    first.release()
+    again = Identity(tmp_path, tmp_path / "staging")
+    assert again.id == first.id
+    for each in (second, elsewhere, again):
+        each.release()
+
+
+def test_a_killed_process_leaves_its_identity_to_the_next(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", HOLD_ONE, str(tmp_path), str(tmp_path / "staging")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        held = process.stdout.readline().strip()
+        other = Identity(tmp_path, tmp_path / "staging")
+        process.kill()
+    assert held != other.id
+    following = Identity(tmp_path, tmp_path / "staging")
+    assert following.id == held
+    for each in (other, following):
+        each.release()
+
+
+def test_a_torn_identity_is_made_anew(tmp_path: Path) -> None:
+    first = Identity(tmp_path, tmp_path / "staging")
+    first.release()
+    (file,) = tmp_path.glob("worker-*")
+    file.write_text(first.id[:7])
+    again = Identity(tmp_path, tmp_path / "staging")
+    assert again.id != first.id
+    again.release()
+    kept = Identity(tmp_path, tmp_path / "staging")
+    assert kept.id == again.id
+    kept.release()
+
+
+def site(staging: Path, limit: int = 0) -> Site:
+    clouds = Clouds(lambda _: Provider, lambda _, __: {})
+    return Site(clouds, WorkerSettings(staging, bandwidth_limit=limit), lambda: datetime.now(UTC))
+
+
+@pytest.mark.parametrize(("own", "share", "limit"), [(0, 0, 0), (7, 0, 7), (0, 5, 5), (7, 5, 5), (3, 5, 3)])
+def test_a_copy_keeps_to_its_share_and_to_the_workers_limit(tmp_path: Path, own: int, share: int, limit: int) -> None:
+    assert site(tmp_path, own).within(share).settings.bandwidth_limit == limit
+
+
+def test_a_worker_names_the_transfers_that_it_keeps_journals_of(tmp_path: Path) -> None:
+    here = site(tmp_path)
+    for name in ("b", "a", "c"):
+        here.state_file(name, "x", "d", "g").parent.mkdir()
+        here.state_file(name, "x", "d", "g").touch()
+    assert set(here.staged_transfers(9)) == {"a", "b", "c"}
+    assert len(here.staged_transfers(2)) == 2
+    here.forget_state("a", "x")
+    assert set(here.staged_transfers(9)) == {"b", "c"}
