@@ -22,7 +22,7 @@ MIB = 1 << 20
 def upload(tenant: Any, file: Path, kind: str, **properties: Any) -> Any:
     container = "ova" if kind == "ova" else "bare"
     wanted = {"disk_format": "vmdk" if kind == "ova" else kind, "container_format": container, **properties}
-    return tenant.image.create_image(name=file.stem, filename=str(file), wait=True, **wanted)
+    return tenant.image.create_image(name=file.stem, data=file.read_bytes(), wait=True, **wanted)
 
 
 def test_images_are_machines_and_a_machine_becomes_images(openstack_cloud: OpenStackCloud) -> None:
