@@ -157,10 +157,13 @@ def receive(asked: ReceiveCall, site: Site, report: Report) -> None:
             for each in cloud.open_writing(writing_owner(work.transfer_id, call.step.instance), disks)
         }
         incoming = [Incoming(disk.disk_id, opened[disk.disk_id]) for disk in disks]
+        arrivals: Arrivals | None
         if by_relay:
             arrivals = _at_relay(asked.visit, incoming, meeting, report, stack)
         else:
             arrivals = _at_the_door(asked.visit, asked.certificate, site, stack)
+        if arrivals is None:
+            return
         receive_disks(arrivals, incoming, connections=site.settings.nbd_connections, report=report)
 
 
@@ -192,15 +195,17 @@ def _at_the_door(visit: str, certificate: str, site: Site, stack: ExitStack) -> 
     return expected
 
 
-def _at_relay(visit: str, incoming: Sequence[Incoming], meeting: Meeting, report: Report, stack: ExitStack) -> Arrivals:
-    """Connect to the relay once for each disk, and let the sender find us there."""
+def _at_relay(
+    visit: str, incoming: Sequence[Incoming], meeting: Meeting, report: Report, stack: ExitStack
+) -> Arrivals | None:
+    """Connect to the relay once for each disk, for the sender to find us; None if it is none: the sender says so."""
     identity, comes_as = Identity.make(), uuid.uuid4().hex
     meeting.introduce(ReceiverIntroduced(visit, comes_as, identity.certificate))
     offer = await_offer(visit, meeting, report, "the relay's region")
     arrivals = Arrivals()
     stack.callback(arrivals.close)
     if not offer.host:
-        raise StepFailed(f"worker {offer.worker} cannot relay: set [worker] channel_listen there")
+        return None
     for number, disk in enumerate(incoming):
         name = name_of(comes_as, number)
         channel = Channel(offer.host, offer.port, name, identity, offer.certificate)
