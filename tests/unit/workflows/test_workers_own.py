@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from isthmus.control.errors import InvalidInput
 from isthmus.migration.providers.contract import Provider
 from isthmus.migration.services.identity import Identity
 from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
@@ -57,6 +58,12 @@ def test_a_torn_identity_is_made_anew(tmp_path: Path) -> None:
     kept = Identity(tmp_path, tmp_path / "staging")
     assert kept.id == again.id
     kept.release()
+
+
+def test_a_state_directory_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InvalidInput, match=f"{tmp_path}/file.*state_dir"):
+        Identity(tmp_path / "file", tmp_path / "staging")
 
 
 def site(staging: Path, limit: int = 0) -> Site:
