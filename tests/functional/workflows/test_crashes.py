@@ -177,7 +177,8 @@ def test_engine_that_was_away_for_long_does_not_make_two_attempts_at_once(room: 
     assert move.same_disks()
 
 
-def test_a_database_that_stands_still_delays_an_execution_and_no_more(room: EngineRoom) -> None:
+@pytest.mark.parametrize("killed", [False, True], ids=["stands still", "is killed"])
+def test_a_database_that_does_not_answer_delays_an_execution_and_no_more(room: EngineRoom, killed: bool) -> None:
     move = room.move()
     set_up(move.source, hold=["open_reading"])
     run_id = move.begin()
@@ -189,10 +190,26 @@ def test_a_database_that_stands_still_delays_an_execution_and_no_more(room: Engi
         # Longer than a workflow tries it within its own task: then the call waits in the queue.
         time.sleep(8)
     finally:
-        database.resume()
-    assert move.ended(run_id, limit=90).status == "COMPLETED"
+        if killed:
+            database.kill()
+        else:
+            database.resume()
+    assert move.ended(run_id, limit=120).status == "COMPLETED"
     assert move.same_disks()
     assert "end_step" in asyncio.run(_queued(room, run_id))
+
+
+def test_what_a_control_activity_refuses_ends_the_execution_with_its_reason(room: EngineRoom) -> None:
+    move = room.move()
+    room.kill("conductor")
+    run_id = move.begin()
+    with room.database.transaction() as session:
+        # Gone, as if somebody had taken it from the database: nothing can be planned.
+        session.get_one(ExecutionRow, run_id).action_id = str(uuid.uuid4())
+    room.start("conductor")
+    run = move.ended(run_id, limit=120)
+    assert run.status == "ERROR"
+    assert "is gone from the database" in str(run.tasks[0].exception_details)
 
 
 async def _queued(room: EngineRoom, run_id: str) -> set[str]:
