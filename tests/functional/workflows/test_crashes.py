@@ -191,7 +191,9 @@ def test_a_database_that_does_not_answer_delays_an_execution_and_no_more(room: E
         time.sleep(8)
     finally:
         if killed:
-            database.kill()
+            # Waits until it is up again: the test reads it, too.
+            room.plane.kill("mariadb")
+            room.plane.wait_ready()
         else:
             database.resume()
     assert move.ended(run_id, limit=120).status == "COMPLETED"
