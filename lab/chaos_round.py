@@ -229,11 +229,11 @@ class Round:
         return not any(task.status == "RUNNING" and task.task_type in self.verdict.hit for task in tasks)
 
     def _is_time(self, tasks: Iterable[Task], written: Written | None) -> bool:
-        """Whether the step runs; one that was too short to be seen counts until the next has ended.
+        """Whether the step runs; one that was too short to be seen, or failed so soon, counts until all has ended.
 
         How far a copy is, is seen at the destination: it is over too soon to be followed through the API.
         """
-        begun = {task.task_type for task in tasks if task.status in {"RUNNING", "COMPLETED"}}
+        begun = {task.task_type for task in tasks if task.status in {"RUNNING", "COMPLETED", "ERROR"}}
         if self._kill.task != "REPLICATE_DISKS" or written is None:
             return self._kill.task in begun
         deadline = time.monotonic() + 1
