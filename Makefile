@@ -3,8 +3,8 @@
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON := .venv/bin/python
-# Two halves beside each other: most tests wait more than they compute.
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup
+# Two files beside each other, in the usual order: most tests wait more than they compute.
+PYTEST := $(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 export ISTHMUS_CACHE ?= /var/lib/isthmus/cache
 
 .PHONY: help

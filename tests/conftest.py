@@ -1,12 +1,11 @@
 """What all tests share: one whole control plane for a run, started when the first test asks for it.
 
-`pytest -n 2 --dist loadgroup` runs two halves beside each other, each with a control plane of its own when it asks for
-one: most tests wait more than they compute. All tests of a half run in one process, one after the other.
+`pytest -n 2 --dist loadfile` runs files of tests beside each other, as most wait more than they compute: then there are
+two of all that a run shares, each in a process of its own.
 """
 
 import os
 from collections.abc import Callable, Iterator
-from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -19,34 +18,12 @@ from tests.image_store_fixtures import Containers, object_store_of
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-_TESTS = Path(__file__).parent
-_HOSTS_HALF = (
-    "contract",
-    "functional/disks",
-    "functional/images",
-    "functional/libvirt",
-    "functional/morphing",
-    "functional/networking",
-    "functional/networking_cni",
-    "functional/networking_libnetwork",
-    "functional/openstack",
-    "functional/packaging",
-    "system/networking_cni",
-)
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Give each half ports of its own."""
-    if half := getattr(config, "workerinput", {}).get("workerid"):
-        first = 20000 + 6000 * (int(half.removeprefix("gw")) % 2)
+    """Give each of two processes ports of its own."""
+    if process := getattr(config, "workerinput", {}).get("workerid"):
+        first = 20000 + 6000 * (int(process.removeprefix("gw")) % 2)
         os.environ["ISTHMUS_LAB_PORTS"] = f"{first}-{first + 6000}"
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Divide the tests into the half of hosts, disks and networks and that of services."""
-    for item in items:
-        directory = item.path.parent.relative_to(_TESTS).as_posix()
-        item.add_marker(pytest.mark.xdist_group("hosts" if directory in _HOSTS_HALF else "services"))
 
 
 @pytest.fixture(scope="session")

@@ -40,7 +40,7 @@ class Diagnostics:
     def _record(self, application: str, queue: str, last: dict[str, Any]) -> dict[str, Any]:
         """Return a process' record of now; its last one, with the reason, if it does not answer."""
         try:
-            return {**self._service.introduce(queue)["diagnostics"], "error": None}
+            return {**_EMPTY, **self._service.introduce(queue)["diagnostics"], "error": None}
         except IsthmusError as error:
             return {**_EMPTY, "application": application, **last, "error": error.message}
 
