@@ -3,6 +3,7 @@
 import ipaddress
 import json
 import os
+import re
 import socket
 import stat
 from collections.abc import Iterator
@@ -160,7 +161,7 @@ def test_logs_prints_the_last_lines_of_a_part(plane: ControlPlane) -> None:
 def test_a_taken_port_is_named_with_its_owner_before_anything_starts(tmp_path: Path) -> None:
     plane = ControlPlane(tmp_path / "s")
     with socket.create_server(("127.0.0.1", plane.ports["keystone"])):
-        me = f"{psutil.Process().name()} \\(pid {os.getpid()}\\)"
+        me = re.escape(f"{psutil.Process().name()} (pid {os.getpid()})")
         with pytest.raises(RuntimeError, match=f"port {plane.ports['keystone']} \\(for keystone\\) is taken by {me}"):
             plane.start()
     assert not parts_of(plane)

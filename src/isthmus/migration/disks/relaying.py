@@ -44,6 +44,8 @@ def relay_disks(sender: Visit, receiver: Visit, disks: int, *, report: Report) -
                         continue
                     joined.append(pool.submit(_join, waiting.pop(number), connection, shared))
                     joined[-1].add_done_callback(lambda _: sender.wake())
+            for each in joined:
+                each.result()  # the report may have stopped one before this loop has asked it
         finally:
             stop.set()
             for connection in waiting.values():
