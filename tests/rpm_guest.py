@@ -113,6 +113,16 @@ def agent_package() -> Path:
     return next(directory.glob("RPMS/noarch/*.rpm"))
 
 
+_FILL = """
+mount -o loop "$1" "$2"
+if [ -n "$4" ]; then btrfs -q subvolume create "$2/$4"; fi
+cp -a "$3/." "$2/$4"
+if [ -n "$4" ]; then btrfs subvolume set-default "$2/$4"; fi
+umount "$2"
+"""
+"""Fill the file system of image $1, mounted at $2, from tree $3; in subvolume $4, made the default one, if named."""
+
+
 @contextmanager
 def file_system(directory: Path, kind: str, make: Callable[[Path], None], *, subvolume: str = "") -> Iterator[Path]:
     """Make a raw disk with one partition of an xfs or btrfs file system that holds the guest; yield it."""
@@ -129,17 +139,9 @@ def file_system(directory: Path, kind: str, make: Callable[[Path], None], *, sub
     subprocess.run([f"mkfs.{kind}", "-q", str(image)], check=True, stdout=subprocess.DEVNULL)
     mounted = directory / "mounted"
     mounted.mkdir()
-    subprocess.run(["mount", "-o", "loop", str(image), str(mounted)], check=True)
-    try:
-        target = mounted
-        if subvolume:
-            target = mounted / subvolume
-            subprocess.run(["btrfs", "-q", "subvolume", "create", str(target)], check=True)
-        subprocess.run(["cp", "-a", f"{tree}/.", str(target)], check=True)
-        if subvolume:
-            subprocess.run(["btrfs", "subvolume", "set-default", str(target)], check=True)
-    finally:
-        subprocess.run(["umount", str(mounted)], check=True)
+    # In a mount namespace of its own: one that another program makes meanwhile would keep the file system mounted.
+    command = ["unshare", "--mount", "sh", "-euc", _FILL, "sh", str(image), str(mounted), str(tree), subvolume]
+    subprocess.run(command, check=True)
     command = ["dd", f"if={image}", f"of={disk}", "bs=1M", "seek=1", "conv=notrunc,sparse", "status=none"]
     subprocess.run(command, check=True)
     image.unlink()
