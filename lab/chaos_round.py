@@ -192,8 +192,10 @@ class Round:
         """Write to the data disk as the guest would, through the machine's own QEMU."""
         with closing(self._site.east.connect()) as connection:
             domain = connection.lookupByName(self._name)
+            # Each phase has patterns of its own: what it writes differs from what is there.
+            first = 1 + 120 * list(CHANGED_MIB.values()).index(mib)
             for start in range(0, mib, 16):
-                pattern = zlib.crc32(f"{self._name} {mib} {start}".encode()) % 251 + 1
+                pattern = first + zlib.crc32(f"{self._name} {mib} {start}".encode()) % 120
                 write = f'qemu-io -d /machine/peripheral/virtio-disk1/virtio-backend "write -P {pattern} {start}M 16M"'
                 said = libvirt_qemu.qemuMonitorCommand(domain, write, libvirt_qemu.VIR_DOMAIN_QEMU_MONITOR_COMMAND_HMP)
                 if said.strip():
