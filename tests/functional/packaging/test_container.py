@@ -173,8 +173,8 @@ def test_api_and_worker_out_of_the_image_move_a_machine(control_plane: ControlPl
 @pytest.mark.timeout(5400)
 def test_every_program_that_a_service_runs_is_in_the_image(engine: ContainerEngine) -> None:
     programs = "qemu-img qemu-nbd bwrap nbdcopy nbdfuse bsdtar blkid mkfs.btrfs e2fsck ganesha.nfsd smbd isthmus-cni"
-    path = "PATH=$PATH:/opt/isthmus/.venv/bin"
-    found = engine.run("run", "--rm", "--entrypoint", "sh", IMAGE, "-c", f"{path}; command -v {programs}")
+    each = f"PATH=$PATH:/opt/isthmus/.venv/bin; for program in {programs}; do command -v $program; done"
+    found = engine.run("run", "--rm", "--entrypoint", "sh", IMAGE, "-c", each)
     assert len(found.split()) == len(programs.split())
     for service in ("api", "conductor", "worker", "share-manager", "network-agent"):
         assert "--config-file" in engine.run("run", "--rm", IMAGE, service, "--help")
