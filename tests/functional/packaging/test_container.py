@@ -155,7 +155,7 @@ def test_api_and_worker_out_of_the_image_move_a_machine(control_plane: ControlPl
         transfer = user.made("POST", f"{base}/transfers", {"transfer": wanted})["transfer"]["id"]
         started = user.made("POST", f"{base}/transfers/{transfer}/executions", {"execution": {}})["execution"]["id"]
         shown = user.ended(f"{base}/transfers/{transfer}/executions/{started}", "execution", 600)
-        assert shown["status"] == "COMPLETED", shown
+        assert shown["status"] == "COMPLETED", [task["exception_details"] for task in shown["tasks"]]
         (replica,) = Path(west["path"]).glob(".isthmus/replica-*.qcow2")
         subprocess.run(["qemu-img", "convert", "-O", "raw", str(replica), str(place / "raw")], check=True)
         assert (place / "raw").read_bytes() == content_of(8, 3)
