@@ -18,7 +18,7 @@ from tests.image_packages import content_of, leftovers_of_images, make_image, ma
 BASE, IMAGE, REGION = "localhost/debian:12", "localhost/isthmus:test", "box"
 CONTAINER = Path("packaging/container")
 ROOT_RIGHTS = (
-    *("--user", "root", "--cap-add", "SYS_ADMIN", "--device", "/dev/fuse"),
+    *("--user", "root", "--cap-add", "SYS_ADMIN", "--cap-add", "NET_ADMIN", "--device", "/dev/fuse"),
     *("--security-opt", "seccomp=unconfined", "--security-opt", "apparmor=unconfined"),
     *("--security-opt", "systempaths=unconfined"),
 )
