@@ -160,11 +160,11 @@ def test_api_and_worker_out_of_the_image_move_a_machine(control_plane: ControlPl
         subprocess.run(["qemu-img", "convert", "-O", "raw", str(replica), str(place / "raw")], check=True)
         assert (place / "raw").read_bytes() == content_of(8, 3)
         assert leftovers_of_images(east) == []
-        engine.run("kill", "--signal", "STOP", "api")
+        engine.run("exec", "api", "pkill", "-STOP", "-f", "gunicorn")
         deadline = time.monotonic() + 2 * MINUTES
         while engine.tell("exec", "api", "isthmus-healthy", limit=60).returncode == 0:
             assert time.monotonic() < deadline
-        engine.run("kill", "--signal", "CONT", "api")
+        engine.run("exec", "api", "pkill", "-CONT", "-f", "gunicorn")
         for service in ("api", "worker"):
             stop_cleanly(engine, service)
 
