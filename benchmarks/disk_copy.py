@@ -27,7 +27,7 @@ from isthmus.migration.disks.copy import copy_disks
 from isthmus.migration.disks.extents import CHUNK
 from isthmus.migration.disks.image_file import ImageFile
 from isthmus.migration.disks.job import CopyJob, CopyReport, Reads, Side
-from isthmus.migration.reporting import Level, Progress
+from isthmus.migration.reporting import Silence
 
 WORK = Path("build/bench-work")
 RESULT = Path("build/bench/disk-copy.json")
@@ -35,16 +35,6 @@ GIB = 1 << 30
 MIB = 1 << 20
 CASES = (("qcow2", "raw"), ("qcow2", "qcow2"), ("raw", "qcow2"))
 CONNECTIONS = 4
-
-
-class Silent:
-    """A report nobody reads."""
-
-    def event(self, level: Level, message: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-    def check(self) -> None: ...
 
 
 def main() -> None:
@@ -144,7 +134,7 @@ def run_child(order: dict[str, Any]) -> None:
         dirty_context=order.get("dirty"),
         destination_is_zero=True,
     )
-    (report,) = copy_disks([job], bandwidth_limit=0, connections=CONNECTIONS, report=Silent())
+    (report,) = copy_disks([job], bandwidth_limit=0, connections=CONNECTIONS, report=Silence())
     Path(order["result"]).write_text(json.dumps({"report": asdict(report), "peak_mib": peak_mib()}))
 
 

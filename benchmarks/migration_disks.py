@@ -17,22 +17,12 @@ from typing import Any
 
 from isthmus.migration.disks.copy import copy_disks
 from isthmus.migration.disks.job import CopyJob, Reads, Side
-from isthmus.migration.reporting import Level, Progress
+from isthmus.migration.reporting import Silence
 
 WORK = Path("build/bench-work")
 MIB = 1 << 20
 DISKS = (1, 4, 16)
 ROUNDS = 3
-
-
-class Silent:
-    """A report nobody reads."""
-
-    def event(self, level: Level, message: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-    def check(self) -> None: ...
 
 
 def measure(data_mib: int) -> dict[str, Any]:
@@ -91,7 +81,7 @@ class Bench:
                 )
                 for number in range(count)
             ]
-            return _seconds(lambda: copy_disks(jobs, bandwidth_limit=0, connections=4, report=Silent()))
+            return _seconds(lambda: copy_disks(jobs, bandwidth_limit=0, connections=4, report=Silence()))
 
     @contextmanager
     def _source(self, number: int, mib: int) -> Iterator[str]:

@@ -12,17 +12,7 @@ from isthmus.control.errors import StepFailed
 from isthmus.migration.morphing.appliance import ApplianceDisks
 from isthmus.migration.morphing.contract import GuestDisks
 from isthmus.migration.morphing.worker_kernel import WorkerKernelDisks
-from isthmus.migration.reporting import Level, Progress
-
-
-class Silent:
-    """A report that nobody reads."""
-
-    def event(self, level: Level, message: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-    def check(self) -> None: ...
+from isthmus.migration.reporting import Silence
 
 
 def _spoil(tree: Path) -> None:
@@ -44,7 +34,7 @@ def guest(request: pytest.FixtureRequest) -> Iterator[GuestDisks]:
     open_disks: Callable[..., GuestDisks] = request.param
     with tempfile.TemporaryDirectory(prefix="/tmp/guest-") as directory:
         disk = synthetic_guest.make(Path(directory), _spoil, esp=True)
-        with synthetic_guest.served(disk.path) as uri, open_disks([uri], Silent()) as disks:
+        with synthetic_guest.served(disk.path) as uri, open_disks([uri], Silence()) as disks:
             root = next(found for found in disks.file_systems() if found.type == "ext4")
             disks.check(root)
             disks.mount(root, "/")

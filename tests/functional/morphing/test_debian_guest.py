@@ -12,18 +12,10 @@ from lab.synthetic_guest import served
 from isthmus.migration.machine import Firmware
 from isthmus.migration.morphing.contract import MorphRequest, NicPlan, Target, WayIn
 from isthmus.migration.morphing.morph import morph
-from isthmus.migration.reporting import Level, Progress
+from isthmus.migration.reporting import Silence
 
 MAC = "52:54:00:12:34:56"
 _BOOT_SECONDS = 400
-
-
-class Silent:
-    def event(self, level: Level, message: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-    def check(self) -> None: ...
 
 
 def test_a_morphed_debian_boots_on_another_chipset_and_bus() -> None:
@@ -35,7 +27,7 @@ def test_a_morphed_debian_boots_on_another_chipset_and_bus() -> None:
         )
         with served(disk, "qcow2") as uri:
             target = Target("libvirt", "virtio", "virtio", Firmware.BIOS)
-            report = morph(MorphRequest((uri,), target, (NicPlan(MAC),), (), WayIn.WORKER_KERNEL), Silent())
+            report = morph(MorphRequest((uri,), target, (NicPlan(MAC),), (), WayIn.WORKER_KERNEL), Silence())
         console = _boot(disk, Path(name) / "console", "GUEST-UP")
     assert "agents: open-vm-tools of the source platform is purged" in report.changes
     assert "RECORDS ok=0 last=0 bad=0 gaps=0" in console

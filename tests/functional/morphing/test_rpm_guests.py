@@ -16,18 +16,10 @@ from isthmus.migration.model import ScriptPhase
 from isthmus.migration.morphing.contract import MorphReport, MorphRequest, NicPlan, Target, UserScript, WayIn
 from isthmus.migration.morphing.morph import morph
 from isthmus.migration.morphing.worker_kernel import WorkerKernelDisks
-from isthmus.migration.reporting import Level, Progress
+from isthmus.migration.reporting import Silence
 
 REMOVED = "agents: open-vm-tools of the source platform is purged"
 MADE = f"initramfs: made again for kernel {KERNEL}"
-
-
-class Silent:
-    def event(self, level: Level, message: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-    def check(self) -> None: ...
 
 
 @pytest.fixture
@@ -38,11 +30,11 @@ def directory() -> Iterator[Path]:
 
 def _morph(uri: str, *scripts: UserScript, dhcp: bool = False, firmware: Firmware = Firmware.BIOS) -> MorphReport:
     target = Target("libvirt", "virtio", "virtio", firmware)
-    return morph(MorphRequest((uri,), target, (NicPlan(MAC, dhcp),), scripts, WayIn.WORKER_KERNEL, 60), Silent())
+    return morph(MorphRequest((uri,), target, (NicPlan(MAC, dhcp),), scripts, WayIn.WORKER_KERNEL, 60), Silence())
 
 
 def _ask(uri: str, *paths: str) -> dict[str, str | None]:
-    with WorkerKernelDisks([uri], Silent()) as guest:
+    with WorkerKernelDisks([uri], Silence()) as guest:
         guest.mount(next(found for found in guest.file_systems() if found.type in ("ext4", "xfs", "btrfs")), "/")
         return {path: guest.read(path) for path in paths}
 

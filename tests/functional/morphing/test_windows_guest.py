@@ -18,17 +18,9 @@ from isthmus.migration.model import ScriptPhase
 from isthmus.migration.morphing.contract import MorphRequest, NicPlan, Target, UserScript, WayIn
 from isthmus.migration.morphing.morph import morph
 from isthmus.migration.morphing.windows import WindowsMorpher
-from isthmus.migration.reporting import Level, Progress
+from isthmus.migration.reporting import Silence
 
 MACS = ("52:54:00:00:00:0a", "52:54:00:00:00:0b")
-
-
-class Silent:
-    def event(self, level: Level, message: str) -> None: ...
-
-    def progress(self, progress: Progress) -> None: ...
-
-    def check(self) -> None: ...
 
 
 class Site:
@@ -69,7 +61,7 @@ def _request(uri: str, drivers: Path | None, *scripts: UserScript, bus: str = "v
 def _morph(site: Site, *scripts: UserScript, drivers: Path | None = None, bus: str = "virtio") -> Sequence[str]:
     request = _request("", drivers or (site.drivers if bus != "sata" else None), *scripts, bus=bus)
     with closing(DirectoryGuest(site.guest)) as guest:
-        return WindowsMorpher().morph(guest, request, Silent())
+        return WindowsMorpher().morph(guest, request, Silence())
 
 
 @pytest.mark.parametrize("as_iso", [False, True], ids=["directory", "iso"])
@@ -114,7 +106,7 @@ def test_cloudbase_init_starts_where_there_is_metadata(site: Site) -> None:
     request = _request("", site.drivers)
     target = replace(request.target, platform="openstack")
     with closing(DirectoryGuest(site.guest)) as guest:
-        WindowsMorpher().morph(guest, replace(request, target=target), Silent())
+        WindowsMorpher().morph(guest, replace(request, target=target), Silence())
     assert site.system(f"{SETTINGS}\\Services\\cloudbase-init")["Start"] == 2
 
 
@@ -129,9 +121,9 @@ def test_missing_drivers_are_told(site: Site) -> None:
     broken.write_bytes(b"noise" * 1000)
     with closing(DirectoryGuest(site.guest)) as guest:
         with pytest.raises(InvalidInput, match=r"no viostor and netkvm: give virtio-win"):
-            WindowsMorpher().morph(guest, _request("", None), Silent())
+            WindowsMorpher().morph(guest, _request("", None), Silence())
         with pytest.raises(InvalidInput, match=r"not an ISO image"):
-            WindowsMorpher().morph(guest, _request("", broken), Silent())
+            WindowsMorpher().morph(guest, _request("", broken), Silence())
 
 
 def _detect(tree: Path) -> None:
@@ -165,7 +157,7 @@ def test_a_script_for_the_mounted_guest_is_refused(site: Site) -> None:
 @pytest.mark.nightly  # two appliances: minutes where the processor is emulated
 def test_windows_on_ntfs_is_changed_in_the_appliance(site: Site) -> None:
     with served(windows_guest.make_disk(site.directory, site.guest)) as uri:
-        answer = morph(_request(uri, site.drivers), Silent())
+        answer = morph(_request(uri, site.drivers), Silence())
     assert (answer.os.family, answer.os.version) == ("windows", "20348")
     assert {"drivers: viostor starts with the kernel", "first boot: 2 scripts will run once"} <= set(answer.changes)
 
@@ -173,4 +165,4 @@ def test_windows_on_ntfs_is_changed_in_the_appliance(site: Site) -> None:
 def test_windows_is_not_opened_by_the_workers_kernel(site: Site) -> None:
     disk = windows_guest.make_empty_disk(site.directory)
     with served(disk) as uri, pytest.raises(NotSupported, match="choose the appliance as morphing_way_in"):
-        morph(replace(_request(uri, None), way_in=WayIn.WORKER_KERNEL), Silent())
+        morph(replace(_request(uri, None), way_in=WayIn.WORKER_KERNEL), Silence())
