@@ -63,6 +63,7 @@ class Crossing:
     """One direction, measured. Bytes and seconds."""
 
     machine: str
+    deployment: str
     bytes_full: int
     bytes_increment: int
     downtime_seconds: float
@@ -129,6 +130,7 @@ def cross(
     found = Records.parse("\n".join(report["console_tail"]))
     return Crossing(
         machine=report["machine"],
+        deployment=report["deployment_id"],
         bytes_full=report["bytes_full"],
         bytes_increment=report["bytes_increment"],
         downtime_seconds=report["downtime_seconds"],

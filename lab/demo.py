@@ -23,7 +23,7 @@ from lab.clouds import LibvirtCloud
 from lab.console import Console
 from lab.control_plane import ControlPlane
 from lab.crossing import BOOT_SECONDS, GUEST, Crossing, cross, define_guest, register
-from lab.looking_ahead import look_ahead
+from lab.looking_around import look_ahead, look_back
 from lab.network_demo import NetworkShown
 from lab.network_demo import show as show_network
 from lab.share_demo import ShareShown
@@ -81,6 +81,7 @@ def run(state: Path) -> tuple[dict[str, Crossing], ShareShown, NetworkShown]:
             watch=True,
         )
         say(f"there: {there.records_written} records written, {there.records_lost} lost")
+        look_back(demo, say, deployment=there.deployment)
         say("home: isthmus migrate, west to east (i440FX, virtio-scsi)")
         home = cross(
             demo,

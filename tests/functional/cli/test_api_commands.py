@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from lab.clouds import LibvirtCloud
 from lab.control_plane import ISTHMUS
-from lab.looking_ahead import look_ahead
+from lab.looking_around import look_ahead
 from lab.tiny_guest import domain_xml
 
 SIZE_BYTES = 64 * 2**20
@@ -213,7 +213,9 @@ def test_a_migration_is_looked_at_before_it_is_begun(
     said: list[str] = []
     look_ahead(environment_of("demo"), said.append, machine="web1", source="here", destination="there")
     assert said[0].startswith("assessment: 0.2 MiB to move")
-    assert said[-1].startswith("plan: deployment: ")
+    assert any(line.startswith("plan: deployment: ") for line in said)
+    assert said[-1].startswith("plan:   ")
+    assert "VERIFY_INSTANCE_BOOT" in " ".join(said)
     refused = run("migrate", "web1", *ends, "--dry-run")
     assert refused.code == 1
     assert "no destination network for 'default'" in refused.err
