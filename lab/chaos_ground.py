@@ -183,7 +183,7 @@ class Ground:
 
     def left(self) -> list[str]:
         """Return what is there though all transfers are deleted."""
-        hidden = [self.west / ".isthmus", self.east / ".isthmus", self._open]
+        hidden = [self.west / ".isthmus", self.east / ".isthmus", self._open / "images"]
         found = [
             f"{each.parent.parent.name}: {each.name}" for place in hidden if place.exists() for each in place.iterdir()
         ]
