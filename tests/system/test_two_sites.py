@@ -110,12 +110,12 @@ def ends(control_plane: ControlPlane) -> Iterator[Ends]:
                 sites.west.start(RECEIVES)
                 sites.east.start("")
                 yield Ends(sites, user, EngineAddress(control_plane.temporal_address, "default"), east, west)
-    _forget_workers(RestUser.of(control_plane.admin_environment))
+    forget_workers(RestUser.of(control_plane.admin_environment))
 
 
-def _forget_workers(administrator: RestUser) -> None:
+def forget_workers(administrator: RestUser) -> None:
     for service in administrator.made("GET", "/services")["services"]:
-        if service["host"] in {"east", "west"}:
+        if service["host"] in {"east", "west", "hub"}:
             administrator.made("DELETE", f"/services/{service['id']}")
 
 

@@ -16,7 +16,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -322,8 +322,6 @@ def remove(home: Path, name: str) -> None:
             continue
         except OSError as error:
             raise Unavailable(f"what was staged in {path} cannot be removed: {error.strerror}") from None
-    with suppress(OSError):  # other areas are in it
-        home.rmdir()
 
 
 def names(home: Path) -> list[str]:

@@ -167,10 +167,11 @@ class WorkerActivities:
 
     @activity.defn(name=FORWARD_DISKS)
     async def forward_disks(self, asked: ForwardCall) -> StepOutcome:
-        """Send on the disks that are stored here; return what the copy has learned, with this leg's events."""
+        """Send on the disks that are stored here; return what the copy has learned, with both legs' events."""
         attempt = activity.info().attempt
         number = min(attempt, COUNTED_FORWARDS) + FIRST_NUMBER[FORWARD_DISKS] + asked.call.round * ATTEMPTS_OF_A_ROUND
         report = ActivityReport(attempt, number)
+        report.go_on_from(asked.first.notes)
         await self._end_older(asked.call.step.id)
         self._attempts[asked.call.step.id] = report
         try:

@@ -73,7 +73,8 @@ FORWARD = ActivityOptions(
         initial_interval=timedelta(seconds=1),
         backoff_coefficient=2,
         maximum_interval=timedelta(seconds=60),
-        maximum_attempts=5000,
+        # Each adds some events to the history, and that has an end.
+        maximum_attempts=2000,
     ),
     cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 )

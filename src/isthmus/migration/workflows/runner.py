@@ -245,9 +245,8 @@ class InstanceRun:
             if not_taken_up(failure):
                 raise second_leg.absent(room) from None
             raise
-        notes = second_leg.joined(first.notes, second.notes)
         self._first_leg = NOTHING_TOLD
-        return replace(second, notes=notes)
+        return second
 
     def _error_of(self, step: Step, failure: BaseException) -> IsthmusError:
         error = from_failure(failure)

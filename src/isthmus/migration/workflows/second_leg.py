@@ -39,5 +39,9 @@ def absent(room: Room) -> ApplicationError:
 
 
 def joined(first: Notes, second: Notes) -> Notes:
-    """Return what both legs have told."""
-    return replace(second, events=(*first.events, *second.events), progress=(*first.progress, *second.progress))
+    """Return what both legs have told; the second has told what the first did, unless it was never begun."""
+    known = {event.index for event in second.events}
+    earlier = tuple(event for event in first.events if event.index not in known)
+    subjects = {each.subject for each in second.progress}
+    progress = tuple(each for each in first.progress if each.subject not in subjects)
+    return replace(second, events=(*earlier, *second.events), progress=(*progress, *second.progress))
