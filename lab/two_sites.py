@@ -10,6 +10,7 @@ nothing leads from the control plane into a site. A site can be kept from seeing
 `ByHub` has no link between the two: each has one to a third, the hub, which forwards nothing.
 """
 
+import errno
 import os
 import socket
 import subprocess
@@ -219,6 +220,10 @@ class Capture:
                 packet = self._socket.recv(1 << 17)
             except TimeoutError:
                 continue
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue  # told once for each time that the link is set down
             if packet[12:14] == _IPV4:
                 self.pairs.add((socket.inet_ntoa(packet[26:30]), socket.inet_ntoa(packet[30:34])))
             if len(self.bytes) < _KEPT:

@@ -39,7 +39,7 @@ def _sites(room: EngineRoom) -> Iterator[None]:
 
 
 def start_hub(room: EngineRoom) -> None:
-    start_site(room, HUB, "hub", SLOW + ON_LOOPBACK)
+    start_site(room, HUB, "hub", f"bandwidth_limit = {6 * MIB}\n{ON_LOOPBACK}")
 
 
 def start_far(room: EngineRoom) -> None:
@@ -159,6 +159,7 @@ def test_a_cancel_in_either_leg_leaves_nothing(room: EngineRoom, leg: int) -> No
     assert rooms_held(room) == 0
 
 
+@pytest.mark.nightly
 @pytest.mark.timeout(300)
 def test_the_source_is_gone_while_the_second_leg_goes_on_and_the_destination_comes_late(room: EngineRoom) -> None:
     """The two sites are never there at the same time, once the destination's disks are open."""
@@ -176,6 +177,7 @@ def test_the_source_is_gone_while_the_second_leg_goes_on_and_the_destination_com
     assert areas(room) == []
 
 
+@pytest.mark.nightly
 def test_what_a_dead_worker_has_left_is_swept_when_it_is_back(room: EngineRoom) -> None:
     move = between(room, room.move(size=96 * MIB), "beyond")
     run_id = move.begin()

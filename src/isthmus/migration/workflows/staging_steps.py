@@ -143,6 +143,9 @@ def _forwarded(asked: ForwardCall, reports: Sequence[CopyReport], report: Report
     report.event(Level.INFO, f"{sent} bytes sent on in {seconds:.1f} s; every chunk is verified at the destination")
     leg = {"disks": [asdict(each) for each in reports], "bytes_sent": sent, "seconds": seconds, "worker": host_name()}
     summary = {**(first.result or {}), "second_leg": leg}
+    # What a pass takes is what both legs take.
+    summary["seconds"] = whole = float(summary.get("seconds", 0.0)) + seconds
+    summary["bytes_per_second"] = sent / whole if whole else 0.0
     # The map that the sender has kept under this name is now that of the destination.
     replica = replace(first.facts.replica, generation=first.staged, last_pass=summary)
     return StepOutcome(replace(first.facts, replica=replica), summary)
