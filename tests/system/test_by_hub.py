@@ -105,8 +105,9 @@ def test_disks_are_stored_while_one_site_is_away_and_go_on_while_the_other_is(en
     assert {each for pair in one.pairs for each in pair} == {east.address, HUB}
     assert {each for pair in two.pairs for each in pair} == {west.address, HUB}
     assert west.listening() == east.listening() == set()
-    assert len(one.bytes) > 24 * MIB
-    assert len(two.bytes) > 24 * MIB
+    # A thirtieth of the content is the marker, which zstd makes small.
+    assert len(one.bytes) > 22 * MIB
+    assert len(two.bytes) > 22 * MIB
     ends.delete(transfer)
 
 
