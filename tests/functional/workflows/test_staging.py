@@ -209,3 +209,15 @@ def test_too_little_space_is_waited_for_by_name_and_bytes(room: EngineRoom) -> N
     assert move.ended(run_id, limit=90).status == "COMPLETED", said(move, run_id)
     assert "has room to stage" in said(move, run_id)
     assert move.same_disks()
+
+
+def test_a_cancel_in_line_for_room_leaves_nothing(room: EngineRoom) -> None:
+    move = between(room, room.move(), "beyond")
+    with crowded(room):
+        run_id = move.begin()
+        room.wait(lambda: "bytes must be staged" in waits(move, run_id), "a wait for room")
+        move.cancel(run_id)
+        assert move.ended(run_id).status == "CANCELED"
+        assert rooms_held(room) == 1
+    assert areas(room) == []
+    assert leftovers(move.source) == leftovers(move.destination) == []
