@@ -6,8 +6,11 @@
 
 Each site's loopback has the control plane's Keystone, Barbican and Temporal, as if a route led outwards to them;
 nothing leads from the control plane into a site. A site can be kept from seeing the other's files (`hide`).
+
+`ByHub` has no link between the two: each has one to a third, the hub, which forwards nothing.
 """
 
+import errno
 import os
 import socket
 import subprocess
@@ -27,7 +30,9 @@ from lab.network_relay import LoopbackRelay
 ISTHMUS = str(Path(sys.executable).parent / "isthmus")
 READY_SECONDS = 120
 LINK = "link0"
+HUB = "10.79.9.9"
 _EVERY_PROTOCOL = 0x0003
+_IPV4 = b"\x08\x00"
 _KEPT = 1 << 28
 
 
@@ -43,6 +48,7 @@ class SiteHost:
         self._lines = lines
         self._spawned: subprocess.Popen[bytes] | None = None
         self._worker: psutil.Process | None = None
+        self._routes: list[str] = []
 
     @property
     def log(self) -> str:
@@ -92,6 +98,15 @@ class SiteHost:
         lines = self.host.run("ss", "-Htln").splitlines()
         return {local for line in lines if not (local := line.split()[3]).startswith(("127.", "[::1]"))}
 
+    def link(self, state: str) -> None:
+        """Set the site's link `up` or `down`; its routes are there again when it is up."""
+        routes = self.host.run("ip", "route", "show").splitlines()
+        self.host.run("ip", "link", "set", LINK, state)
+        if state == "down":
+            self._routes = [each for each in routes if " via " in each]
+        for each in self._routes if state == "up" else []:
+            self.host.run("ip", "route", "replace", *each.split())
+
     def _has_ended(self) -> bool:
         return self._spawned is not None and self._spawned.poll() is not None
 
@@ -140,8 +155,42 @@ class TwoSites:
             subprocess.run(command.split(), check=True, capture_output=True, timeout=30)
 
 
+class ByHub(TwoSites):
+    """East and west, each with a link to the hub alone. The hub's address is the same for both (`HUB`)."""
+
+    def __enter__(self) -> Self:
+        with ExitStack() as undo:
+            self.east = self._site("east", "10.79.1.1", undo)
+            self.west = self._site("west", "10.79.2.1", undo)
+            self.hub = self._site("hub", HUB, undo)
+            for site, end in ((self.east, "10.79.1.2"), (self.west, "10.79.2.2")):
+                self._join_hub(site, end)
+            self.hub.host.run("sh", "-c", "echo 0 > /proc/sys/net/ipv4/ip_forward")
+            self._closing = undo.pop_all()
+        return self
+
+    def _join_hub(self, site: SiteHost, end: str) -> None:
+        """Make a site's link: `end` is the hub's address on it. All that is not the site's own leads there."""
+        here = f"nsenter --net=/proc/{site.host.pid}/ns/net"
+        hub = f"nsenter --net=/proc/{self.hub.host.pid}/ns/net"
+        commands = [
+            f"{here} ip link add {LINK} type veth peer name {site.name} netns {self.hub.host.pid}",
+            f"{here} ip address add {site.address}/30 dev {LINK}",
+            f"{hub} ip address add {end}/30 dev {site.name}",
+            f"{hub} ip address replace {HUB}/32 dev lo",
+            f"{here} ip link set {LINK} up",
+            f"{hub} ip link set {site.name} up",
+            f"{here} ip route add 10.79.0.0/16 via {end}",
+        ]
+        for command in commands:
+            subprocess.run(command.split(), check=True, capture_output=True, timeout=30)
+
+
 class Capture:
-    """All that crosses the link, as it is on the wire; a context manager. The first 256 MiB are kept."""
+    """All that crosses the link, as it is on the wire; a context manager. The first 256 MiB are kept.
+
+    `pairs` are the addresses of all IPv4 packets, (from, to).
+    """
 
     def __init__(self, site: SiteHost) -> None:
         with site.host.inside():
@@ -152,6 +201,7 @@ class Capture:
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._read, name="capture", daemon=True)
         self.bytes = bytearray()
+        self.pairs: set[tuple[str, str]] = set()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -170,5 +220,11 @@ class Capture:
                 packet = self._socket.recv(1 << 17)
             except TimeoutError:
                 continue
+            except OSError as error:
+                if error.errno != errno.ENETDOWN:
+                    raise
+                continue  # told once for each time that the link is set down
+            if packet[12:14] == _IPV4:
+                self.pairs.add((socket.inet_ntoa(packet[26:30]), socket.inet_ntoa(packet[30:34])))
             if len(self.bytes) < _KEPT:
                 self.bytes += packet

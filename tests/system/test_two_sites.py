@@ -7,14 +7,17 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from lab.clouds import LibvirtCloud
 from lab.control_plane import ControlPlane
 from lab.network_host import wait_for
 from lab.rest_user import RestUser
+from lab.tiny_guest import domain_xml
 from lab.two_sites import LINK, Capture, TwoSites
 from temporalio.service import RPCError
 from tests.functional.disks.certificates import certificates
@@ -39,11 +42,12 @@ class Ends:
     east: dict[str, Any]
     west: dict[str, Any]
 
-    def transfer(self, machine: str) -> str:
-        """Make a transfer of a machine from east to west."""
+    def transfer(self, machine: str, cloud: LibvirtCloud | None = None) -> str:
+        """Make a transfer of a machine from east to west; from a cloud there, or else from its directory."""
         ends = {}
-        for side, place in (("east", self.east), ("west", self.west)):
-            body = {"name": f"sites-{side}-{machine}", "type": "images", "connection_info": place}
+        east = ("images", self.east) if cloud is None else ("libvirt", cloud.connection)
+        for side, (kind, place) in (("east", east), ("west", ("images", self.west))):
+            body = {"name": f"sites-{side}-{machine}", "type": kind, "connection_info": place}
             made = self.user.made("POST", "/endpoints", {"endpoint": {**body, "mapped_regions": [side]}})
             ends[side] = made["endpoint"]["id"]
         wanted = {"origin_endpoint_id": ends["east"], "destination_endpoint_id": ends["west"]}
@@ -71,12 +75,7 @@ class Ends:
     def replica(self) -> bytes:
         """Return what the only replica in the west holds."""
         (image,) = Path(self.west["path"]).glob(".isthmus/replica-*.qcow2")
-        raw = image.with_suffix(".check")
-        subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(image), str(raw)], check=True)
-        try:
-            return raw.read_bytes()
-        finally:
-            raw.unlink()
+        return raw_content(image)
 
     def disk(self, machine: str) -> Path:
         """Return a machine's image in the east."""
@@ -110,12 +109,12 @@ def ends(control_plane: ControlPlane) -> Iterator[Ends]:
                 sites.west.start(RECEIVES)
                 sites.east.start("")
                 yield Ends(sites, user, EngineAddress(control_plane.temporal_address, "default"), east, west)
-    _forget_workers(RestUser.of(control_plane.admin_environment))
+    forget_workers(RestUser.of(control_plane.admin_environment))
 
 
-def _forget_workers(administrator: RestUser) -> None:
+def forget_workers(administrator: RestUser) -> None:
     for service in administrator.made("GET", "/services")["services"]:
-        if service["host"] in {"east", "west"}:
+        if service["host"] in {"east", "west", "hub"}:
             administrator.made("DELETE", f"/services/{service['id']}")
 
 
@@ -174,6 +173,52 @@ def test_what_would_cross_in_the_clear_would_be_seen(ends: Ends) -> None:
         while MARKER not in wire.bytes and time.monotonic() < deadline:
             time.sleep(0.05)
     assert MARKER in wire.bytes
+
+
+@pytest.fixture
+def cloud(ends: Ends) -> Iterator[LibvirtCloud]:
+    """A libvirt host in the east, in that site's network."""
+    with tempfile.TemporaryDirectory(prefix="/tmp/lv-") as name:
+        made = LibvirtCloud("e", Path(name) / "e", host_pid=ends.sites.east.host.pid)
+        with made:
+            yield made
+
+
+def raw_content(image: Path) -> bytes:
+    """Return what a qcow2 image that nobody has open holds."""
+    raw = image.with_suffix(".check")
+    subprocess.run(["qemu-img", "convert", "-f", "qcow2", "-O", "raw", str(image), str(raw)], check=True)
+    try:
+        return raw.read_bytes()
+    finally:
+        raw.unlink()
+
+
+@pytest.mark.timeout(400)
+def test_a_libvirt_machine_crosses_and_its_bitmaps_say_what_follows(ends: Ends, cloud: LibvirtCloud) -> None:
+    """Hypervisor and checkpoints at one end, image files at the other."""
+    image = cloud.pool_directory / "virtual.qcow2"
+    plain = image.with_suffix(".raw")
+    plain.write_bytes(content(8 * MIB) + bytes(24 * MIB))
+    subprocess.run(["qemu-img", "convert", "-f", "raw", "-O", "qcow2", str(plain), str(image)], check=True)
+    plain.unlink()
+    with closing(cloud.connect()) as connection:
+        connection.defineXML(domain_xml("virtual", [image], "qcow2", network=None, memory_mib=32))
+        connection.storagePoolLookupByName("default").refresh()
+    transfer = ends.transfer("virtual", cloud)
+    shown = ends.user.ended(ends.execute(transfer), "execution", 200)
+    assert shown["status"] == "COMPLETED", shown
+    assert f"through the data channel to worker west at {DOOR}" in said(shown)
+    assert ends.replica() == raw_content(image)
+    write = ["qemu-io", "-f", "qcow2", "-c", f"write -P 0x5a {5 * MIB} 65536", str(image)]
+    subprocess.run(write, check=True, capture_output=True, timeout=30)
+    shown = ends.user.ended(ends.execute(transfer), "execution", 200)
+    assert shown["status"] == "COMPLETED", shown
+    assert result(shown)["bytes_sent"] == 65536
+    assert result(shown)["disks"][0]["reads"] == "dirty"
+    assert ends.replica() == raw_content(image)
+    assert ends.sites.west.listening() == set()
+    ends.delete(transfer)
 
 
 @pytest.mark.nightly

@@ -175,6 +175,13 @@ _WORKER: list[Any] = [
         help="region:relay pairs. Disks for a region whose workers this one cannot connect to go by way of a worker of "
         "the region `relay`, to which both can connect (its channel_listen), as frankfurt:hub.",
     ),
+    cfg.DictOpt(
+        "staged",
+        default={},
+        help="region:hub pairs, as frankfurt:hub. Disks for a region are stored on a worker of the region `hub` first, "
+        "and go on from there when all have arrived, so the two sites need not be connected at the same time. Both "
+        "connect to that worker's channel_listen, as with relays; it keeps the disks in its staging_dir until then.",
+    ),
     cfg.IntOpt("nbd_connections", default=4, min=1, max=16, help="NBD connections for each side of one disk."),
 ]
 

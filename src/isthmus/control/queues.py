@@ -7,6 +7,7 @@ CONDUCTOR_QUEUE = "isthmus-conductor"
 
 _WORKERS = "isthmus-worker-"
 _RECEIVERS = "isthmus-receiver-"
+_STAGING = "isthmus-staging-"
 
 
 def worker_queue(mapped_regions: Sequence[str]) -> str:
@@ -25,6 +26,11 @@ def receiving_queue(mapped_regions: Sequence[str]) -> str:
 def region_of(queue: str) -> str:
     """Return the region whose workers serve a queue of `worker_queue`."""
     return queue.removeprefix(_WORKERS)
+
+
+def staging_queue(worker_id: str) -> str:
+    """Return the task queue of one worker for the disks that are staged on it."""
+    return f"{_STAGING}{worker_id}"
 
 
 def host_queue(host: str) -> str:

@@ -90,6 +90,15 @@ def test_the_options_are_read(tmp_path: Path) -> None:
     assert not settings_of(conf).allow_worker_kernel
 
 
+def test_a_region_is_relayed_to_or_stored_for_not_both(tmp_path: Path) -> None:
+    file = tmp_path / "isthmus.conf"
+    file.write_text("[worker]\nrelays = a:hub,b:hub\nstaged = b:hub\n")
+    with pytest.raises(InvalidInput, match=r"region b is in \[worker\] relays and in \[worker\] staged"):
+        settings_of(load(["--config-file", str(file)]))
+    file.write_text("[worker]\nrelays = a:hub\nstaged = b:hub\n")
+    assert settings_of(load(["--config-file", str(file)])).staged == {"b": "hub"}
+
+
 def test_a_tenant_cannot_have_the_workers_kernel_mount_a_guest() -> None:
     wish = {"morphing_way_in": "worker-kernel"}
     with pytest.raises(NotAllowed, match="worker-kernel"):

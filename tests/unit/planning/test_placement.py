@@ -127,6 +127,29 @@ def test_what_no_worker_could_ever_hold_is_refused() -> None:
     assert "larger" in outcome.reason
 
 
+def room(size: int = GIB) -> Wish:
+    return Wish(("hub",), "", staging_bytes=size, stores=True, shown_at="task")
+
+
+def test_what_only_stores_needs_no_provider_and_takes_no_slot_of_steps() -> None:
+    hub = worker("hub", "hub", slots=1, platforms=())
+    assert chosen(room(), hub, at_work=(held("hub"),)) == "hub"
+    assert chosen(Wish(("hub",), "a"), worker("hub", "hub", slots=1), at_work=(held("hub", stores=True),)) == "hub"
+    outcome = choose(room(), [hub], [held("hub", stores=True)], FREE)
+    assert isinstance(outcome, Wait)
+    assert "slots" in outcome.reason
+
+
+def test_room_that_is_missing_is_told_with_worker_and_bytes() -> None:
+    hub = worker("hub", "hub", staging_free=4 * GIB)
+    waits = choose(room(3 * GIB), [hub], [held("hub", staging_bytes=2 * GIB, stores=True)], FREE)
+    assert isinstance(waits, Wait)
+    assert all(each in waits.reason for each in (str(3 * GIB), str(2 * GIB), "hub on host-hub", "staging_dir"))
+    never = choose(room(11 * GIB), [hub], [], FREE)
+    assert isinstance(never, Never)
+    assert all(each in never.reason for each in (str(11 * GIB), str(10 * GIB), "hub on host-hub"))
+
+
 @pytest.mark.parametrize(
     ("limits", "facts", "share"),
     [

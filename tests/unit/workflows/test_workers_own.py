@@ -9,7 +9,11 @@ import pytest
 
 from isthmus.control.errors import InvalidInput
 from isthmus.migration.providers.contract import Provider
+from isthmus.migration.reporting import Level
 from isthmus.migration.services.identity import Identity
+from isthmus.migration.workflows.attempt import ActivityReport
+from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT, Notes
+from isthmus.migration.workflows.second_leg import joined
 from isthmus.migration.workflows.site import Clouds, Site, WorkerSettings
 
 HOLD_ONE = """
@@ -85,3 +89,36 @@ def test_a_worker_names_the_transfers_that_it_keeps_journals_of(tmp_path: Path) 
     assert len(here.staged_transfers(2)) == 2
     here.forget_state("a", "x")
     assert set(here.staged_transfers(9)) == {"b", "c"}
+
+
+def test_a_map_of_what_is_stored_begins_as_that_of_the_destination_and_spoils_it_not(tmp_path: Path) -> None:
+    here = site(tmp_path)
+    known = here.state_file("t", "x", "d", "first")
+    known.parent.mkdir()
+    known.write_bytes(b"what the destination holds")
+    state = here.adopt_state("t", "x", "d", "stored", since="first")
+    assert state.read_bytes() == known.read_bytes()
+    state.write_bytes(b"what the store holds too")
+    assert here.adopt_state("t", "x", "d", "stored", since="first").read_bytes() == b"what the store holds too"
+    assert known.read_bytes() == b"what the destination holds"
+    here.forget_state("t", "x", but_generations=("first", "stored"))
+    assert known.exists()
+    assert state.exists()
+    here.forget_state("t", "x", but_generations=("stored",))
+    assert not known.exists()
+    assert state.exists()
+
+
+def test_both_legs_events_are_told_once_and_in_order() -> None:
+    first, second = ActivityReport(1), ActivityReport(2, 52)
+    first.event(Level.INFO, "one")
+    second.go_on_from(first.notes())
+    second.event(Level.INFO, "two")
+    told = second.notes()
+    assert told.events[0].message == "one"
+    assert told.events[-1].message == "two"
+    assert len({event.index for event in told.events}) == len(told.events) == 3
+    assert [event.index for event in told.events] == sorted(event.index for event in told.events)
+    assert told.events[1].index == 51 * EVENTS_OF_AN_ATTEMPT
+    assert joined(first.notes(), told).events == told.events
+    assert joined(first.notes(), Notes()).events == first.notes().events

@@ -17,7 +17,7 @@ from isthmus.control.errors import IsthmusError, Unavailable
 from isthmus.migration.disks.connecting import connected
 from isthmus.migration.disks.connection import Done, Waiting, Wheel, failure_of
 from isthmus.migration.disks.extents import chunks_in
-from isthmus.migration.disks.job import Channel
+from isthmus.migration.disks.job import Accepted, Channel
 from isthmus.migration.disks.state import HASH_BYTES
 from isthmus.migration.disks.target import Hashes, HashesDone
 from isthmus.migration.disks.wire import COMPRESSED, GREETING_SECONDS, Frame, Kind, Wire
@@ -31,7 +31,7 @@ _WORTH_IT = 0.95
 class ChannelTarget:
     """The sending end, as the destination of one disk."""
 
-    def __init__(self, wheel: Wheel, connection: ssl.SSLSocket, channel: Channel, disk_id: str) -> None:
+    def __init__(self, wheel: Wheel, connection: ssl.SSLSocket, disk_id: str, *, compress: bool) -> None:
         self.name = f"the data channel of disk {disk_id}"
         self.in_flight = 0
         self.size = 0
@@ -39,14 +39,15 @@ class ChannelTarget:
         self._wheel = wheel
         self._number = 0
         self._asked: dict[int, Callable[[int, memoryview], None]] = {}
-        self._compressor = zstandard.ZstdCompressor(level=_LEVEL) if channel.compress else None
+        self._compressor = zstandard.ZstdCompressor(level=_LEVEL) if compress else None
         self._wire = Wire(connection, self.name, self._received, lambda: True)
         wheel.turned.append(self)
 
     @classmethod
-    def connect(cls, wheel: Wheel, channel: Channel, *, disk_id: str) -> "ChannelTarget":
-        """Connect and wait for the greeting; Unavailable if the right one does not answer."""
-        target = cls(wheel, connected(channel, disk_id), channel, disk_id)
+    def connect(cls, wheel: Wheel, channel: Channel | Accepted, *, disk_id: str) -> "ChannelTarget":
+        """Connect if need be, and wait for the greeting; Unavailable if the right one does not answer."""
+        connection = channel.connection if isinstance(channel, Accepted) else connected(channel, disk_id)
+        target = cls(wheel, connection, disk_id, compress=channel.compress)
         try:
             target._await_greeting()
         except BaseException:

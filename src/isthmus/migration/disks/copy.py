@@ -15,8 +15,10 @@ from isthmus.migration.disks.channel import ChannelTarget
 from isthmus.migration.disks.connection import Export, Wheel
 from isthmus.migration.disks.job import CopyJob, CopyReport
 from isthmus.migration.disks.limiter import Limiter
+from isthmus.migration.disks.measuring import opened_export
 from isthmus.migration.disks.near import near_source, near_target
-from isthmus.migration.disks.source import ALLOCATION, Source
+from isthmus.migration.disks.source import Origin, Source
+from isthmus.migration.disks.staging import StagedSource, opened
 from isthmus.migration.disks.state import StateFile
 from isthmus.migration.disks.stopping import Stopping
 from isthmus.migration.disks.target import NbdTarget, Target
@@ -55,18 +57,15 @@ def copy_disk(job: CopyJob, limiter: Limiter, connections: int, report: Report) 
     """Copy one disk in this thread."""
     wheel = Wheel(report.check)
     with ExitStack() as stack:
-        contexts = [ALLOCATION, *([job.dirty_context] if job.dirty_context else [])]
-        source = Export(wheel, job.source, disk_id=job.disk_id, role="source", contexts=contexts)
-        stack.callback(source.close)
-        source.open(connections, writes=False)
+        source, source_size = _opened_source(job, wheel, connections, stack)
         target, size = _opened_target(job, wheel, connections, stack)
-        _check_sizes(job, source.size, size)
+        _check_sizes(job, source_size, size)
         state = StateFile.open(job.state_file, size=job.size_bytes, point=job.point, blank=job.destination_is_zero)
         stack.callback(state.close)
         transfer = Transfer(
             job,
             wheel=wheel,
-            source=Source(source, job, near_source(job, wheel, source, stack)),
+            source=source,
             target=target,
             state=state,
             limiter=limiter,
@@ -76,6 +75,15 @@ def copy_disk(job: CopyJob, limiter: Limiter, connections: int, report: Report) 
         if isinstance(target, ChannelTarget):
             target.say_goodbye()
         return report_of_pass
+
+
+def _opened_source(job: CopyJob, wheel: Wheel, connections: int, stack: ExitStack) -> tuple[Origin, int]:
+    """Where to read from, and its size in bytes."""
+    if job.staged is not None:
+        disk, beside = stack.enter_context(opened(job.staged, wheel, f"what is staged of disk {job.disk_id}"))
+        return StagedSource(disk, wheel, beside, job.disk_id), job.staged.size
+    export = opened_export(job, wheel, connections, stack)
+    return Source(export, job, near_source(job, wheel, export, stack)), export.size
 
 
 def _opened_target(job: CopyJob, wheel: Wheel, connections: int, stack: ExitStack) -> tuple[Target, int]:

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from ssl import SSLSocket
 
 from isthmus.migration.disks.image_file import ImageFile
+from isthmus.migration.disks.staged_file import StagedFile
 from isthmus.migration.disks.trust import Identity
 
 
@@ -52,6 +54,14 @@ class Channel:
 
 
 @dataclass(frozen=True)
+class Accepted:
+    """A data channel whose receiver has connected to us, as `connection`; `compress` as with a Channel."""
+
+    connection: SSLSocket
+    compress: bool = True
+
+
+@dataclass(frozen=True)
 class CopyJob:
     """Copy one disk.
 
@@ -61,6 +71,8 @@ class CopyJob:
     says that an earlier attempt has written.
     `size_bytes` is the source's size; the destination is at least as large.
     With a `channel` the copy goes through it, and `destination` is not looked at: the far worker knows its own.
+    With `staged` what lies there is copied, and `source` is not looked at. `leg` names the leg in progress, if there is
+    more than one.
     """
 
     disk_id: str
@@ -73,7 +85,9 @@ class CopyJob:
     dirty_context: str | None = None
     destination_is_zero: bool = False
     verify: bool = True
-    channel: Channel | None = None
+    channel: Channel | Accepted | None = None
+    staged: StagedFile | None = None
+    leg: str = ""
 
 
 @dataclass(frozen=True)

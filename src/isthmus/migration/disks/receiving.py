@@ -9,6 +9,7 @@ import ssl
 import threading
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
@@ -19,9 +20,11 @@ from isthmus.migration.disks.connection import Export, Waiting, Wheel
 from isthmus.migration.disks.door import Arrivals
 from isthmus.migration.disks.extents import chunks_in
 from isthmus.migration.disks.job import Side
+from isthmus.migration.disks.staged_file import StagedFile
+from isthmus.migration.disks.staging import StagingTarget, opened
 from isthmus.migration.disks.state import HASH_BYTES
 from isthmus.migration.disks.stopping import Stopping
-from isthmus.migration.disks.target import SLOT, Hashes, NbdTarget, hashes_of
+from isthmus.migration.disks.target import SLOT, Hashes, NbdTarget, Target, hashes_of
 from isthmus.migration.disks.wire import COMPRESSED, Frame, Kind, Wire, WireLost
 from isthmus.migration.reporting import Report
 
@@ -31,10 +34,10 @@ _TURN_SECONDS = 0.5
 
 @dataclass(frozen=True)
 class Incoming:
-    """One disk that is to come, and the export that it is written to."""
+    """One disk that is to come, and the export that it is written to, or the files where it is staged."""
 
     disk_id: str
-    destination: Side
+    destination: Side | StagedFile
 
 
 def receive_disks(come_in: Arrivals, disks: Sequence[Incoming], *, connections: int, report: Report) -> None:
@@ -75,10 +78,11 @@ def _is_over(future: Future[None]) -> bool:
 
 def _receive_disk(connection: ssl.SSLSocket, disk: Incoming, connections: int, report: Report) -> None:
     wheel = Wheel(report.check)
-    export = Export(wheel, disk.destination, disk_id=disk.disk_id, role="destination")
-    try:
-        export.open(connections, writes=True)
-        receiver = _Receiver(wheel, connection, NbdTarget(export), export.size)
+    with ExitStack() as stack:
+        stack.callback(connection.close)
+        target, size = _opened_target(disk, wheel, connections, stack)
+        receiver = _Receiver(wheel, connection, target, size)
+        stack.callback(receiver.close)
         try:
             while True:
                 wheel.turn(_TURN_SECONDS)
@@ -86,17 +90,23 @@ def _receive_disk(connection: ssl.SSLSocket, disk: Incoming, connections: int, r
             # The sender closes first, also after its goodbye, so that our answer is never lost with the connection.
             if not receiver.finished:
                 raise Unavailable(f"the sender of disk {disk.disk_id} was lost; it comes again and goes on") from None
-        finally:
-            receiver.close()
-    finally:
-        export.close()
-        connection.close()
+
+
+def _opened_target(disk: Incoming, wheel: Wheel, connections: int, stack: ExitStack) -> tuple[Target, int]:
+    """Where to write to, and its size in bytes."""
+    if isinstance(disk.destination, StagedFile):
+        staged, beside = stack.enter_context(opened(disk.destination, wheel, f"the staging of disk {disk.disk_id}"))
+        return StagingTarget(staged, beside), disk.destination.size
+    export = Export(wheel, disk.destination, disk_id=disk.disk_id, role="destination")
+    stack.callback(export.close)
+    export.open(connections, writes=True)
+    return NbdTarget(export), export.size
 
 
 class _Receiver:
-    """The receiving end of one connection, in front of the destination's NBD."""
+    """The receiving end of one connection, in front of where its disk is written to."""
 
-    def __init__(self, wheel: Wheel, connection: ssl.SSLSocket, target: NbdTarget, size: int) -> None:
+    def __init__(self, wheel: Wheel, connection: ssl.SSLSocket, target: Target, size: int) -> None:
         self.name = "the data channel's sender"
         self.in_flight = 0
         self.finished = False
@@ -139,12 +149,13 @@ class _Receiver:
     def _write(self, frame: Frame) -> None:
         proof = chunks_in(frame.size) * HASH_BYTES
         data = self._unpacked(frame, frame.payload[proof:]) if frame.size <= SLOT else None
-        if data is None or b"".join(hashes_of(data)) != frame.payload[:proof]:
+        hashes = hashes_of(data) if data is not None else []
+        if data is None or b"".join(hashes) != frame.payload[:proof]:
             self._answer(frame.number, errno.EBADMSG)
             return
         self._held += len(data)
         done = partial(self._have_written, frame.number, len(data))
-        self._target.write(frame.offset, data, [], done)
+        self._target.write(frame.offset, data, hashes, done)
 
     def _unpacked(self, frame: Frame, payload: memoryview) -> memoryview | None:
         if frame.flags & COMPRESSED:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from isthmus.control.errors import IsthmusError, StepFailed
 from isthmus.migration.disks.connection import Done, Export
@@ -14,6 +15,19 @@ ALLOCATION = "base:allocation"
 _STEP = 1 << 30
 
 RangesDone = Callable[[int, list[Range]], None]
+
+
+class Origin(Protocol):
+    """Where a copy reads from: what of a disk there is to read, and its bytes. Nothing blocks."""
+
+    def ranges_from(self, offset: int, done: RangesDone) -> None:
+        """Ask what is at `offset`; `done` gets the position reached and the ranges up to there."""
+
+    def read(self, offset: int, into: memoryview, done: Done) -> None:
+        """Fill `into`; `done` gets 0 or an errno."""
+
+    def failure(self, code: int, offset: int) -> IsthmusError:
+        """The error for a command that failed."""
 
 
 class Source:

@@ -22,7 +22,7 @@ from isthmus.migration.disks.job import CopyJob, CopyReport, Reads
 from isthmus.migration.disks.limiter import Limiter
 from isthmus.migration.disks.progress import Meter
 from isthmus.migration.disks.settling import Settlement, Tally, Written, runs
-from isthmus.migration.disks.source import Source
+from isthmus.migration.disks.source import Origin
 from isthmus.migration.disks.state import HASH_BYTES, RECORD_BYTES, Kind, StateFile, digest
 from isthmus.migration.disks.target import SLOT, Hashes, Target
 from isthmus.migration.reporting import Report
@@ -59,7 +59,7 @@ class Transfer:
         job: CopyJob,
         *,
         wheel: Wheel,
-        source: Source,
+        source: Origin,
         target: Target,
         state: StateFile,
         limiter: Limiter,
@@ -73,7 +73,8 @@ class Transfer:
         self._limiter = limiter
         self._report = report
         self.tally = Tally()
-        self._meter = Meter(f"disk {job.disk_id}", 0)
+        self._subject = f"disk {job.disk_id}{job.leg}"
+        self._meter = Meter(self._subject, 0)
         self._reported_at = 0.0
         self._asked = False
         self._position = 0
@@ -86,7 +87,7 @@ class Transfer:
     def run(self) -> CopyReport:
         """Copy; raises Cancelled, Unavailable (resumable), StepFailed."""
         began = time.monotonic()
-        self._meter = Meter(f"disk {self._job.disk_id}", self._count())
+        self._meter = Meter(self._subject, self._count())
         while not self._finished():
             self._tell()
             self._ask()

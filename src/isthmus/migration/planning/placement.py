@@ -51,6 +51,8 @@ class Wish:
     The step runs beside `near`; `far` is empty where it has to do with one cloud only. `staging_bytes` may come to lie
     on the worker's disk. `home` is the worker that keeps the machine's hash maps; a step that does not `reserve` runs
     there if that worker is up, without a place of its own, else anywhere. `avoid` is one that has just let it down.
+    One that `stores` only has disks kept there between the legs of their way: it needs no provider, and takes none of
+    the slots of steps. `shown_at` is the task that tells of it, if it is none itself.
     """
 
     near: tuple[str, ...]
@@ -62,6 +64,8 @@ class Wish:
     home: str | None = None
     avoid: str | None = None
     reserve: bool = True
+    stores: bool = False
+    shown_at: str | None = None
 
 
 @dataclass(frozen=True)
@@ -104,6 +108,7 @@ class Held:
     staging_bytes: int = 0
     bandwidth: int = 0
     uses: tuple[Use, ...] = ()
+    stores: bool = False
 
 
 @dataclass(frozen=True)
@@ -153,7 +158,7 @@ def choose(wish: Wish, workers: Sequence[Worker], held: Sequence[Held], limits: 
     if not up:
         return Wait(f"all workers that could take it are silent ({names}): see that isthmus worker runs there")
     full = _full(wish, held, limits)
-    return Wait(full) if full else _with_room(wish, [_candidate(each, held, limits) for each in up])
+    return Wait(full) if full else _with_room(wish, [_candidate(wish, each, held, limits) for each in up])
 
 
 def _able(wish: Wish, workers: Sequence[Worker]) -> list[Worker] | Wait | Never:
@@ -193,10 +198,10 @@ def serve(
     alike: dict[Wish, Outcome] = {}
     for step_id, wish in line.items():
         # Of the candidates these choose; they make none.
-        key = replace(wish, home=None, avoid=None)
+        key = replace(wish, home=None, avoid=None, shown_at=None)
         outcome = found[step_id] = alike.get(key) or choose(wish, workers, taken, limits)
         if isinstance(outcome, Place):
-            taken.append(Held(outcome.worker.id, wish.staging_bytes, outcome.bandwidth, wish.uses))
+            taken.append(Held(outcome.worker.id, wish.staging_bytes, outcome.bandwidth, wish.uses, wish.stores))
             alike.clear()
         else:
             alike[key] = outcome
@@ -205,6 +210,8 @@ def serve(
 
 def _knows(worker: Worker, wish: Wish) -> bool:
     """Whether it has the near cloud's provider, and the far one's where it is beside that too."""
+    if wish.stores:
+        return True
     beside_far = bool(set(worker.regions) & set(wish.far))
     wanted = {wish.near_platform} | ({wish.far_platform} if beside_far and wish.far_platform else set())
     return wanted <= set(worker.platforms)
@@ -223,12 +230,14 @@ def _full(wish: Wish, held: Sequence[Held], limits: Limits) -> str | None:
     return None
 
 
-def _candidate(worker: Worker, held: Sequence[Held], limits: Limits) -> _Candidate:
+def _candidate(wish: Wish, worker: Worker, held: Sequence[Held], limits: Limits) -> _Candidate:
     own = [each for each in held if each.worker == worker.id]
+    # A copy that waits for room at one worker holds a slot at another: were they the same slots, two could wait for
+    # each other.
     return _Candidate(
         worker,
-        worker.share(limits),
-        len(own),
+        0 if wish.stores else worker.share(limits),
+        sum(each.stores == wish.stores for each in own),
         worker.staging_free - sum(each.staging_bytes for each in own),
         worker.link_bandwidth - sum(each.bandwidth for each in own),
     )

@@ -23,7 +23,7 @@ from isthmus.migration.model import ExecutionStatus, TaskStatus
 from isthmus.migration.reporting import Level
 from isthmus.migration.store import pools, recording
 from isthmus.migration.tables import ExecutionRow, TaskRow
-from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT, RUN_STEP, Notes, NumberedEvent
+from isthmus.migration.workflows.calls import EVENTS_OF_AN_ATTEMPT, FIRST_NUMBER, Notes, NumberedEvent
 
 LOG = logging.getLogger(__name__)
 
@@ -82,7 +82,7 @@ class Recorder:
         self._recorded = {key: notes for key, notes in self._recorded.items() if key in live}
 
     async def _record(self, client: Client, pending: PendingActivityInfo) -> None:
-        if pending.activity_type.name != RUN_STEP:
+        if pending.activity_type.name not in FIRST_NUMBER:
             return
         notes = Notes()
         if pending.heartbeat_details.payloads:
@@ -150,9 +150,10 @@ def _earlier_failure(pending: PendingActivityInfo) -> NumberedEvent | None:
 
     It is the last of its attempt's own numbers, which no attempt gets to.
     """
+    earlier = pending.attempt - 1 + FIRST_NUMBER[pending.activity_type.name]
     if pending.attempt < 2 or not pending.HasField("last_failure"):
         return None
     failure = pending.last_failure
     said = failure.message if failure.HasField("application_failure_info") else "its worker stopped answering"
     message = f"attempt {pending.attempt - 1} failed, the step is tried again: {said}"
-    return NumberedEvent((pending.attempt - 1) * EVENTS_OF_AN_ATTEMPT - 1, Level.WARNING, message)
+    return NumberedEvent(earlier * EVENTS_OF_AN_ATTEMPT - 1, Level.WARNING, message)

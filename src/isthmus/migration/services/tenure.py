@@ -16,7 +16,9 @@ from temporalio.exceptions import TemporalError
 from temporalio.service import RPCError
 
 from isthmus.control.diagnostics import host_name
+from isthmus.control.errors import Unavailable
 from isthmus.control.queues import CONDUCTOR_QUEUE
+from isthmus.migration.disks import staging
 from isthmus.migration.workflows.calls import KEEP_LEASE, LeaseTerm, Stray, WorkerFacts
 from isthmus.migration.workflows.lease import lease_id
 from isthmus.migration.workflows.site import Site
@@ -78,7 +80,8 @@ class Tenure:
 
     def term(self, *, leaves: bool = False) -> LeaseTerm:
         """Return what a term of the lease begins with."""
-        return LeaseTerm(self.facts(), tuple(self._site.staged_transfers(MOST_NAMED)), leaves)
+        areas = tuple(staging.names(self._site.areas)[:MOST_NAMED])
+        return LeaseTerm(self.facts(), tuple(self._site.staged_transfers(MOST_NAMED)), leaves, areas)
 
     @activity.defn(name=KEEP_LEASE)
     async def keep_lease(self, strays: list[Stray]) -> LeaseTerm:
@@ -86,7 +89,7 @@ class Tenure:
         self._keeping += 1
         try:
             for each in strays:
-                self._site.forget_state(each.transfer_id, each.instance)
+                self._forget(each)
             for _ in range(int(TERM_SECONDS / BEAT_SECONDS)):
                 activity.heartbeat(self.facts())
                 with suppress(TimeoutError):
@@ -96,6 +99,15 @@ class Tenure:
             return self.term()
         finally:
             self._keeping -= 1
+
+    def _forget(self, stray: Stray) -> None:
+        if not stray.area:
+            self._site.forget_state(stray.transfer_id, stray.instance)
+            return
+        try:
+            staging.remove(self._site.areas, stray.area)
+        except Unavailable as error:  # the next term names it again
+            LOG.warning("%s", error.message)
 
     async def run(self, client: Client, stop: asyncio.Event) -> None:
         """Ask for a lease whenever there is none, until `stop` is set."""

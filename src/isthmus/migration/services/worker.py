@@ -16,7 +16,8 @@ from isthmus.control import identity as keystone
 from isthmus.control import metrics, secrets, tracing
 from isthmus.control.diagnostics import host_name
 from isthmus.control.engine import EngineAddress
-from isthmus.control.queues import host_queue, own_queue, receiving_queue, worker_queue
+from isthmus.control.errors import InvalidInput
+from isthmus.control.queues import host_queue, own_queue, receiving_queue, staging_queue, worker_queue
 from isthmus.migration.disks.door import Door, Listen
 from isthmus.migration.morphing.contract import WayIn
 from isthmus.migration.providers.contract import HostNetwork
@@ -68,8 +69,10 @@ def serve(conf: ConfigOpts, clouds: Clouds, known: Sequence[str]) -> None:
     identity = Identity(Path(conf.state_dir), settings.staging_dir)
     # Of the worker's own queue: what tidies up after a disk step must not wait for the next one to end.
     own_slots = 2 * slots
+    # As many copies may store their disks here as there are slots, and what one has stored must be removed meanwhile.
+    storing_slots = 2 * slots
     # Of each region's queues: steps are taken from one, receivers from the other.
-    with ThreadPoolExecutor(2 * slots * len(regions) + own_slots, thread_name_prefix="step") as pool:
+    with ThreadPoolExecutor(2 * slots * len(regions) + own_slots + storing_slots, thread_name_prefix="step") as pool:
         site = Site(clouds, settings, _now, door_of(conf))
         offered = WorkerActivities(site, pool, metrics.Work("steps", "Steps and questions"))
         introduction = Introduction(regions)
@@ -80,6 +83,7 @@ def serve(conf: ConfigOpts, clouds: Clouds, known: Sequence[str]) -> None:
                 Worker(client, task_queue=host_queue(host_name()), activities=introduction.all),
                 # The lease is always at work there.
                 _worker(client, own_queue(identity.id), [*offered.placed, *tenure.all], own_slots + 1),
+                _worker(client, staging_queue(identity.id), offered.storing, storing_slots),
                 *(_worker(client, worker_queue([region]), offered.all, slots) for region in regions),
                 *(_worker(client, receiving_queue([region]), offered.receiving, slots) for region in regions),
             ]
@@ -112,8 +116,14 @@ def _post(conf: ConfigOpts, worker_id: str, known: Sequence[str]) -> Post:
 
 
 def settings_of(conf: ConfigOpts) -> WorkerSettings:
-    """Return the `[worker]` options that steps need."""
+    """Return the `[worker]` options that steps need. Raises `InvalidInput` for those that do not go together."""
     group = conf.worker
+    both = sorted(set(group.relays) & set(group.staged))
+    if both:
+        raise InvalidInput(
+            f"region {both[0]} is in [worker] relays and in [worker] staged: the first passes its disks on, the second "
+            "stores them; name it in one"
+        )
     return WorkerSettings(
         staging_dir=_staging(conf),
         bandwidth_limit=group.bandwidth_limit,
@@ -123,6 +133,7 @@ def settings_of(conf: ConfigOpts) -> WorkerSettings:
         allow_worker_kernel=group.allow_local_hypervisors or group.morphing_way_in == WayIn.WORKER_KERNEL,
         regions=tuple(group.queues),
         relays=dict(group.relays),
+        staged=dict(group.staged),
     )
 
 

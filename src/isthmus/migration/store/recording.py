@@ -9,6 +9,10 @@ nothing. Shapes that readers may rely on (all times ISO 8601 UTC, all sizes byte
      "disks": [{"disk_id", "reads": "allocation"|"dirty"|"compare", "bytes_read", "bytes_sent", "bytes_zeroed",
                 "bytes_skipped", "bytes_resumed", "bytes_verified", "seconds"}]}
 
+Where the disks were stored in between, these `disks` are of the first leg, and `seconds` of both; there is also
+
+    "second_leg": {"worker", "bytes_sent", "seconds", "disks": [as above, without "reads"]}
+
 After a verification `info[instance]["last_verification"]` = the result of its COMPARE_DESTINATION_DISKS task, ranges as
 [offset, length]; `wrong` are the disks that differ for certain:
 

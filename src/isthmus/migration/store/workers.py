@@ -7,7 +7,7 @@ from typing import Any
 from sqlalchemy import delete, select
 from sqlalchemy.orm import Session
 
-from isthmus.migration.model import ServiceStatus
+from isthmus.migration.model import ACTIVE, ServiceStatus
 from isthmus.migration.placement_tables import PlacementRow, WorkerRow
 from isthmus.migration.store import regions
 from isthmus.migration.tables import ExecutionRow, ServiceRow, TaskRow, TransferRow
@@ -114,6 +114,16 @@ def strays(session: Session, worker_id: str, transfer_ids: Sequence[str]) -> lis
         for instance in row.instances
         if _is_stray(row, instance, worker_id) and (row.id, instance) not in at_work
     ]
+
+
+def areas_left(session: Session, step_ids: Sequence[str]) -> list[str]:
+    """Return those of some steps of which nothing that is staged is needed any more: their executions have ended."""
+    alive = session.scalars(
+        select(TaskRow.id)
+        .join(ExecutionRow, ExecutionRow.id == TaskRow.execution_id)
+        .where(TaskRow.id.in_(step_ids), ExecutionRow.status.in_(ACTIVE))
+    )
+    return sorted(set(step_ids) - set(alive))
 
 
 def _is_stray(row: TransferRow, instance: str, worker_id: str) -> bool:

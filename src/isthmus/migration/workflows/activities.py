@@ -23,6 +23,7 @@ from isthmus.migration.workflows import (
     channel_steps,
     deployment_steps,
     questions,
+    staging_steps,
     survey,
     transfer_steps,
     verification_steps,
@@ -39,12 +40,19 @@ from isthmus.migration.workflows.attempt import ActivityReport, Result, beat_whi
 from isthmus.migration.workflows.calls import (
     ANSWER_QUESTION,
     ATTEMPTS_OF_A_ROUND,
+    COUNTED_FORWARDS,
+    FIRST_NUMBER,
+    FORWARD_DISKS,
     RECEIVE_DISKS,
     RELAY_DISKS,
+    REMOVE_STAGED,
     RUN_STEP,
+    STAGE_DISKS,
+    ForwardCall,
     Inquiry,
     ReceiveCall,
     RelayCall,
+    StageCall,
     StepCall,
     StepOutcome,
 )
@@ -88,6 +96,11 @@ class WorkerActivities:
         return (self.receive_disks, self.relay_disks)
 
     @property
+    def storing(self) -> Sequence[Callable[..., Any]]:
+        """The activities to register on the queue of what is stored here."""
+        return (self.stage_disks, self.forward_disks, self.remove_staged)
+
+    @property
     def placed(self) -> Sequence[Callable[..., Any]]:
         """The activities that a worker is given by name."""
         return (self.run_step,)
@@ -110,7 +123,7 @@ class WorkerActivities:
             outcome = await self._guard(call.step.task_type, work, report)
         finally:
             self._attempts.pop(call.step.id, None)
-        return StepOutcome(outcome.facts, outcome.result, report.notes())
+        return replace(outcome, notes=report.notes())
 
     def _step(self, call: StepCall, site: Site, report: ActivityReport, attempt: int) -> StepOutcome:
         report.check()
@@ -144,6 +157,35 @@ class WorkerActivities:
         report = ActivityReport(1)
         work = functools.partial(channel_steps.relay, asked, self._meeting_site(), report)
         await self._guard(RELAY_DISKS, work, report)
+
+    @activity.defn(name=STAGE_DISKS)
+    async def stage_disks(self, asked: StageCall) -> None:
+        """Store the disks that a worker of another site sends."""
+        report = ActivityReport(1)
+        work = functools.partial(staging_steps.stage, asked, self._meeting_site(), report)
+        await self._guard(STAGE_DISKS, work, report)
+
+    @activity.defn(name=FORWARD_DISKS)
+    async def forward_disks(self, asked: ForwardCall) -> StepOutcome:
+        """Send on the disks that are stored here; return what the copy has learned, with both legs' events."""
+        attempt = activity.info().attempt
+        number = min(attempt, COUNTED_FORWARDS) + FIRST_NUMBER[FORWARD_DISKS] + asked.call.round * ATTEMPTS_OF_A_ROUND
+        report = ActivityReport(attempt, number)
+        report.go_on_from(asked.first.notes)
+        await self._end_older(asked.call.step.id)
+        self._attempts[asked.call.step.id] = report
+        try:
+            work = functools.partial(staging_steps.forward, asked, self._meeting_site(), report)
+            outcome = await self._guard(FORWARD_DISKS, work, report)
+        finally:
+            self._attempts.pop(asked.call.step.id, None)
+        return replace(outcome, notes=report.notes())
+
+    @activity.defn(name=REMOVE_STAGED)
+    async def remove_staged(self, step_id: str) -> None:
+        """Remove what is stored here of a step."""
+        report = ActivityReport(1)
+        await self._guard(REMOVE_STAGED, functools.partial(staging_steps.remove_staged, step_id, self._site), report)
 
     @activity.defn(name=ANSWER_QUESTION)
     async def answer_question(self, inquiry: Inquiry) -> dict[str, Any]:

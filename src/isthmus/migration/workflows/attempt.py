@@ -42,6 +42,13 @@ class ActivityReport:
         if attempt > 1:
             self.event(Level.WARNING, f"attempt {attempt}: the one before ended early, going on from where it was")
 
+    def go_on_from(self, earlier: Notes) -> None:
+        """Tell with what follows also what was told before it, by another worker."""
+        with self._lock:
+            self._events[:0] = earlier.events
+            self._first -= len(earlier.events)
+            self._progress = {**{each.subject: each for each in earlier.progress}, **self._progress}
+
     def event(self, level: Level, message: str) -> None:
         """Remember an event; what does not fit into an attempt's numbers is dropped."""
         with self._lock:

@@ -30,6 +30,11 @@ KEEP_LEASE = "keep_lease"
 ADVANCE_WAVE = "advance_wave"
 RECEIVE_DISKS = "receive_disks"
 RELAY_DISKS = "relay_disks"
+STAGE_DISKS = "stage_disks"
+FORWARD_DISKS = "forward_disks"
+REMOVE_STAGED = "remove_staged"
+TAKE_ROOM = "take_room"
+GIVE_ROOM = "give_room"
 ASK_RECEIVER = "ask_receiver"
 TELL_SENDER = "tell_sender"
 INTRODUCE_RECEIVER = "introduce_receiver"
@@ -43,6 +48,12 @@ EVENTS_OF_AN_ATTEMPT = 10_000
 
 ATTEMPTS_OF_A_ROUND = 100
 """More attempts than `policies` gives a step before it has failed and waits to be retried by hand."""
+
+FIRST_NUMBER = {RUN_STEP: 0, FORWARD_DISKS: 50}
+"""Where the attempts of what belongs to a step are counted from: those of its second leg follow those of its first."""
+
+COUNTED_FORWARDS = 48
+"""Attempts at a second leg whose events are kept: one may be tried for days, and a round has so many numbers."""
 
 
 @dataclass(frozen=True)
@@ -93,11 +104,15 @@ class Notes:
 
 @dataclass(frozen=True)
 class StepOutcome:
-    """What a successful step learned. `result` is for the task's row."""
+    """What a successful step learned. `result` is for the task's row.
+
+    `staged`: its disks are not at the destination yet, but on a worker, in the area with this identity.
+    """
 
     facts: Facts
     result: dict[str, Any] | None = None
     notes: Notes = field(default_factory=Notes)
+    staged: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,13 +176,18 @@ class Finish:
 class ReceiverWanted:
     """A sender asks for a receiver beside the destination. `visit` (32 hex) is this attempt; the certificate is PEM.
 
-    `relay` is the region whose worker both are to connect to, where neither can connect to the other.
+    `relay` is the region whose worker both are to connect to, where neither can connect to the other. `stage` is the
+    region whose worker is to store the disks: `sizes` are theirs, `room` the bytes that it needs. Without a certificate
+    it is that worker which asks, for the second leg: the receiver is to connect to it.
     """
 
     step_id: str
     visit: str
     certificate: str
     relay: str = ""
+    stage: str = ""
+    sizes: tuple[int, ...] = ()
+    room: int = 0
 
 
 @dataclass(frozen=True)
@@ -191,10 +211,30 @@ class RelayCall:
 
 
 @dataclass(frozen=True)
+class StageCall:
+    """What a worker is to store: the disks of a step's copy, of these sizes, from the sender with this certificate."""
+
+    step_id: str
+    visit: str
+    certificate: str
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class ForwardCall:
+    """The second leg of a copy: what its first has learned, and the sizes of the disks that are staged."""
+
+    call: StepCall
+    first: StepOutcome
+    sizes: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class ReceiverOffer:
     """Where a receiver, or a relay for both ends, listens and which certificate it shows.
 
-    Without a `host` its worker has no data channel. `visit` is the sender's.
+    Without a `host` its worker has no data channel. `visit` is the sender's. `staging` is the identity of the area
+    where a worker stores the disks.
     """
 
     visit: str
@@ -202,6 +242,7 @@ class ReceiverOffer:
     host: str = ""
     port: int = 0
     certificate: str = ""
+    staging: str = ""
 
 
 @dataclass(frozen=True)
@@ -215,11 +256,16 @@ class ReceiverIntroduced:
 
 @dataclass(frozen=True)
 class ReceiverState:
-    """How a receiver is: not ready (neither), ready, or ended by an error."""
+    """How a receiver is: not ready (neither), ready, or ended by an error.
+
+    `waits`: it waits in line for room. `introduced`: the certificate with which it will connect.
+    """
 
     offer: ReceiverOffer | None = None
     error: str = ""
     retryable: bool = True
+    waits: bool = False
+    introduced: ReceiverIntroduced | None = None
 
 
 class Question(StrEnum):
@@ -305,20 +351,22 @@ class WorkerFacts:
 class LeaseTerm:
     """What a worker begins a term of its lease with. `staged` are the transfers of which it keeps journals and maps.
 
-    `leaves`: it ends, and wants no further term.
+    `leaves`: it ends, and wants no further term. `areas` are the steps of which it stores disks.
     """
 
     facts: WorkerFacts
     staged: tuple[str, ...] = ()
     leaves: bool = False
+    areas: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Stray:
-    """A machine of a transfer whose journals and maps are of no use where they lie."""
+    """A machine of a transfer whose journals and maps are of no use where they lie; or a step of which an `area` is."""
 
-    transfer_id: str
-    instance: str
+    transfer_id: str = ""
+    instance: str = ""
+    area: str = ""
 
 
 @dataclass(frozen=True)

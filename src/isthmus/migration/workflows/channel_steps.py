@@ -44,17 +44,29 @@ _REASON_SECONDS = 5.0
 
 @dataclass(frozen=True)
 class Crossing:
-    """A sender's side of one attempt at a copy between sites, from its asking for a receiver on.
+    """A sender's side of one attempt at a copy between sites.
 
-    `relay` is the region of the worker that both ends connect to, empty if the receiver can be connected to.
+    `relay` is the region of the worker that both ends connect to, `stage` that of the worker that stores the disks;
+    both are empty if the receiver can be connected to.
     """
 
     step_id: str
     region: str
     relay: str
+    stage: str
     visit: str
     identity: Identity
     meeting: Meeting
+
+    def ask(self, sizes: Sequence[int] = (), room: int = 0) -> None:
+        """Ask for the receiver; one that stores is told the disks' sizes and the bytes of room that it needs."""
+        certificate = self.identity.certificate
+        wanted = ReceiverWanted(self.step_id, self.visit, certificate, self.relay, self.stage, tuple(sizes), room)
+        self.meeting.ask(wanted)
+
+    def ask_in_turn(self) -> None:
+        """Ask for a receiver that connects to this worker, which has stored the disks."""
+        self.meeting.ask(ReceiverWanted(self.step_id, self.visit, ""))
 
     def receiver(self, report: Report) -> ReceiverOffer | None:
         """Wait until the receiver listens; None if its worker has no data channel.
@@ -66,6 +78,8 @@ class Crossing:
     @property
     def where(self) -> str:
         """Where the other end is, for people."""
+        if self.stage:
+            return f"region {self.stage}, which stages for region {self.region}"
         return f"region {self.region}" + (f" by way of region {self.relay}" if self.relay else "")
 
     def channels(self, offer: ReceiverOffer, disk_ids: list[str]) -> Mapping[str, Channel]:
@@ -86,6 +100,18 @@ class Crossing:
         return lost
 
     def _seen(self, offer: ReceiverOffer, report: Report) -> ReceiverOffer | None:
+        if self.stage and not offer.staging:
+            raise StepFailed(
+                f"worker {offer.worker} cannot stage the disks for region {self.region}: set [worker] channel_listen "
+                "there, and have all workers and conductors of one version"
+            )
+        if self.stage:
+            report.event(
+                Level.INFO,
+                f"leg 1 of 2: the disks go to worker {offer.worker} at {offer.host}:{offer.port}, which stages them "
+                f"for region {self.region}",
+            )
+            return offer
         if offer.host:
             report.event(
                 Level.INFO,
@@ -115,27 +141,49 @@ def await_offer(visit: str, meeting: Meeting, report: Report, where: str) -> Rec
             raise _theirs(state, where)
         if state is not None and state.offer is not None:
             return state.offer
-        # While nobody answers the conductors are away, and everything waits for those.
-        waited += pause if state is not None else 0.0
+        # While nobody answers the conductors are away, and everything waits for those. A line may be long.
+        waited += pause if state is not None and not state.waits else 0.0
         _sleep(pause, report)
         pause = min(_LONGEST_PAUSE, pause * 2)
     raise Unavailable(f"no worker of {where} has opened a data channel; check the workers there")
 
 
+def await_introduction(crossing: Crossing, report: Report) -> ReceiverIntroduced:
+    """Wait until a receiver that will connect to this worker says who it is. Raises as `await_offer` does."""
+    waited, pause = 0.0, _FIRST_PAUSE
+    while waited < LONGEST_WAIT_SECONDS:
+        state = crossing.meeting.look(crossing.visit)
+        if state is not None and state.error:
+            raise _theirs(state, crossing.where)
+        if state is not None and state.introduced is not None:
+            return state.introduced
+        waited += pause if state is not None else 0.0
+        _sleep(pause, report)
+        pause = min(_LONGEST_PAUSE, pause * 2)
+    raise Unavailable(f"no worker of {crossing.where} takes the disks that are staged; check the workers there")
+
+
+def raise_what_ended(crossing: Crossing) -> None:
+    """Raise what the receiver has failed with, if it has."""
+    state = crossing.meeting.look(crossing.visit)
+    if state is not None and state.error:
+        raise _theirs(state, crossing.where)
+
+
 def _theirs(state: ReceiverState, where: str) -> IsthmusError:
-    message = f"at the destination's side ({where}): {state.error}"
+    side = "at the staging worker's side" if ", which stages" in where else "at the destination's side"
+    message = f"{side} ({where}): {state.error}"
     return Unavailable(message) if state.retryable else StepFailed(message)
 
 
-def ask_receiver(call: StepCall, site: Site) -> Crossing | None:
-    """Ask for a receiver beside the destination; None where this worker serves that side, too."""
+def crossing_of(call: StepCall, site: Site) -> Crossing | None:
+    """Return the way to a receiver beside the destination, unless this worker serves that side, too."""
     region = region_of(worker_queue(call.work.destination.mapped_regions))
     if site.meeting is None or region in site.settings.regions:
         return None
     relay = site.settings.relays.get(region, "")
-    crossing = Crossing(call.step.id, region, relay, uuid.uuid4().hex, Identity.make(), site.meeting)
-    site.meeting.ask(ReceiverWanted(call.step.id, crossing.visit, crossing.identity.certificate, relay))
-    return crossing
+    stage = site.settings.staged.get(region, "")
+    return Crossing(call.step.id, region, relay, stage, uuid.uuid4().hex, Identity.make(), site.meeting)
 
 
 def receive(asked: ReceiveCall, site: Site, report: Report) -> None:
@@ -144,7 +192,7 @@ def receive(asked: ReceiveCall, site: Site, report: Report) -> None:
     Without a data channel it only says so. The work at the destination is idempotent; nothing is left but the exports,
     which the transfer's own steps close.
     """
-    call, meeting = asked.call, _meeting(site)
+    call, meeting = asked.call, meeting_of(site)
     by_relay = not asked.certificate
     if site.door is None and not by_relay:
         meeting.tell(ReceiverOffer(asked.visit, host_name()))
@@ -169,7 +217,7 @@ def receive(asked: ReceiveCall, site: Site, report: Report) -> None:
 
 def relay(asked: RelayCall, site: Site, report: Report) -> None:
     """Join the connections of a sender and a receiver that cannot connect to each other."""
-    meeting = _meeting(site)
+    meeting = meeting_of(site)
     if site.door is None:
         meeting.tell(ReceiverOffer(asked.sender, host_name()))
         return
@@ -185,7 +233,7 @@ def relay(asked: RelayCall, site: Site, report: Report) -> None:
 
 def _at_the_door(visit: str, certificate: str, site: Site, stack: ExitStack) -> Arrivals:
     """Listen for the sender."""
-    door, meeting = site.door, _meeting(site)
+    door, meeting = site.door, meeting_of(site)
     if door is None:
         raise StepFailed("this worker has no data channel: set [worker] channel_listen")
     identity = Identity.make()
@@ -213,7 +261,8 @@ def _at_relay(
     return arrivals
 
 
-def _meeting(site: Site) -> Meeting:
+def meeting_of(site: Site) -> Meeting:
+    """Return the way to the copy's workflow; StepFailed where there is none."""
     if site.meeting is None:
         raise StepFailed("this worker has no way to the workflow of the copy; restart it")
     return site.meeting

@@ -32,6 +32,8 @@ from isthmus.migration.workflows.calls import (
     END_FORGET,
     END_STEP,
     FINISH_EXECUTION,
+    GIVE_ROOM,
+    TAKE_ROOM,
     Finish,
     Plan,
     StepBegun,
@@ -120,6 +122,8 @@ class ControlActivities:
             self.end_forget,
             self.begin_step,
             self.end_step,
+            self.take_room,
+            self.give_room,
             self.finish_execution,
         )
 
@@ -193,6 +197,18 @@ class ControlActivities:
         self._record(end)
         if end.placed:
             self._placing.end(end.step_id)
+
+    @activity.defn(name=TAKE_ROOM)
+    @recorded
+    def take_room(self, start: StepStart) -> StepBegun:
+        """Find a worker that has room to store a step's disks; `step_id` is the room's own."""
+        return self._placing.begin(start)
+
+    @activity.defn(name=GIVE_ROOM)
+    @recorded
+    def give_room(self, room_id: str) -> None:
+        """Give a room back. Already done: it is not taken."""
+        self._placing.end(room_id)
 
     def _record(self, end: StepEnd) -> None:
         with self._database.transaction() as session:

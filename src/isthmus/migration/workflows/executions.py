@@ -46,7 +46,7 @@ class _Execution:
 
     def __init__(self) -> None:
         self._cancellation = Cancellation()
-        self._receivers = Receivers()
+        self._receivers = Receivers(self._cancellation.placed)
 
     @workflow.signal(name="force_cancel")
     def force_cancel(self) -> None:

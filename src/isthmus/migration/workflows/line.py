@@ -20,7 +20,9 @@ FIRST_WAIT = timedelta(seconds=2)
 LONGEST_WAIT = timedelta(minutes=5)
 
 
-async def begin_step(start: StepStart, placed: set[str], stops: Callable[[], bool]) -> StepBegun:
+async def begin_step(
+    start: StepStart, placed: set[str], stops: Callable[[], bool], activity: str = BEGIN_STEP
+) -> StepBegun:
     """Begin a step; one that waits in line asks again when its id is added to `placed`, where it is taken out.
 
     Returns with `waits` only if it `stops` before its turn has come.
@@ -28,7 +30,7 @@ async def begin_step(start: StepStart, placed: set[str], stops: Callable[[], boo
     wait, step_id = FIRST_WAIT, start.step_id
     while True:
         placed.discard(step_id)
-        begun: StepBegun = await control(BEGIN_STEP, start, StepBegun)
+        begun: StepBegun = await control(activity, start, StepBegun)
         if not begun.waits or stops():
             return begun
         with suppress(TimeoutError):

@@ -94,7 +94,13 @@ class Placing:
         wishes = {row.step_id: _WISH.validate_python(row.wish) for row in rows}
         known = observed(session, now)
         held = [
-            Held(row.worker_id, wishes[row.step_id].staging_bytes, row.bandwidth, wishes[row.step_id].uses)
+            Held(
+                row.worker_id,
+                wishes[row.step_id].staging_bytes,
+                row.bandwidth,
+                wishes[row.step_id].uses,
+                wishes[row.step_id].stores,
+            )
             for row in rows
             if row.worker_id is not None
         ]
@@ -121,17 +127,18 @@ class Placing:
 
 def _told(session: Session, row: PlacementRow, outcome: Outcome | None, now: datetime, *, waited: bool) -> StepBegun:
     """Show in a step's task what became of it, and return it for its workflow."""
+    task_id = _WISH.validate_python(row.wish).shown_at or row.step_id
     match outcome:
         case Place(worker, bandwidth):
             if waited:
-                _progress(session, row.step_id, 1, 1, now)
-                recording.add_conductor_event(session, row.step_id, Level.INFO, _placed(row, worker), now)
+                _progress(session, task_id, 1, 1, now)
+                recording.add_conductor_event(session, task_id, Level.INFO, _placed(row, worker), now)
             return StepBegun(queue=own_queue(worker.id), worker=worker.id, bandwidth=bandwidth)
         case Never(reason):
             return StepBegun(refused=reason)
         case Wait(reason):
-            _progress(session, row.step_id, 0, _in_line(session, row.step_id), now)
-            recording.add_conductor_event(session, row.step_id, Level.INFO, f"waits in line: {reason}", now)
+            _progress(session, task_id, 0, _in_line(session, row.step_id), now)
+            recording.add_conductor_event(session, task_id, Level.INFO, f"waits in line: {reason}", now)
             return StepBegun(begun=False, waits=True)
     raise AssertionError(outcome)
 
@@ -148,7 +155,10 @@ def _newcomer(start: StepStart, wish: Wish, number: int, now: datetime) -> Place
 
 
 def _placed(row: PlacementRow, worker: Worker) -> str:
-    lost = _WISH.validate_python(row.wish).avoid
+    wish = _WISH.validate_python(row.wish)
+    lost = wish.avoid
+    if wish.stores:
+        return f"worker {worker.name} has room to stage {wish.staging_bytes} bytes now"
     if lost is None:
         return f"worker {worker.name} has a place for it now"
     if worker.id == lost:

@@ -63,6 +63,29 @@ RECEIVE = ActivityOptions(
     cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
 )
 
+FORWARD = ActivityOptions(
+    start_to_close_timeout=timedelta(days=14),
+    # Only one worker has what is staged. If that is away for longer, the step fails and the copy is begun anew by hand.
+    schedule_to_start_timeout=timedelta(hours=1),
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
+    # The destination's site may be away for days: its disks wait for it.
+    retry_policy=RetryPolicy(
+        initial_interval=timedelta(seconds=1),
+        backoff_coefficient=2,
+        maximum_interval=timedelta(seconds=60),
+        # Each adds some events to the history, and that has an end.
+        maximum_attempts=2000,
+    ),
+    cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+)
+
+REMOVE = ActivityOptions(
+    start_to_close_timeout=timedelta(minutes=5),
+    # A worker that is away removes it when it comes back.
+    schedule_to_start_timeout=timedelta(seconds=20),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_attempts=5),
+)
+
 TAKEN_UP_WITHIN = timedelta(seconds=8)
 """How long a step that was given to one worker waits to be taken up: its place is reserved, so one that lives does."""
 

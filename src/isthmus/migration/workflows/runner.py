@@ -21,6 +21,7 @@ from isthmus.migration.model import TaskStatus, TaskType
 from isthmus.migration.planning.steps import Step, When, applies_after_failure, keeps_partial
 from isthmus.migration.planning.wishes import MOVES_DISKS, NEEDS_PLACE, wish_of
 from isthmus.migration.planning.work import Facts
+from isthmus.migration.workflows import second_leg
 from isthmus.migration.workflows.calls import (
     END_STEP,
     RUN_STEP,
@@ -104,6 +105,8 @@ class InstanceRun:
         self._done: list[TaskType] = []
         self._round: dict[str, int] = {}
         self._undoing = False
+        self._first_leg = NOTHING_TOLD
+        self._spoiled = False
 
     async def run(self) -> IsthmusError | None:
         """Run all steps that success needs; at the first failure or cancel, undo what was begun."""
@@ -197,9 +200,9 @@ class InstanceRun:
         call = StepCall(step, self._plan.work, self._facts, self._round.get(step.id, 0), begun.bandwidth)
         try:
             outcome = await self._carry_out(call, begun)
-        except (ActivityError, CancelledError, asyncio.CancelledError) as failure:
+        except (ActivityError, ApplicationError, CancelledError, asyncio.CancelledError) as failure:
             return failure
-        self._facts = outcome.facts
+        self._facts, self._spoiled = outcome.facts, False
         self._done.append(step.task_type)
         await self._record(step, TaskStatus.COMPLETED, notes=outcome.notes, facts=outcome.facts, result=outcome.result)
         return None
@@ -207,7 +210,7 @@ class InstanceRun:
     async def _carry_out(self, call: StepCall, begun: StepBegun) -> StepOutcome:
         """Have a worker carry out a step: the one that it was given to, or any of its region.
 
-        One that sends disks may have a receiver, which ends with it.
+        One that sends disks may have a receiver, which ends with it, and a second leg.
         """
         step, options = call.step, _options(call.step).copy()
         if begun.worker:
@@ -223,9 +226,27 @@ class InstanceRun:
             **options,
         )
         try:
-            return await self._cancellation.watch(handle, interruptible=step.is_interruptible)
+            outcome = await self._cancellation.watch(handle, interruptible=step.is_interruptible)
+            return await self._forward_staged(call, outcome) if outcome.staged else outcome
         finally:
-            await self._receivers.close(step.id)
+            if not await self._receivers.close(step.id):
+                workflow.logger.warning("what was staged for step %s is removed when its worker is back", step.id)
+
+    async def _forward_staged(self, call: StepCall, first: StepOutcome) -> StepOutcome:
+        """Have the worker where a copy's disks are staged send them to the destination."""
+        room = await self._receivers.end(call.step.id)
+        # From here on the destination is written to, and no map says where: those that are kept must not be believed
+        # unless all has arrived.
+        self._facts = replace(self._facts, replica=replace(self._facts.replica, generation=str(workflow.uuid4())))
+        self._spoiled, self._first_leg = True, first.notes
+        try:
+            second = await self._cancellation.watch(second_leg.begin(call, first, room), interruptible=True)
+        except ActivityError as failure:
+            if not_taken_up(failure):
+                raise second_leg.absent(room) from None
+            raise
+        self._first_leg = NOTHING_TOLD
+        return second
 
     def _error_of(self, step: Step, failure: BaseException) -> IsthmusError:
         error = from_failure(failure)
@@ -238,6 +259,8 @@ class InstanceRun:
         """Record why a step failed, and return it."""
         held = HELD if self._holds(error) and not self._undoing else None
         kept = self._kept(step, error, notes) if step.task_type in self._begun else None
+        if step.task_type in MOVES_DISKS and self._spoiled:
+            kept, notes = self._facts, second_leg.joined(self._first_leg, notes)
         await self._record(step, _failed(error), notes=notes, error=error.message, facts=kept, held=held)
         return error
 

@@ -2,7 +2,9 @@
 
 import base64
 import hashlib
-from collections.abc import Callable, Mapping
+import os
+import shutil
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -36,7 +38,8 @@ class WorkerSettings:
 
     `allow_worker_kernel`: an environment may choose the worker's own kernel as the way into guests.
     `regions`: those whose work the worker takes, so that it stands beside their clouds. `relays`: by region that it
-    cannot connect to, the region of the workers that both can.
+    cannot connect to, the region of the workers that both can. `staged`: by region, that of the workers that store its
+    disks in between.
     """
 
     staging_dir: Path
@@ -44,6 +47,7 @@ class WorkerSettings:
     nbd_connections: int = 4
     regions: tuple[str, ...] = ()
     relays: Mapping[str, str] = field(default_factory=dict)
+    staged: Mapping[str, str] = field(default_factory=dict)
     morphing_way_in: WayIn = WayIn.APPLIANCE
     allow_worker_kernel: bool = False
 
@@ -148,6 +152,11 @@ class Site:
         allowed = [each for each in (bandwidth, self.settings.bandwidth_limit) if each]
         return replace(self, settings=replace(self.settings, bandwidth_limit=min(allowed, default=0)))
 
+    @property
+    def areas(self) -> Path:
+        """Where disks are stored between the legs of their way; see `disks.staging`."""
+        return self.settings.staging_dir / "disks"
+
     def state_file(self, transfer_id: str, instance: str, disk_id: str, generation: str) -> Path:
         """Return where a disk's journal and hash map is kept.
 
@@ -164,11 +173,27 @@ class Site:
         found = (each.name for each in self.settings.staging_dir.iterdir() if each.is_dir())
         return sorted(islice(found, most))
 
-    def forget_state(self, transfer_id: str, instance: str, *, but_generation: str | None = None) -> None:
-        """Remove an instance's state files, but those of one generation. Already done: there are none."""
+    def adopt_state(self, transfer_id: str, instance: str, disk_id: str, generation: str, *, since: str) -> Path:
+        """Return the state file of a generation; if it is not there yet it begins as a copy of an earlier one's.
+
+        What is sent to be stored is not at the destination yet: only when it is, the copy becomes the disk's map.
+        """
+        state = self.state_file(transfer_id, instance, disk_id, generation)
+        earlier = self.state_file(transfer_id, instance, disk_id, since)
+        if not state.exists() and earlier.exists():
+            fresh = state.with_name(f"{state.name}.copy")
+            shutil.copyfile(earlier, fresh)
+            fresh.chmod(0o600)
+            with fresh.open("rb") as file:
+                os.fsync(file.fileno())
+            fresh.rename(state)
+        return state
+
+    def forget_state(self, transfer_id: str, instance: str, *, but_generations: Collection[str] = ()) -> None:
+        """Remove an instance's state files, but those of some generations. Already done: there are none."""
         directory = self.state_directory(transfer_id)
         for path in directory.glob(f"{_encoded(instance)}-*"):
-            if but_generation is None or f"-{but_generation[:8]}.map" not in path.name:
+            if not any(f"-{each[:8]}.map" in path.name for each in but_generations):
                 path.unlink(missing_ok=True)
         if directory.is_dir() and not any(directory.iterdir()):
             directory.rmdir()

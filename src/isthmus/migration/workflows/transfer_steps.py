@@ -6,20 +6,23 @@ A step takes the call, the worker's site, a report and the number of the attempt
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, replace
+from pathlib import Path
 from typing import Any
 
 from isthmus.control.errors import IsthmusError, StepFailed
 from isthmus.migration.disks.copy import copy_disks
 from isthmus.migration.disks.job import Channel, CopyJob, CopyReport, Reads, Side
+from isthmus.migration.disks.measuring import data_bytes
+from isthmus.migration.disks.staging import room_for
 from isthmus.migration.disks.wire import WireLost
 from isthmus.migration.machine import DestinationDisk, PowerState
 from isthmus.migration.model import TaskType
 from isthmus.migration.planning.mapping import map_disks, map_nics
 from isthmus.migration.planning.work import Replica
-from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, Reading
+from isthmus.migration.providers.contract import ChangeSource, DestinationProvider, ExportedDisk, Reading
 from isthmus.migration.reporting import Level, Report
-from isthmus.migration.workflows.calls import StepCall, StepOutcome
-from isthmus.migration.workflows.channel_steps import NOWHERE, Crossing, ask_receiver
+from isthmus.migration.workflows.calls import ReceiverOffer, StepCall, StepOutcome
+from isthmus.migration.workflows.channel_steps import NOWHERE, Crossing, crossing_of
 from isthmus.migration.workflows.site import Site, side_of, writing_owner
 
 StepFunction = Callable[[StepCall, Site, Report, int], StepOutcome]
@@ -146,8 +149,9 @@ def replicate(call: StepCall, site: Site, report: Report, attempt: int) -> StepO
     """
     work, replica, instance = call.work, call.facts.replica, call.step.instance
     generation = replica.generation or work.execution_id
-    site.forget_state(work.transfer_id, instance, but_generation=generation)
-    crossing = ask_receiver(call, site)
+    crossing = crossing_of(call, site)
+    if crossing and not crossing.stage:
+        crossing.ask()
     with ExitStack() as stack:
         source = stack.enter_context(site.clouds.source(work.origin, work.trust_id))
         reading = source.open_reading(
@@ -158,19 +162,37 @@ def replicate(call: StepCall, site: Site, report: Report, attempt: int) -> StepO
             since=None if replica.tainted else replica.point,
             report=report,
         )
-        ends = _ends(call, site, report, crossing, stack)
-        jobs = _jobs(call, site, reading, ends, attempt)
+        if crossing and crossing.stage:
+            crossing.ask(*_wanted_room(call, reading, report))
+        offer = crossing.receiver(report) if crossing else None
+        staging = offer.staging if offer else ""
+        site.forget_state(work.transfer_id, instance, but_generations=(generation, staging or generation))
+        ends = _ends(call, site, crossing, offer, stack)
+        jobs = _jobs(call, site, reading, ends, staging=staging, attempt=attempt)
         reports = _copied(jobs, site, report, crossing)
-    return _replicated(call, reading, jobs, reports, report)
+    return replace(_replicated(call, reading, jobs, reports, report, staging=staging), staged=staging)
+
+
+def _wanted_room(call: StepCall, reading: Reading, report: Report) -> tuple[Sequence[int], int]:
+    """Return the size of each of the replica's disks, and the bytes that all of them take where they are stored."""
+    there = {disk.disk_id: disk.size_bytes for disk in reading.disks}
+    gone = [disk.disk_id for disk in call.facts.replica.disks if disk.disk_id not in there]
+    if gone:
+        raise StepFailed(
+            f"disk {gone[0]} of {call.step.instance} was removed while the execution ran: execute it again"
+        )
+    sizes = [there[disk.disk_id] for disk in call.facts.replica.disks]
+    return sizes, room_for(data_bytes([_draft(call, reading, disk) for disk in reading.disks], report), sizes)
 
 
 End = Side | Channel
 
 
-def _ends(call: StepCall, site: Site, report: Report, crossing: Crossing | None, stack: ExitStack) -> Mapping[str, End]:
+def _ends(
+    call: StepCall, site: Site, crossing: Crossing | None, offer: ReceiverOffer | None, stack: ExitStack
+) -> Mapping[str, End]:
     """Return where each disk is written to."""
     work, replica = call.work, call.facts.replica
-    offer = crossing.receiver(report) if crossing else None
     if crossing and offer:
         return crossing.channels(offer, [disk.disk_id for disk in replica.disks])
     destination = stack.enter_context(site.clouds.destination(work.destination, work.trust_id))
@@ -188,8 +210,26 @@ def _copied(jobs: Sequence[CopyJob], site: Site, report: Report, crossing: Cross
         raise crossing.reason(lost, report) if crossing else lost from None
 
 
-def _jobs(call: StepCall, site: Site, reading: Reading, ends: Mapping[str, End], attempt: int) -> list[CopyJob]:
-    work, replica = call.work, call.facts.replica
+def _draft(call: StepCall, reading: Reading, disk: ExportedDisk) -> CopyJob:
+    """Return what is known of a disk's copy before it is known where it goes."""
+    replica = call.facts.replica
+    return CopyJob(
+        disk_id=disk.disk_id,
+        source=side_of(disk),
+        destination=NOWHERE,
+        size_bytes=disk.size_bytes,
+        reads=Reads.COMPARE if replica.tainted or replica.partial else READS[disk.changes],
+        state_file=Path(),
+        point=reading.point,
+        dirty_context=disk.dirty_context,
+    )
+
+
+def _jobs(
+    call: StepCall, site: Site, reading: Reading, ends: Mapping[str, End], *, staging: str, attempt: int
+) -> list[CopyJob]:
+    work, replica, instance = call.work, call.facts.replica, call.step.instance
+    generation = replica.generation or work.execution_id
     made = {disk.disk_id: disk for disk in replica.disks}
     site.state_directory(work.transfer_id).mkdir(parents=True, exist_ok=True)
     jobs = []
@@ -198,20 +238,17 @@ def _jobs(call: StepCall, site: Site, reading: Reading, ends: Mapping[str, End],
             raise StepFailed(
                 f"disk {disk.disk_id} of {call.step.instance} was added while the execution ran: execute it again"
             )
-        state = site.state_file(
-            work.transfer_id, call.step.instance, disk.disk_id, replica.generation or work.execution_id
-        )
+        if staging:
+            state = site.adopt_state(work.transfer_id, instance, disk.disk_id, staging, since=generation)
+        else:
+            state = site.state_file(work.transfer_id, instance, disk.disk_id, generation)
         end = ends[disk.disk_id]
         jobs.append(
-            CopyJob(
-                disk_id=disk.disk_id,
-                source=side_of(disk),
+            replace(
+                _draft(call, reading, disk),
                 destination=end if isinstance(end, Side) else NOWHERE,
-                size_bytes=disk.size_bytes,
-                reads=Reads.COMPARE if replica.tainted or replica.partial else READS[disk.changes],
                 state_file=state,
-                point=reading.point,
-                dirty_context=disk.dirty_context,
+                leg=", leg 1 of 2" if staging else "",
                 # Another attempt may have written; only its journal, if it is here, knows where.
                 destination_is_zero=made[disk.disk_id].is_zero and (attempt == 1 or state.exists()),
                 channel=end if isinstance(end, Channel) else None,
@@ -221,7 +258,13 @@ def _jobs(call: StepCall, site: Site, reading: Reading, ends: Mapping[str, End],
 
 
 def _replicated(
-    call: StepCall, reading: Reading, jobs: Sequence[CopyJob], reports: Sequence[CopyReport], report: Report
+    call: StepCall,
+    reading: Reading,
+    jobs: Sequence[CopyJob],
+    reports: Sequence[CopyReport],
+    report: Report,
+    *,
+    staging: str,
 ) -> StepOutcome:
     replica = call.facts.replica
     seconds = max((each.seconds for each in reports), default=0.0)
@@ -237,7 +280,8 @@ def _replicated(
         "bytes_per_second": sent / seconds if seconds else 0.0,
         "source_stopped_at": replica.source_stopped_at,
     }
-    report.event(Level.INFO, f"{sent} bytes sent in {seconds:.1f} s; every chunk is verified at the destination")
+    place = "where it is staged" if staging else "at the destination"
+    report.event(Level.INFO, f"{sent} bytes sent in {seconds:.1f} s; every chunk is verified {place}")
     disks = tuple(replace(disk, is_zero=False) for disk in replica.disks)
     replica = replace(replica, disks=disks, point=reading.point, tainted=False, partial=False, last_pass=summary)
     return StepOutcome(replace(call.facts, replica=replica), summary)

@@ -30,4 +30,5 @@ class LeaseActivities:
         """Write down a worker that begins a term of its lease; return what it may forget of what it keeps."""
         with self._database.transaction() as session:
             workers.record(session, recording.json_of(term.facts), self._now())
-            return [Stray(*each) for each in workers.strays(session, term.facts.id, term.staged)]
+            maps = [Stray(*each) for each in workers.strays(session, term.facts.id, term.staged)]
+            return maps + [Stray(area=each) for each in workers.areas_left(session, term.areas)]
