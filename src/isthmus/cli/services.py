@@ -11,6 +11,11 @@ from cliff.command import Command
 
 from isthmus.control import readiness
 from isthmus.control.configuration import load
+from isthmus.control.heaps import share_heaps
+from isthmus.control.sparing import without
+
+UNUSED = ("grpc", "osprofiler")
+"""temporalio would load the first, for stubs beside its own client, and keystoneauth the second: 13 MiB."""
 
 
 class Service(Command):  # type: ignore[misc]  # cliff is not followed by mypy
@@ -30,6 +35,7 @@ class Service(Command):  # type: ignore[misc]  # cliff is not followed by mypy
 
     def take_action(self, parsed_args: argparse.Namespace) -> int:
         """Load the configuration and run."""
+        share_heaps()
         arguments = [f"--config-file={name}" for name in parsed_args.config_file]
         if self.app_args is not None and self.app_args.debug:
             arguments.append("--debug")
@@ -57,7 +63,8 @@ class Conductor(Service):
 
     def serve(self, conf: Any) -> None:
         """Dispatch accepted work and run the workflows."""
-        from isthmus.migration.services.conductor import run  # noqa: PLC0415 - see the module's docstring
+        with without(*UNUSED):
+            from isthmus.migration.services.conductor import run  # noqa: PLC0415 - see the module's docstring
 
         run(conf)
 
@@ -67,7 +74,8 @@ class Worker(Service):
 
     def serve(self, conf: Any) -> None:
         """Run the steps of workflows."""
-        from isthmus.migration.services.worker import run  # noqa: PLC0415 - see the module's docstring
+        with without(*UNUSED):
+            from isthmus.migration.services.worker import run  # noqa: PLC0415 - see the module's docstring
 
         run(conf)
 

@@ -1,6 +1,7 @@
 """Configuration: every option of every service, read by oslo.config from `isthmus.conf` and the command line.
 
-There is no global configuration object: `load` gives a fresh one, which is handed to whatever needs it.
+There is no global configuration object: `load` gives a fresh one, which is handed to whatever needs it. How to log in
+to Keystone is declared by who does (`identity`): a service that never does is spared keystoneauth's 12 MiB.
 `list_options` feeds `oslo-config-generator --namespace isthmus`.
 """
 
@@ -8,7 +9,6 @@ import itertools
 from collections.abc import Sequence
 from typing import Any
 
-from keystoneauth1 import loading
 from oslo_config import cfg
 from oslo_log import log
 
@@ -60,7 +60,7 @@ _DATABASE: list[Any] = [
         "connection",
         default="sqlite:////var/lib/isthmus/isthmus.sqlite",
         secret=True,
-        help="SQLAlchemy URL, as mysql+pymysql://user:password@host/isthmus or postgresql+psycopg://….",
+        help="SQLAlchemy URL, as mysql+pymysql://user:password@host/isthmus, mysql+mysqldb://… or postgresql+psycopg://….",
     ),
 ]
 
@@ -235,8 +235,6 @@ def load(args: Sequence[str]) -> cfg.ConfigOpts:
     conf = cfg.ConfigOpts()
     for group, options in _GROUPS:
         conf.register_opts(options, group=group)
-    loading.register_auth_conf_options(conf, SERVICE_CREDENTIALS)
-    loading.register_session_conf_options(conf, SERVICE_CREDENTIALS)
     log.register_options(conf)
     # No files by default: what a service reads is what its command line says.
     conf(args=list(args), project="isthmus", default_config_files=[], default_config_dirs=[])
@@ -245,6 +243,8 @@ def load(args: Sequence[str]) -> cfg.ConfigOpts:
 
 def list_options() -> Options:
     """Return (group, options) pairs for the sample file and for tests of the documentation."""
+    from keystoneauth1 import loading  # noqa: PLC0415 - see the module
+
     credentials = itertools.chain(
         _SERVICE_CREDENTIALS,
         loading.get_auth_common_conf_options(),

@@ -6,15 +6,21 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event
+from sqlalchemy import Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+
+from isthmus.control.errors import InvalidInput
 
 READ_COMMITTED = "READ COMMITTED"
 """Guarded updates need no more; MariaDB's default would let a transaction read what was true at its start."""
 
 KEPT_CONNECTIONS = 16
 """Connections that are kept open; more are opened when they are needed and closed after."""
+
+
+_MYSQLDB_DEFAULTS = {"charset": "utf8mb4", "connect_timeout": "10"}
+"""PyMySQL's, for the driver written in C: by itself it speaks latin1, and waits for ever for a silent server."""
 
 
 class Base(DeclarativeBase):
@@ -24,6 +30,24 @@ class Base(DeclarativeBase):
 def utc_now() -> datetime:
     """Return the present time in UTC without a zone, as rows keep it."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+def engine_of(url: str, **options: Any) -> Engine:
+    """Return SQLAlchemy's engine for a URL, with its `create_engine` options; errors hide what was asked with.
+
+    MySQLdb (`mysql+mysqldb://`) and PyMySQL (`mysql+pymysql://`) behave the same with it, if the URL does not say else.
+    Raises `InvalidInput` for TLS with MySQLdb: it would be told of a certificate authority and check nothing by it.
+    """
+    address = make_url(url)
+    if address.get_driver_name() == "mysqldb":
+        if "ssl_mode" not in address.query and any(name.startswith("ssl") for name in address.query):
+            raise InvalidInput(
+                "[database] connection asks for TLS of mysql+mysqldb, which would not check the server's certificate; "
+                "use mysql+pymysql there"
+            )
+        defaults = {name: value for name, value in _MYSQLDB_DEFAULTS.items() if name not in address.query}
+        address = address.update_query_dict(defaults)
+    return create_engine(address, hide_parameters=True, **options)
 
 
 class Database:
@@ -48,7 +72,7 @@ class Database:
             options = {"pool_size": kept, "max_overflow": connections - kept, "pool_pre_ping": not trusted_seconds}
             if isolation_level:
                 options["isolation_level"] = isolation_level
-        self.engine: Engine = create_engine(url, hide_parameters=True, **options)
+        self.engine: Engine = engine_of(url, **options)
         if options and trusted_seconds:
             _ask_idle_connections(self.engine, trusted_seconds)
         self._sessions = sessionmaker(self.engine, expire_on_commit=False)

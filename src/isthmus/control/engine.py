@@ -19,9 +19,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from oslo_config.cfg import ConfigOpts
-from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
+from temporalio.client import Client, Interceptor, WorkflowFailureError, WorkflowHandle
 from temporalio.common import RetryPolicy
-from temporalio.contrib.opentelemetry import TracingInterceptor
 from temporalio.contrib.pydantic import PydanticJSONPlainPayloadConverter
 from temporalio.converter import (
     CompositePayloadConverter,
@@ -113,13 +112,21 @@ async def connect(address: EngineAddress) -> Client:
             namespace=address.namespace,
             data_converter=DATA_CONVERTER,
             tls=tls,
-            interceptors=[TracingInterceptor()] if tracing.is_on() else [],
+            interceptors=_interceptors(),
             connect_timeout=timedelta(seconds=5),
         )
     except (RuntimeError, RPCError) as error:
         raise Unavailable(
             f"the engine at {address.address} does not answer: {error}; check that Temporal runs and [temporal] address"
         ) from error
+
+
+def _interceptors() -> list[Interceptor]:
+    if not tracing.is_on():
+        return []
+    from temporalio.contrib.opentelemetry import TracingInterceptor  # noqa: PLC0415 - most processes do without
+
+    return [TracingInterceptor()]
 
 
 def _codes() -> dict[str, type[IsthmusError]]:

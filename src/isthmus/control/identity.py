@@ -144,6 +144,7 @@ def keystone_silent(error: Exception) -> Unavailable:
 
 
 def _load_credentials(conf: ConfigOpts, **overrides: Any) -> plugin.BaseAuthPlugin:
+    loading.register_auth_conf_options(conf, SERVICE_CREDENTIALS)
     if not conf[SERVICE_CREDENTIALS].auth_type:
         raise Unavailable(
             "Isthmus has no account in Keystone: fill in [service_credentials] of its configuration "
@@ -153,6 +154,7 @@ def _load_credentials(conf: ConfigOpts, **overrides: Any) -> plugin.BaseAuthPlug
 
 
 def _session(conf: ConfigOpts, auth: plugin.BaseAuthPlugin) -> Adapter:
+    loading.register_session_conf_options(conf, SERVICE_CREDENTIALS)
     session = loading.load_session_from_conf_options(conf, SERVICE_CREDENTIALS, auth=auth)
     wanted = conf[SERVICE_CREDENTIALS]
     return Adapter(session, interface=wanted.interface, region_name=wanted.region_name)

@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from typing import Any
 
 from opentelemetry import context, propagate, trace
-from opentelemetry.sdk.trace import TracerProvider
 from oslo_config.cfg import ConfigOpts
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -32,6 +31,7 @@ def start(conf: ConfigOpts, service: str) -> None:
     # Most processes send no spans: they do without these.
     from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter  # noqa: PLC0415
     from opentelemetry.sdk.resources import Resource  # noqa: PLC0415
+    from opentelemetry.sdk.trace import TracerProvider  # noqa: PLC0415
     from opentelemetry.sdk.trace.export import BatchSpanProcessor  # noqa: PLC0415
     from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased  # noqa: PLC0415
 
@@ -44,14 +44,13 @@ def start(conf: ConfigOpts, service: str) -> None:
 
 def is_on() -> bool:
     """Return whether this process sends spans."""
-    return isinstance(trace.get_tracer_provider(), TracerProvider)
+    return not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider)
 
 
 def flush() -> None:
     """Send what is left, before the process ends."""
-    provider = trace.get_tracer_provider()
-    if isinstance(provider, TracerProvider):
-        provider.shutdown()
+    if is_on():
+        trace.get_tracer_provider().shutdown()  # type: ignore[attr-defined] # the SDK's provider, which `start` has set
 
 
 def carried() -> dict[str, str] | None:

@@ -5,6 +5,7 @@ could not reach the data, and as there is no network listener, only the owner's 
 Durability stays at MariaDB's safest (doublewrite, a flush at each commit): state is worth more than speed.
 """
 
+import importlib.util
 import os
 import sys
 
@@ -15,10 +16,15 @@ from isthmus.embedded.readiness import mariadb_answers
 DATABASES = ("keystone", "barbican", "isthmus", "neutron")
 
 
-def database_url(site: Site, name: str) -> str:
+def database_url(site: Site, name: str, driver: str = "pymysql") -> str:
     """Return the SQLAlchemy URL of a service's own database, with its own user's password."""
     where = f"unix_socket={site.layout.mariadb_socket}&charset=utf8mb4"
-    return f"mysql+pymysql://{name}:{_password(site, name)}@localhost/{name}?{where}"
+    return f"mysql+{driver}://{name}:{_password(site, name)}@localhost/{name}?{where}"
+
+
+def own_driver() -> str:
+    """Return the driver of our own services: MySQLdb, in C, where it is installed; Debian's package is not on PyPI."""
+    return "mysqldb" if importlib.util.find_spec("MySQLdb") else "pymysql"
 
 
 def _password(site: Site, name: str) -> str:

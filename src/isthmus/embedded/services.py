@@ -8,7 +8,7 @@ from isthmus.control.readiness import READY_FILE
 from isthmus.embedded import network, network_agent, shares
 from isthmus.embedded.keystone import REGION
 from isthmus.embedded.layout import write_private
-from isthmus.embedded.mariadb import database_url
+from isthmus.embedded.mariadb import database_url, own_driver
 from isthmus.embedded.part import Part, Preparation, Site, program
 from isthmus.embedded.ports import LOOPBACK
 from isthmus.embedded.readiness import file_exists, http_answers
@@ -90,7 +90,7 @@ host = {LOOPBACK}
 port = {site.ports.api}
 auth_strategy = keystone
 [database]
-connection = {database_url(site, "isthmus")}
+connection = {database_url(site, "isthmus", own_driver())}
 [temporal]
 address = {LOOPBACK}:{site.ports.temporal}
 namespace = default

@@ -13,6 +13,12 @@ def test_a_deadlock_is_known_by_its_code(code: int, is_one: bool) -> None:
     assert is_deadlock(error(code)) is is_one
 
 
+def test_a_code_counts_beside_a_sqlstate_that_says_nothing() -> None:
+    waited = error(1205)
+    waited.orig.sqlstate = "HY000"  # type: ignore[union-attr] # as PyMySQL tells it
+    assert is_deadlock(waited)
+
+
 def test_a_deadlock_within_a_savepoint_is_one_too() -> None:
     def in_savepoint() -> None:
         try:

@@ -7,8 +7,10 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 from sqlalchemy.pool import NullPool
+
+from isthmus.control.database import engine_of
 
 _FOLDER = Path(__file__).parent
 
@@ -18,7 +20,7 @@ def upgrade(url: str, revision: str = "head") -> None:
 
     Raises SQLAlchemy's OperationalError if the database does not answer or refuses the credentials.
     """
-    engine = create_engine(url, poolclass=NullPool)
+    engine = engine_of(url, poolclass=NullPool)
     try:
         with engine.begin() as connection:
             command.upgrade(alembic_config(connection), revision)

@@ -4,7 +4,6 @@ waitress serves it: threads in the one process that also holds Open vSwitch's co
 forks a watched worker costs each host a second interpreter (25 MiB); whoever starts the agent watches it anyway.
 """
 
-import ctypes
 import fcntl
 import os
 import signal
@@ -22,7 +21,6 @@ from isthmus.control.readiness import say_ready
 from isthmus.networking.configuration import sockets_of
 from isthmus.networking.services.assembly import assemble
 
-_M_ARENA_MAX = -8  # of <malloc.h>
 _LONGEST_BODY = 1048576
 """Bytes; the longest real call is CNI's GC, with about 150 bytes for each attachment."""
 
@@ -33,7 +31,6 @@ def run(conf: ConfigOpts) -> None:
     Raises `Conflict` if an agent runs with this state_dir already, `InvalidInput` for a configuration that cannot work.
     """
     oslo_log.setup(conf, "isthmus")
-    _share_heaps()
     signal.signal(signal.SIGTERM, _leave)
     os.umask(0o077)
     paths = sockets_of(conf)
@@ -53,14 +50,6 @@ def run(conf: ConfigOpts) -> None:
         undo.callback(running.background.stop)
         say_ready()
         server.run()
-
-
-def _share_heaps() -> None:
-    """Have all threads use two of the C library's heaps.
-
-    By default it makes eight for each processor, and what each of the agent's threads once needed stays in its own.
-    """
-    ctypes.CDLL(None).mallopt(_M_ARENA_MAX, 2)
 
 
 def _listen(path: Path) -> socket.socket:

@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 from isthmus.control.database import Database
 
 TRIES = 5
-_CODES = (1205, 1213, "40001", "40P01")  # MariaDB's lock wait and deadlock; PostgreSQL's SQLSTATEs
+_CODES = frozenset((1205, 1213, "40001", "40P01"))  # MariaDB's lock wait and deadlock; PostgreSQL's SQLSTATEs
 
 
 def is_deadlock(error: DBAPIError) -> bool:
@@ -18,15 +18,16 @@ def is_deadlock(error: DBAPIError) -> bool:
     """
     seen: BaseException | None = error
     while seen is not None:
-        if isinstance(seen, OperationalError) and _code(seen) in _CODES:
+        if isinstance(seen, OperationalError) and not _CODES.isdisjoint(_codes(seen)):
             return True
         seen = seen.__cause__ or seen.__context__
     return False
 
 
-def _code(error: OperationalError) -> object:
+def _codes(error: OperationalError) -> tuple[object, ...]:
+    """Return the SQLSTATE, which MariaDB gives many errors in common, and the driver's first word."""
     original = error.orig
-    return getattr(original, "sqlstate", None) or (original.args[0] if original is not None and original.args else None)
+    return (getattr(original, "sqlstate", None), *(original.args[:1] if original is not None else ()))
 
 
 def was_dead(error: DBAPIError) -> bool:
