@@ -68,4 +68,10 @@ NETWORK_AGENT: list[Any] = [
         default="/run/docker.sock",
         help="Docker's API, asked now and then which endpoints it still has, to release the others; empty for never.",
     ),
+    cfg.FloatOpt(
+        "docker_patience",
+        default=120.0,
+        min=1.0,
+        help="Seconds that Docker may lack an endpoint, or an address wait for its endpoint, before it is released.",
+    ),
 ]
