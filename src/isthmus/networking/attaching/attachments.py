@@ -28,6 +28,7 @@ from isthmus.networking.model import (
     Wish,
     addresses_of,
 )
+from isthmus.networking.neutron.time_left import within
 from isthmus.networking.planning.interface import interface_configuration
 from isthmus.networking.planning.wishes import changes_for, misfit, pool_of
 from isthmus.networking.store.spare_ports import Pool
@@ -47,7 +48,7 @@ class HostAttachments(Attachments):
     def reserve(self, wish: Wish, deadline: float | None = None) -> Attachment:
         """Give the key a port with addresses."""
         until = self._parts.deadline(deadline)
-        with self._parts.locks.hold(wish.key, until):
+        with self._parts.locks.hold(wish.key, until), within(until):
             found = self._reservations.reserve(wish, until, time.time())
         log.info("reserved port %s for %s %s", found.port.id if found.port else "?", wish.key.owner, wish.key.id)
         return found
@@ -59,7 +60,7 @@ class HostAttachments(Attachments):
             row = self._parts.attachments.find(new.key)
             if row is not None:
                 return row.attachment
-            with self._parts.locks.hold(old, until):
+            with self._parts.locks.hold(old, until), within(until):
                 found = self._hand_over(old, new, merged, until)
         self._parts.nudge.set()
         return found

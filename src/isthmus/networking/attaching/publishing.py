@@ -19,6 +19,7 @@ from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.model import Key, Port, PublishedPort, Row, State
 from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.parsing import Json
+from isthmus.networking.neutron.time_left import within
 from isthmus.networking.store.publications import Publication
 
 _PENDING = "pending"
@@ -43,7 +44,8 @@ class HostPublishing(Publishing):
         row = self._parts.attachments.find(key)
         if row is None or row.attachment.port is None:
             raise NotFound(f"nothing is attached under {key.id}; attach it before its ports are published")
-        with self._parts.locks.hold(("publish", key), self._parts.deadline(deadline)):
+        until = self._parts.deadline(deadline)
+        with self._parts.locks.hold(("publish", key), until), within(until):
             if self._external:
                 self._publish_by_floating_ip(row, row.attachment.port, ports, self._external)
             else:

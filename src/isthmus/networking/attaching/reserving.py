@@ -52,7 +52,7 @@ class Reservations:
             raise Conflict(f"{wish.key.id} is being attached by somebody else; try again")
         with parts.in_flight.creating() as trying:
             try:
-                port = self._borrow(row) if wish.port_id else self._create(row, network, trying)
+                port = self._borrow(row) if wish.port_id else self._create(row, network, trying, deadline)
             except BaseException:
                 # If Neutron made it after all, the repairs find it by its tag.
                 parts.attachments.delete(wish.key)
@@ -85,7 +85,7 @@ class Reservations:
                 raise AddressTaken(f"the port with address {wish.addresses[0]} {wrong}; ask for one address only")
         return row
 
-    def _create(self, row: Row, network: Network, trying: str) -> Port:
+    def _create(self, row: Row, network: Network, trying: str, deadline: float) -> Port:
         wish = row.attachment.wish
         label = label_of(wish)
         neutron = self._parts.neutron(row.project)
@@ -97,7 +97,7 @@ class Reservations:
             return neutron.create_port(**body)
         except (AddressTaken, NoAddressLeft):
             # Ports that are being made, or given up, may hold it for a moment longer.
-            with self._parts.locks.hold(("spares", network.id), self._parts.deadline(None)):
+            with self._parts.locks.hold(("spares", network.id), deadline):
                 self._give_up_spares(row, network)
                 return neutron.create_port(**body)
 
