@@ -12,7 +12,7 @@ from pathlib import Path
 
 from isthmus.control.errors import Unavailable
 
-_FIRST = """
+FIRST = """
 CREATE TABLE attachments (
     owner TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL, project TEXT NOT NULL, network_id TEXT NOT NULL,
     port_id TEXT UNIQUE, wish TEXT NOT NULL, port TEXT, network TEXT, target TEXT, far TEXT, near TEXT,
@@ -38,7 +38,19 @@ CREATE TABLE publications (
 ) STRICT;
 """
 
-_UPGRADES = (_FIRST, "ALTER TABLE pools ADD COLUMN rules TEXT;")
+_ADDRESSES_OF_PUBLICATIONS = """
+ALTER TABLE publications RENAME TO old_publications;
+CREATE TABLE publications (
+    owner TEXT NOT NULL, id TEXT NOT NULL, protocol TEXT NOT NULL, container_port INTEGER NOT NULL,
+    host_port INTEGER NOT NULL, host_address TEXT NOT NULL, far TEXT NOT NULL,
+    PRIMARY KEY (owner, id, protocol, container_port, host_port, host_address)
+) STRICT;
+INSERT INTO publications SELECT owner, id, protocol, container_port, host_port, coalesce(host_address, ''), far
+    FROM old_publications;
+DROP TABLE old_publications;
+"""
+
+_UPGRADES = (FIRST, "ALTER TABLE pools ADD COLUMN rules TEXT;", _ADDRESSES_OF_PUBLICATIONS)
 """What makes a file of each version from the one before; a new file goes through all."""
 
 
