@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tests.slow_cloud import NETWORK, PROJECT, SUBNET, SlowCloud, slow_cloud
 
-from isthmus.control.errors import Conflict
+from isthmus.control.errors import Conflict, NotFound
 from isthmus.networking.attaching.attachments import HostAttachments
 from isthmus.networking.attaching.chores import Chores
 from isthmus.networking.attaching.networks import Networks
@@ -154,6 +154,18 @@ def test_a_port_that_somebody_changed_goes_to_nobody_else(
         assert other is not None
         assert other.id != used.id
         do_chores(parts)
+
+
+def test_no_warm_ports_are_made_with_another_projects_group(parts: Parts, cloud: SlowCloud) -> None:
+    cloud.objects["security-groups"].append({"id": "foreign", "name": "foreign", "project_id": "another"})
+    wish = Wish(KEY, "net", security_groups=("foreign",))
+    attachments = HostAttachments(parts, Networks(parts))
+    with pytest.raises(NotFound, match="foreign"):
+        attachments.reserve(wish)
+
+    Chores(parts, Networks(parts)).do_round()
+
+    assert cloud.objects["ports"] == []
 
 
 def test_a_port_that_nobody_changed_is_given_out_again(parts: Parts, cloud: SlowCloud) -> None:

@@ -14,7 +14,7 @@ from isthmus.control.errors import IsthmusError, NotFound
 from isthmus.networking.attaching.nesting import device_of
 from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts
-from isthmus.networking.attaching.reserving import drop_spare
+from isthmus.networking.attaching.reserving import check_groups, drop_spare
 from isthmus.networking.binding.contract import Nesting
 from isthmus.networking.model import Fate, Key, Owner, Row, SparePort, Wish
 from isthmus.networking.planning.wishes import WARM_NAME, host_tag, kind_of_pool, label_of, pool_of, port_body, rules_of
@@ -149,6 +149,7 @@ class Chores:
                 return  # The network was forgotten meanwhile.
             body["tags"] = [host_tag(self._parts.host), trying]
             try:
+                check_groups(self._parts.neutron(pool.project), wish)
                 made = self._parts.neutron(pool.project).create_ports(body, count)
             except NotFound:
                 # The network, or a security group, was deleted.
