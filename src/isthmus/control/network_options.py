@@ -11,7 +11,8 @@ NETWORK_AGENT: list[Any] = [
         help="Projects that this agent serves, as name=secret_ref,…; the first is for those who name none. A secret is "
         "a JSON object in Barbican that the service's own account may read, with application_credential_id and "
         "application_credential_secret, and auth_url if it is not that of [service_credentials]. The credential's "
-        "user needs the roles `member` and `service` in the project, no more.",
+        "user needs the role `member` in the project, and one that may bind ports: `port_binder`, which Neutron's "
+        "policy is taught (docs/operating.md). `service` would do, and shows it every project's networks.",
     ),
     cfg.StrOpt("host", help="This host's name in Neutron (binding:host_id). Default: Open vSwitch's hostname."),
     cfg.StrOpt("socket", help="Socket for CNI and `isthmus port`. Default: network-agent.sock under state_dir."),
@@ -67,5 +68,11 @@ NETWORK_AGENT: list[Any] = [
         "docker_socket",
         default="/run/docker.sock",
         help="Docker's API, asked now and then which endpoints it still has, to release the others; empty for never.",
+    ),
+    cfg.FloatOpt(
+        "docker_patience",
+        default=120.0,
+        min=1.0,
+        help="Seconds that Docker may lack an endpoint, or an address wait for its endpoint, before it is released.",
     ),
 ]

@@ -72,7 +72,10 @@ class FixedIp:
 
 @dataclass(frozen=True)
 class Port:
-    """A Neutron port. `vif_type` and `vif_details` are set once it is bound to `host`, and seen by services alone."""
+    """A Neutron port. `vif_type` and `vif_details` are set once it is bound to `host`, and seen by services alone.
+
+    `address_pairs` are its allowed ones, each as "ADDRESS MAC".
+    """
 
     id: str
     name: str
@@ -88,6 +91,9 @@ class Port:
     vif_details: Mapping[str, object] = field(default_factory=dict)
     security_groups: tuple[str, ...] = ()
     qos_policy: str | None = None
+    address_pairs: frozenset[str] = frozenset()
+    port_security: bool = True
+    admin_up: bool = True
     revision: int = 0
     tags: frozenset[str] = frozenset()
 
@@ -257,7 +263,11 @@ class Fate(StrEnum):
 
 @dataclass(frozen=True)
 class SparePort:
-    """A spare port. `pool` says which wishes it is right for; `borrowed` is as in an attachment's row."""
+    """A spare port. `pool` says which wishes it is right for; `borrowed` is as in an attachment's row.
+
+    A warm one is `labelled` from its last use until Neutron was asked whether it still has the pool's rules: nobody
+    gets it before.
+    """
 
     port: Port
     fate: Fate

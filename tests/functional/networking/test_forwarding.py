@@ -3,6 +3,7 @@
 import socket
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from ipaddress import ip_address
 
@@ -61,8 +62,16 @@ def serve(space: str, kind: int) -> socket.socket:
     return server
 
 
-def _send(client: socket.socket) -> None:
-    client.sendall(BIG)
+def _receive(client: socket.socket) -> int:
+    client.settimeout(LIMIT)
+    count = 0
+    while data := client.recv(65536):
+        count += len(data)
+    return count
+
+
+def _send(client: socket.socket, what: bytes = BIG) -> None:
+    client.sendall(what)
     client.shutdown(socket.SHUT_WR)
 
 
@@ -77,6 +86,43 @@ def test_a_connection_is_carried_whole_and_both_ways(forwards: Forwards, space: 
                 got += data
             sender.join()
         assert got == BIG
+
+
+def test_a_side_that_does_not_read_yet_holds_up_nothing_that_it_sends(forwards: Forwards, space: str) -> None:
+    # More than all the kernel's buffers on the way hold.
+    much = b"isthmus" * (24 * 1024 * 1024 // 7)
+
+    path = f"/run/netns/{space}"
+    with open_namespace(path) as namespace:
+        server = socket_inside(namespace, path, socket.AF_INET, socket.SOCK_STREAM)
+    with server:
+        server.bind((ADDRESS, 7000))
+        server.listen()
+        forwards.replace("one", [PublishedPort(Protocol.TCP, 7000, 8000)], inside(space))
+        with socket.create_connection(("127.0.0.1", 8000), timeout=LIMIT) as client, server.accept()[0] as other:
+            sender = threading.Thread(target=_send, args=(other, much))
+            sender.start()
+            with ThreadPoolExecutor() as pool:
+                arrived = pool.submit(_receive, other)
+                _send(client, much)
+                returned = _receive(client)
+            sender.join()
+    assert (arrived.result(), returned) == (len(much), len(much))
+
+
+def test_an_end_of_one_side_leaves_the_other_way_open(forwards: Forwards, space: str) -> None:
+    path = f"/run/netns/{space}"
+    with open_namespace(path) as namespace:
+        server = socket_inside(namespace, path, socket.AF_INET, socket.SOCK_STREAM)
+    with server:
+        server.bind((ADDRESS, 7000))
+        server.listen()
+        forwards.replace("one", [PublishedPort(Protocol.TCP, 7000, 8000)], inside(space))
+        with socket.create_connection(("127.0.0.1", 8000), timeout=LIMIT) as client, server.accept()[0] as other:
+            client.shutdown(socket.SHUT_WR)
+            assert _receive(other) == 0
+            _send(other, BIG)
+            assert _receive(client) == len(BIG)
 
 
 def test_datagrams_are_carried_and_answered(forwards: Forwards, space: str) -> None:

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -29,7 +30,7 @@ from isthmus.networking.model import (
     Wish,
 )
 from isthmus.networking.store.attachments import AttachmentStore
-from isthmus.networking.store.database import Database
+from isthmus.networking.store.database import FIRST, Database
 from isthmus.networking.store.networks import NetworkStore
 from isthmus.networking.store.publications import Publication, PublicationStore
 from isthmus.networking.store.spare_ports import Pool, SparePortStore
@@ -181,6 +182,35 @@ def test_publications_are_replaced_as_a_whole(database: Database) -> None:
     assert set(store.list_all(KEY)) == {one, two}
     store.replace(KEY, [two])
     assert store.list_all() == (two,)
+
+
+def test_a_port_published_on_two_addresses_is_two_publications(database: Database) -> None:
+    store = PublicationStore(database)
+    ports = [PublishedPort(Protocol.TCP, 80, 8080, ip_address(each)) for each in ("10.0.0.1", "127.0.0.1")]
+    made = tuple(Publication(KEY, each) for each in (*ports, PublishedPort(Protocol.TCP, 80, 8080)))
+    store.replace(KEY, made)
+    assert set(store.list_all(KEY)) == set(made)
+
+
+def test_a_file_of_the_first_version_keeps_what_is_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "agent.sqlite"
+    with closing(sqlite3.connect(path)) as old:
+        old.executescript(FIRST)
+        old.execute("INSERT INTO publications VALUES ('libnetwork', 'endpoint', 'tcp', 80, 8080, NULL, 'fip')")
+        old.execute("INSERT INTO publications VALUES ('libnetwork', 'endpoint', 'udp', 53, 53, '10.0.0.7', '')")
+        old.execute("INSERT INTO pools VALUES ('pool', 'p', 'n', 5.0)")
+        old.execute("PRAGMA user_version=1")
+        old.commit()
+    with closing(Database(path)) as database:
+        assert set(PublicationStore(database).list_all()) == {
+            Publication(KEY, PublishedPort(Protocol.TCP, 80, 8080), "fip"),
+            Publication(KEY, PublishedPort(Protocol.UDP, 53, 53, ip_address("10.0.0.7"))),
+        }
+        spares = SparePortStore(database)
+        assert spares.pools() == (Pool("pool", "p", "n", 5.0),)
+        assert spares.rules("pool") is None
+        spares.keep_rules("pool", "[]")
+        assert spares.rules("pool") == "[]"
 
 
 def test_a_store_survives_its_process(tmp_path: Path) -> None:

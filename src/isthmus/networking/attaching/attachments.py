@@ -28,11 +28,15 @@ from isthmus.networking.model import (
     Wish,
     addresses_of,
 )
+from isthmus.networking.neutron.time_left import within
 from isthmus.networking.planning.interface import interface_configuration
-from isthmus.networking.planning.wishes import changes_for, misfit, pool_of
+from isthmus.networking.planning.wishes import WARM_NAME, changes_for, host_tag, is_warm, misfit, pool_of
 from isthmus.networking.store.spare_ports import Pool
 
 log = logging.getLogger(__name__)
+
+_NEUTRONS_OWN = frozenset({"network:dhcp", "network:distributed"})
+"""Owners of ports that Neutron deletes with their network."""
 
 
 class HostAttachments(Attachments):
@@ -47,7 +51,7 @@ class HostAttachments(Attachments):
     def reserve(self, wish: Wish, deadline: float | None = None) -> Attachment:
         """Give the key a port with addresses."""
         until = self._parts.deadline(deadline)
-        with self._parts.locks.hold(wish.key, until):
+        with self._parts.locks.hold(wish.key, until), within(until):
             found = self._reservations.reserve(wish, until, time.time())
         log.info("reserved port %s for %s %s", found.port.id if found.port else "?", wish.key.owner, wish.key.id)
         return found
@@ -59,7 +63,7 @@ class HostAttachments(Attachments):
             row = self._parts.attachments.find(new.key)
             if row is not None:
                 return row.attachment
-            with self._parts.locks.hold(old, until):
+            with self._parts.locks.hold(old, until), within(until):
                 found = self._hand_over(old, new, merged, until)
         self._parts.nudge.set()
         return found
@@ -210,7 +214,7 @@ class HostAttachments(Attachments):
         self._parts.nudge.set()
 
     def forget_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
-        """Delete all warm ports of a network, and what is known of it."""
+        """Delete this host's warm ports of a network, and what is known of it."""
         self._parts.networks.forget(network_id)
         self._parts.spares.forget_pools(network_id)
         until = self._parts.deadline(deadline)
@@ -219,11 +223,23 @@ class HostAttachments(Attachments):
             self._parts.spares.forget_pools(network_id)
             for spare in self._parts.spares.list_all(Fate.DOOMED, network_id):
                 drop_spare(self._parts, spare)
-        # Warm ports of other hosts' agents would keep the network from being deleted.
+            # And those that nobody knows any more, as an agent was killed over them. Another host's may be in use: a
+            # container's port is called so until its label is written.
+            neutron = self._parts.neutron(self._parts.projects.name_of(project))
+            found = neutron.ports(network_id=network_id, name=WARM_NAME, tags=host_tag(self._parts.host))
+            for port in found:
+                if not port.device_id and port.id not in self._parts.spares.known_ports():
+                    neutron.delete("ports", port.id)
+
+    def empty_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
+        """Do as `forget_network`, and delete other hosts' warm ports too."""
+        self.forget_network(network_id, project, deadline)
         neutron = self._parts.neutron(self._parts.projects.name_of(project))
-        for port in neutron.ports(network_id=network_id, name="isthmus-warm"):
-            if not port.device_id and port.id not in self._parts.spares.known_ports():
-                neutron.delete("ports", port.id)
+        left = neutron.ports(network_id=network_id)
+        if all(is_warm(port) or port.device_owner in _NEUTRONS_OWN for port in left):
+            for port in filter(is_warm, left):
+                if port.id not in self._parts.spares.known_ports():
+                    neutron.delete("ports", port.id)
 
     def _drop_now(self, port_id: str) -> None:
         for spare in self._parts.spares.list_all():
@@ -245,7 +261,10 @@ def release_row(parts: Parts, row: Row, deadline: float) -> None:
 
 
 def spare_of(parts: Parts, row: Row) -> SparePort:
-    """Return what an attachment's port becomes: warm again if its pool is short of it, else doomed."""
+    """Return what an attachment's port becomes: warm again if its pool is short of it, else doomed.
+
+    A warm one is given out once the chores have seen that nobody changed it in Neutron meanwhile.
+    """
     found = row.attachment
     if found.port is None:
         raise ValueError(f"{row.key.id} has no port")
@@ -255,4 +274,4 @@ def spare_of(parts: Parts, row: Row) -> SparePort:
         short = parts.spares.count_warm().get(pool, 0) < parts.limits.warm_ports
         used = any(each.pool == pool for each in parts.spares.pools())
         fate = Fate.WARM if short and used else Fate.DOOMED
-    return SparePort(found.port, fate, pool or "", row.project, row.binder, row.borrowed, row.labelled)
+    return SparePort(found.port, fate, pool or "", row.project, row.binder, row.borrowed, labelled=True)

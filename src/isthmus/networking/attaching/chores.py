@@ -14,10 +14,10 @@ from isthmus.control.errors import IsthmusError, NotFound
 from isthmus.networking.attaching.nesting import device_of
 from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts
-from isthmus.networking.attaching.reserving import drop_spare
+from isthmus.networking.attaching.reserving import check_groups, drop_spare
 from isthmus.networking.binding.contract import Nesting
 from isthmus.networking.model import Fate, Key, Owner, Row, SparePort, Wish
-from isthmus.networking.planning.wishes import WARM_NAME, host_tag, kind_of_pool, label_of, pool_of, port_body
+from isthmus.networking.planning.wishes import WARM_NAME, host_tag, kind_of_pool, label_of, pool_of, port_body, rules_of
 from isthmus.networking.store.spare_ports import Pool
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ class Chores:
     def do_round(self) -> bool:
         """Do what is to be done; return whether all of it was."""
         done = True
-        for chore in (self._label, self._prepare, self._drop, self._fill, self._clean, self._refresh):
+        for chore in (self._label, self._clean, self._prepare, self._drop, self._fill, self._refresh):
             try:
                 done = chore() and done
             except IsthmusError as error:
@@ -149,6 +149,7 @@ class Chores:
                 return  # The network was forgotten meanwhile.
             body["tags"] = [host_tag(self._parts.host), trying]
             try:
+                check_groups(self._parts.neutron(pool.project), wish)
                 made = self._parts.neutron(pool.project).create_ports(body, count)
             except NotFound:
                 # The network, or a security group, was deleted.
@@ -160,6 +161,7 @@ class Chores:
                 raise
             for port in made:
                 self._parts.spares.put(SparePort(port, Fate.WARM, pool.pool, pool.project, binder))
+            self._parts.spares.keep_rules(pool.pool, rules_of(made[0]))
         log.info("made %d warm ports on network %s", count, network_id)
         self._parts.nudge.set()
 
@@ -175,7 +177,7 @@ class Chores:
                 self._parts.spares.prepared(spare.port.id)
 
     def _clean(self) -> bool:
-        """Take the last user's label off warm ports."""
+        """Take the last user's label off warm ports; what somebody changed meanwhile goes to nobody else."""
         spares = [spare for spare in self._parts.spares.list_all(Fate.WARM) if spare.labelled]
         return self._each(self._clean_one, spares, _name)
 
@@ -185,6 +187,11 @@ class Chores:
             port = neutron.update_port(spare.port.id, {"name": WARM_NAME, "device_id": ""})
         except NotFound:
             self._parts.spares.doom(spare.port.id)
+            return
+        if rules_of(port) != self._parts.spares.rules(spare.pool):
+            log.info("port %s is not as its pool's are, and goes", port.id)
+            self._parts.spares.doom(port.id)
+            self._parts.nudge.set()
             return
         self._parts.spares.cleaned(port)
 

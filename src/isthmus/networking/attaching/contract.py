@@ -109,9 +109,16 @@ class Attachments(ABC):
 
     @abstractmethod
     def forget_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
-        """Delete all warm ports of a network, and what is known of it: it has changed, or is about to be deleted.
+        """Delete this host's warm ports of a network, and what is known of it: it has changed.
 
-        Ports still to be deleted are deleted now. Attachments are left alone.
+        Ports still to be deleted are deleted now. Attachments, and other hosts' ports, are left alone.
+        """
+
+    @abstractmethod
+    def empty_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
+        """Do as `forget_network`, and delete other hosts' warm ports too: the network is about to be deleted.
+
+        They stay where something else is on the network, as it cannot be deleted then.
         """
 
 

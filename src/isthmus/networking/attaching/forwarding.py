@@ -11,7 +11,7 @@ import selectors
 import socket
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -24,6 +24,8 @@ from isthmus.networking.model import IpAddress, Protocol, PublishedPort
 log = logging.getLogger(__name__)
 
 _CHUNK = 65536
+_MOST_HELD = 4 * _CHUNK
+"""Bytes of one direction that wait in the agent for a side that does not read; then its sender is read no more."""
 _CONNECT = 10.0
 _UDP_IDLE = 60.0
 _MOST_CLIENTS = 512
@@ -89,31 +91,26 @@ class Forward:
             with client, self.inside.socket(socket.SOCK_STREAM) as server:
                 server.settimeout(_CONNECT)
                 server.connect((str(self.inside.address), self.port.container_port))
-                server.settimeout(None)
-                self._copy(client, server)
+                for each in (client, server):
+                    each.setblocking(False)
+                self._copy(_Way(client, server), _Way(server, client))
         except (OSError, NamespaceGone) as error:
             log.debug("a connection to %s ended: %s", self.port, error)
         finally:
             self._clients.release()
 
-    def _copy(self, client: socket.socket, server: socket.socket) -> None:
+    def _copy(self, *ways: "_Way") -> None:
         """Copy both ways until both sides have ended; an end of one side is passed on."""
-        other = {client: server, server: client}
         with selectors.DefaultSelector() as selector:
-            for each in other:
-                selector.register(each, selectors.EVENT_READ)
-            while selector.get_map() and not self._closed.is_set():
-                for key, _ in selector.select(timeout=1):
-                    source = key.fileobj
-                    if not isinstance(source, socket.socket):
-                        continue
-                    data = source.recv(_CHUNK)
-                    if data:
-                        other[source].sendall(data)
-                        continue
-                    selector.unregister(source)
-                    with suppress(OSError):
-                        other[source].shutdown(socket.SHUT_WR)
+            while not self._closed.is_set() and not all(each.done for each in ways):
+                wanted: dict[socket.socket, int] = {}
+                for way in ways:
+                    for side, event in way.waits_for():
+                        wanted[side] = wanted.get(side, 0) | event
+                _watch(selector, wanted)
+                ready: dict[object, int] = {key.fileobj: events for key, events in selector.select(timeout=1)}
+                for way in ways:
+                    way.go_on(ready)
 
     def _serve_udp(self, listener: socket.socket) -> None:
         clients: dict[tuple[Any, ...], socket.socket] = {}
@@ -140,6 +137,57 @@ class Forward:
         with server, suppress(OSError):
             while not self._closed.is_set():
                 listener.sendto(server.recv(_CHUNK), client)
+
+
+class _Way:
+    """One direction of a connection. What one side sent and the other has not taken yet is held, up to a limit.
+
+    The two directions never wait for each other: a side may send all it has before it reads.
+    """
+
+    def __init__(self, source: socket.socket, target: socket.socket) -> None:
+        self._source, self._target = source, target
+        self._held = bytearray()
+        self._ended = False
+        self.done = False
+
+    def waits_for(self) -> Iterator[tuple[socket.socket, int]]:
+        """Return the sides that this direction goes on with, and by which event."""
+        if not self._ended and len(self._held) < _MOST_HELD:
+            yield self._source, selectors.EVENT_READ
+        if self._held:
+            yield self._target, selectors.EVENT_WRITE
+
+    def go_on(self, ready: Mapping[object, int]) -> None:
+        """Take and hand on what can be; OSError if a side is lost."""
+        if not self._ended and len(self._held) < _MOST_HELD and ready.get(self._source, 0) & selectors.EVENT_READ:
+            with suppress(BlockingIOError):
+                data = self._source.recv(_CHUNK)
+                self._held += data
+                self._ended = not data
+        if self._held:
+            # Also what came just now: most often it is taken at once.
+            with suppress(BlockingIOError):
+                del self._held[: self._target.send(self._held)]
+        if self._ended and not self._held and not self.done:
+            self.done = True
+            with suppress(OSError):
+                self._target.shutdown(socket.SHUT_WR)
+
+
+def _watch(selector: selectors.BaseSelector, wanted: Mapping[socket.socket, int]) -> None:
+    """Have a selector wait for exactly these events."""
+    for key in list(selector.get_map().values()):
+        if not isinstance(key.fileobj, socket.socket) or wanted.get(key.fileobj) == key.events:
+            continue
+        if key.fileobj in wanted:
+            selector.modify(key.fileobj, wanted[key.fileobj])
+        else:
+            selector.unregister(key.fileobj)
+    known = {key.fileobj for key in selector.get_map().values()}
+    for side, events in wanted.items():
+        if side not in known:
+            selector.register(side, events)
 
 
 def _listen(port: PublishedPort) -> list[socket.socket]:

@@ -9,6 +9,7 @@ from isthmus.networking.attaching.nesting import join_parent
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.binding.contract import Plugged
 from isthmus.networking.model import Attachment, Row, State, Target
+from isthmus.networking.neutron.time_left import within
 from isthmus.networking.planning.interface import interface_configuration
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,8 @@ def _plug(parts: Parts, found: Attachment, binder: str, target: Target, deadline
         raise Conflict(f"{found.wish.key.id} has no port yet; try again")
     wanted = interface_configuration(found.port, found.network, default_route=target.default_route)
     with parts.binding(binder, found.port.id, deadline) as plugger:
-        port = join_parent(parts, plugger, found.port)
+        with within(deadline):
+            port = join_parent(parts, plugger, found.port)
         if port != found.port:
             parts.attachments.note_port(port)
         return plugger.plug(port, target, wanted, deadline)

@@ -19,6 +19,7 @@ from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.model import Key, Port, PublishedPort, Row, State
 from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.parsing import Json
+from isthmus.networking.neutron.time_left import within
 from isthmus.networking.store.publications import Publication
 
 _PENDING = "pending"
@@ -43,7 +44,8 @@ class HostPublishing(Publishing):
         row = self._parts.attachments.find(key)
         if row is None or row.attachment.port is None:
             raise NotFound(f"nothing is attached under {key.id}; attach it before its ports are published")
-        with self._parts.locks.hold(("publish", key), self._parts.deadline(deadline)):
+        until = self._parts.deadline(deadline)
+        with self._parts.locks.hold(("publish", key), until), within(until):
             if self._external:
                 self._publish_by_floating_ip(row, row.attachment.port, ports, self._external)
             else:
@@ -52,22 +54,38 @@ class HostPublishing(Publishing):
 
     def restore(self) -> None:
         """Forward again what should be forwarded and is not: after a start, or once a container is back."""
-        wanted: dict[Key, list[PublishedPort]] = {}
+        wanted: dict[Key, list[Publication]] = {}
         for each in self._parts.publications.list_all():
-            if not each.far:
-                wanted.setdefault(each.key, []).append(each.port)
-        for key, ports in wanted.items():
-            row = self._parts.attachments.find(key)
-            if row is None:
-                self.revoke(key)
-                continue
-            if self._forwards.has(key) or row.attachment.state is not State.PLUGGED:
-                continue
+            wanted.setdefault(each.key, []).append(each)
+        for key, found in wanted.items():
             try:
-                self._forwards.replace(key, ports, _inside_of(row))
-                log.info("the published ports of %s are forwarded again", key.id)
+                self._restore_one(key, found)
             except IsthmusError as error:
                 log.warning("the published ports of %s are not forwarded: %s", key.id, error.message)
+
+    def _restore_one(self, key: Key, found: Sequence[Publication]) -> None:
+        row = self._parts.attachments.find(key)
+        if row is None:
+            self.revoke(key)
+            return
+        if row.attachment.port is None or row.attachment.state is not State.PLUGGED:
+            return
+        ports = [each.port for each in found]
+        if not any(each.far for each in found):
+            if not self._forwards.has(key):
+                self._forwards.replace(key, ports, _inside_of(row))
+                log.info("the published ports of %s are forwarded again", key.id)
+        elif self._external and any(each.far == _PENDING for each in found):
+            self._finish_pending(row, row.attachment.port, self._external)
+
+    def _finish_pending(self, row: Row, port: Port, external: str) -> None:
+        """Publish what an agent that was killed, or that had no answer, wrote down and did not end."""
+        until = self._parts.deadline(None)
+        with self._parts.locks.hold(("publish", row.key), until), within(until):
+            found = self._parts.publications.list_all(row.key)
+            if any(each.far == _PENDING for each in found):
+                self._publish_by_floating_ip(row, port, [each.port for each in found], external)
+                log.info("the published ports of %s have their floating IP now", row.key.id)
 
     def _publish_by_floating_ip(self, row: Row, port: Port, ports: Sequence[PublishedPort], external: str) -> None:
         neutron = self._parts.neutron(row.project)
@@ -80,14 +98,14 @@ class HostPublishing(Publishing):
         # Written down before it is made: an agent that is killed in between leaves no floating IP that nobody knows.
         self._parts.publications.replace(row.key, [Publication(row.key, each, _PENDING) for each in ports])
         floating = self._floating_ip(neutron, row.key, external)
+        if forwarded:
+            self._forward(neutron, floating, port, ports)
+        elif floating.get("port_id") != port.id:
+            neutron.update("floatingips", floating["id"], {"port_id": port.id})
+        # Only now: what is cut off before is pending, and made an end of by `restore`.
         address = ip_address(floating["floating_ip_address"])
         kept = [Publication(row.key, replace(each, host_address=address), floating["id"]) for each in ports]
         self._parts.publications.replace(row.key, kept)
-        if not forwarded:
-            if floating.get("port_id") != port.id:
-                neutron.update("floatingips", floating["id"], {"port_id": port.id})
-            return
-        self._forward(neutron, floating, port, ports)
 
     def _floating_ip(self, neutron: Neutron, key: Key, external: str) -> Json:
         description = _description(self._parts.host, key)

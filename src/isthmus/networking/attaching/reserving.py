@@ -12,7 +12,7 @@ from isthmus.networking.binding.contract import Nesting
 from isthmus.networking.model import Attachment, Fate, Network, Port, Row, SparePort, State, Wish, addresses_of
 from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.faults import AddressTaken, NoAddressLeft
-from isthmus.networking.planning.wishes import host_tag, label_of, misfit, pool_of, port_body
+from isthmus.networking.planning.wishes import differing_rules, host_tag, label_of, misfit, pool_of, port_body
 from isthmus.networking.store.spare_ports import Pool
 
 log = logging.getLogger(__name__)
@@ -52,7 +52,7 @@ class Reservations:
             raise Conflict(f"{wish.key.id} is being attached by somebody else; try again")
         with parts.in_flight.creating() as trying:
             try:
-                port = self._borrow(row) if wish.port_id else self._create(row, network, trying)
+                port = self._borrow(row) if wish.port_id else self._create(row, network, trying, deadline)
             except BaseException:
                 # If Neutron made it after all, the repairs find it by its tag.
                 parts.attachments.delete(wish.key)
@@ -63,12 +63,26 @@ class Reservations:
 
     def _same(self, row: Row, wish: Wish) -> Attachment:
         found = row.attachment
-        wrong = misfit(replace(wish, network_id=found.wish.network_id), found.port) if found.port else None
+        wrong = self._other_than(row, wish)
+        if wrong is None and found.port is not None:
+            wrong = misfit(replace(wish, network_id=found.wish.network_id), found.port)
         if wrong:
             raise Conflict(f"{wish.key.id} is attached already, and its port {wrong}; detach it first")
         if found.state is State.RELEASING:
             raise Conflict(f"{wish.key.id} is being detached; try again when that has ended")
         return found
+
+    def _other_than(self, row: Row, wish: Wish) -> str | None:
+        """Return in what an attachment is of another wish, beside what its port shows; None if it is of this one."""
+        parts, have = self._parts, row.attachment.wish
+        project = parts.projects.name_of(wish.project)
+        if project != row.project:
+            return f"is of project {row.project}, not {project}"
+        if wish.network_id != have.network_id and self._networks.get(wish.network_id, project).id != have.network_id:
+            return f"is on network {have.network_id}, not {wish.network_id}"
+        if wish.binder is not None and wish.binder != row.binder:
+            return f"is plugged by binder {row.binder}, not {wish.binder}"
+        return differing_rules(wish, have)
 
     def _take_warm(self, pool: str, wish: Wish, network: Network) -> Row | None:
         spares = self._parts.spares
@@ -85,7 +99,7 @@ class Reservations:
                 raise AddressTaken(f"the port with address {wish.addresses[0]} {wrong}; ask for one address only")
         return row
 
-    def _create(self, row: Row, network: Network, trying: str) -> Port:
+    def _create(self, row: Row, network: Network, trying: str, deadline: float) -> Port:
         wish = row.attachment.wish
         label = label_of(wish)
         neutron = self._parts.neutron(row.project)
@@ -97,7 +111,7 @@ class Reservations:
             return neutron.create_port(**body)
         except (AddressTaken, NoAddressLeft):
             # Ports that are being made, or given up, may hold it for a moment longer.
-            with self._parts.locks.hold(("spares", network.id), self._parts.deadline(None)):
+            with self._parts.locks.hold(("spares", network.id), deadline):
                 self._give_up_spares(row, network)
                 return neutron.create_port(**body)
 

@@ -31,6 +31,7 @@ from isthmus.networking.model import (
     TargetKind,
     Wish,
 )
+from isthmus.networking.neutron.time_left import within
 from isthmus.networking.planning.interface import interface_configuration
 
 log = logging.getLogger(__name__)
@@ -69,11 +70,13 @@ class Commands:
         if found is not None and found.state is State.PLUGGED:
             details = f"{call.key.id} was added before; send DEL first, or choose another CNI_IFNAME"
             raise CniError(ErrorCode.INTERFACE_EXISTS, details)
-        network = attachments.network(call.configuration.network_wanted, call.configuration.project)
+        with within(deadline):
+            network = attachments.network(call.configuration.network_wanted, call.configuration.project)
+            wish = self._wish(call, network)
         published = _published_ports(call)
         with ExitStack() as undo:
             undo.callback(self._release_quietly, call.key)
-            attachments.reserve(self._wish(call, network), deadline)
+            attachments.reserve(wish, deadline)
             attachment = attachments.plug(call.key, _target(call), deadline)
             if published:
                 self._agent.publishing.publish(call.key, published, deadline)

@@ -1,7 +1,8 @@
 """Ids of what a configuration names: security groups, QoS policies, subnets.
 
 A group's id is remembered for a minute, so that a name costs no call of Neutron at each start of a container. Ids are
-taken as they are; Neutron refuses the foreign ones itself.
+taken as they are: whether the project sees them is checked before a port is made with them (`attaching.reserving`), as
+Neutron lets a caller with the role `service` use everybody's.
 """
 
 import re

@@ -21,6 +21,7 @@ from isthmus.networking.libnetwork.pools import Pools
 from isthmus.networking.libnetwork.records import NetworkRecord, PoolRecord, Records
 from isthmus.networking.model import Attachment, IpAddress, Key, Owner, Port, Wish
 from isthmus.networking.neutron.faults import AddressTaken
+from isthmus.networking.neutron.time_left import within
 
 PREFIX = "address/"
 
@@ -50,13 +51,15 @@ class Addresses:
     def request(self, request: RequestAddress) -> str:
         """Answer RequestAddress with an address and its prefix length."""
         deadline = time.monotonic() + self._agent.conf.network_agent.attach_timeout
-        if request.for_gateway:
-            return self._gateway(request)
-        pool = self._pools.find(request.pool_id)
-        if pool is None:
-            return self._before_subnet(request)
+        with within(deadline):
+            if request.for_gateway:
+                return self._gateway(request)
+            pool = self._pools.find(request.pool_id)
+            if pool is None:
+                return self._before_subnet(request)
         if parse_pool_id(request.pool_id).swarm:
-            address = self._in_swarm(pool, request.address)
+            with within(deadline):
+                address = self._in_swarm(pool, request.address)
         elif request.address is not None:
             self.reserve(pool, request.address, deadline)
             address = request.address
@@ -204,7 +207,8 @@ def reserve_or_adopt(agent: Agent, wish: Wish, project: str | None, deadline: fl
     try:
         return agent.attachments.reserve(wish, deadline)
     except Conflict as refusal:
-        port = _port_of(agent, wish, project)
+        with within(deadline):
+            port = _port_of(agent, wish, project)
         if port is None:
             raise
         if not _is_free(port):

@@ -16,6 +16,7 @@ from isthmus.networking.libnetwork.options import EndpointOptions, endpoint_opti
 from isthmus.networking.libnetwork.records import NetworkRecord
 from isthmus.networking.model import Attachment, Key, Owner, Port, State, Subnet, Target, TargetKind, Wish
 from isthmus.networking.neutron.faults import AddressTaken
+from isthmus.networking.neutron.time_left import within
 
 log = logging.getLogger(__name__)
 
@@ -38,8 +39,10 @@ class Endpoints:
 
     def create(self, request: CreateEndpoint) -> Answer:
         """Give the endpoint its port. Done already: the same answer."""
-        record = self._networks.find(request.network_id)
-        options = self._options(record, request)
+        deadline = self._deadline()
+        with within(deadline):
+            record = self._networks.find(request.network_id)
+            options = self._options(record, request)
         wish = Wish(
             key=endpoint_key(request.endpoint_id),
             network_id=record.network_id,
@@ -50,7 +53,7 @@ class Endpoints:
             qos_policy=options.qos_policy,
             label=names.endpoint_label(request.endpoint_id),
         )
-        attachment = self._attach(wish, self._deadline())
+        attachment = self._attach(wish, deadline)
         return {"Interface": _supplied(_port(attachment), attachment, request.interface)}
 
     def _options(self, record: NetworkRecord, request: CreateEndpoint) -> EndpointOptions:

@@ -2,7 +2,8 @@
 
 import json
 import socket
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,21 @@ _API = "/v1.41"
 _SECONDS = 10.0
 
 
+@dataclass(frozen=True)
+class Found:
+    """What Docker has of one driver: the ids of its networks on this host, and of the endpoints on them."""
+
+    networks: frozenset[str]
+    endpoints: frozenset[str]
+
+    def may_be_believed(self, known: Set[str]) -> bool:
+        """Return whether an endpoint that is not here is missing. `known`: Docker's networks, by our own records.
+
+        An engine that has none of them is another one, was wiped, or is still starting: it knows nothing of the rest.
+        """
+        return not known or bool(known & self.networks)
+
+
 class Engine:
     """Docker on this host, by its socket. Never asked while it waits for an answer of ours: it may hold its locks."""
 
@@ -21,17 +37,21 @@ class Engine:
         self._path = path
         self._driver = driver
 
-    def endpoints(self) -> frozenset[str]:
-        """Return the ids of all endpoints on the driver's networks; `Unavailable` if not all could be read."""
-        found: set[str] = set()
-        for network in self._networks():
+    def look(self) -> Found:
+        """Return the driver's networks and the endpoints on them; `Unavailable` if not all could be read."""
+        networks = self._networks()
+        endpoints: set[str] = set()
+        for network in networks:
             inside = self._get(f"/networks/{quote(network)}").get("Containers") or {}
-            found.update(str(each["EndpointID"]) for each in inside.values())
-        return frozenset(found)
+            endpoints.update(str(each["EndpointID"]) for each in inside.values())
+        return Found(frozenset(networks), frozenset(endpoints))
 
     def _networks(self) -> list[str]:
-        filters = quote(json.dumps({"driver": [self._driver]}))
-        return [str(each["Id"]) for each in self._get(f"/networks?filters={filters}")]
+        # Docker's own filter by driver wants the whole name, which of a managed plug-in has a tag: isthmus:latest.
+        return [str(each["Id"]) for each in self._get("/networks") if self._is_ours(str(each["Driver"]))]
+
+    def _is_ours(self, driver: str) -> bool:
+        return driver == self._driver or driver.startswith(f"{self._driver}:")
 
     def _get(self, path: str) -> Any:
         connection = _UnixConnection(str(self._path))

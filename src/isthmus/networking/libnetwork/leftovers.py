@@ -20,9 +20,6 @@ from isthmus.networking.model import Key, Owner
 
 log = logging.getLogger(__name__)
 
-PATIENCE = 120.0
-"""Seconds that Docker may lack an endpoint, or an address wait for its endpoint, before it is released."""
-
 
 class Leftovers:
     """One sweep after the other."""
@@ -30,12 +27,15 @@ class Leftovers:
     def __init__(
         self, agent: Agent, networks: Networks, engine: Engine | None, clock: Callable[[], float] = time.monotonic
     ) -> None:
+        """`[network_agent] docker_patience` is how long Docker may lack what is held, before it is released."""
         self._agent = agent
         self._networks = networks
         self._engine = engine
         self._clock = clock
         self._unfinished = networks.being(Progress.MAKING)
         self._missing: dict[str, float] = {}
+        self._patience = float(agent.conf.network_agent.docker_patience)
+        self._warned = False
 
     def sweep(self) -> None:
         """Undo what a killed agent began, and release what Docker does not know."""
@@ -49,9 +49,20 @@ class Leftovers:
             return
         held = [each.wish.key.id for each in self._agent.attachments.list_all(Owner.LIBNETWORK)]
         held = [each for each in held if not each.startswith(AUXILIARY_PREFIX)]
-        present = self._engine.endpoints()
+        present = self._engine.look()
+        if held and not present.may_be_believed(frozenset(self._networks.being(Progress.READY))):
+            self._missing = {}
+            if not self._warned:
+                log.warning(
+                    "Docker on %s has none of the networks that were made here: nothing is released before it has one; "
+                    "see whether [network_agent] docker_socket is the engine that this agent serves",
+                    self._agent.conf.network_agent.docker_socket,
+                )
+            self._warned = True
+            return
+        self._warned = False
         known = {each: self._missing.get(each, float("inf")) for each in held}
-        self._missing, lost = missing_too_long(self._clock(), present, known, PATIENCE)
+        self._missing, lost = missing_too_long(self._clock(), present.endpoints, known, self._patience)
         for each in lost:
             what = "address" if each.startswith(PREFIX) else "endpoint"
             log.warning("releasing %s %s, which Docker does not have", what, each)

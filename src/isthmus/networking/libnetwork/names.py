@@ -18,6 +18,8 @@ DEFAULT_POOLS = {4: "kuryr", 6: "kuryr6"}
 SWARM = "isthmus.swarm"
 """Our tag of a network that swarm's manager allocated: no node deletes it, the manager's FreeNetwork does."""
 
+_MADE = "isthmus.made:"
+
 
 def id_tags(docker_id: str) -> frozenset[str]:
     """Return the tags of a Docker network's or endpoint's id."""
@@ -33,6 +35,16 @@ def existing_tag(docker_id: str) -> str:
 def is_adopted(tags: Collection[str], docker_id: str) -> bool:
     """Return whether a network's tags say that Docker's network only uses it."""
     return existing_tag(docker_id) in tags
+
+
+def made_tag(docker_id: str) -> str:
+    """Return our tag of a subnet that was made for a Docker network, or that another uses too: the last deletes it."""
+    return f"{_MADE}{docker_id[:32]}"
+
+
+def made_tags(tags: Collection[str]) -> frozenset[str]:
+    """Return those of a subnet's tags that `made_tag` wrote."""
+    return frozenset(tag for tag in tags if tag.startswith(_MADE))
 
 
 def network_name(docker_id: str) -> str:

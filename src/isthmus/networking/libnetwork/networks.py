@@ -124,12 +124,13 @@ class Networks:
         ):
             subnet = _existing(neutron, network, data, subnet_option)
             if subnet is None:
-                subnet = self._make_subnet(neutron, network, data, pool_option)
+                subnet = self._make_subnet(neutron, network, data, pool_option, names.made_tag(request.network_id))
                 undo.callback(neutron.delete, "subnets", subnet.id)
                 changed = True
             else:
                 check_gateway(subnet, data.gateway)
                 _tag_with_pool(neutron, subnet)
+                _share(neutron, subnet, names.made_tag(request.network_id), undo)
             own.append(subnet)
         if not request.ipv4 and not request.ipv6 and not network.subnets:
             raise InvalidInput(f"network {network.name or network.id} has no subnet; give --subnet with a CIDR")
@@ -147,7 +148,9 @@ class Networks:
                     key = Key(Owner.LIBNETWORK, f"{AUXILIARY_PREFIX}{record.docker_id}/{address}")
                     attachments.hand_over(held.wish.key, replace(held.wish, key=key))
 
-    def _make_subnet(self, neutron: Neutron, network: Network, data: IpamData, pool_option: str | None) -> Subnet:
+    def _make_subnet(
+        self, neutron: Neutron, network: Network, data: IpamData, pool_option: str | None, made_tag: str
+    ) -> Subnet:
         cidr = data.pool
         if cidr is None:
             raise InvalidInput("Docker gave no pool for a family of this network; give --subnet with a CIDR")
@@ -168,7 +171,7 @@ class Networks:
             # Virtual machines on the network need it; a container's address comes from Docker.
             "enable_dhcp": True,
             **({} if only_gateway else {"allocation_pools": pools}),
-            **({"subnetpool_id": pool.id, "tags": [pool.id]} if pool else {}),
+            **({"subnetpool_id": pool.id, "tags": [pool.id, made_tag]} if pool else {"tags": [made_tag]}),
         }
         return neutron.create_subnet(**body)
 
@@ -217,7 +220,7 @@ class Networks:
 
     def _delete_network(self, neutron: Neutron, network_id: str, project: str | None) -> None:
         for again in (True, True, False):
-            self._agent.attachments.forget_network(network_id, project)
+            self._agent.attachments.empty_network(network_id, project)
             try:
                 neutron.delete("networks", network_id)
                 break
@@ -238,8 +241,12 @@ class Networks:
 
     def _let_be(self, neutron: Neutron, network: Network, docker_id: str) -> None:
         _untag(neutron, network.id, docker_id)
-        for subnet in neutron.subnets(network_id=network.id):
-            if not subnet.name.startswith(names.SUBNET_PREFIX):
+        self._agent.attachments.cool_down(network.id)
+        own = names.made_tag(docker_id)
+        for subnet in neutron.subnets(network_id=network.id, tags=own):
+            neutron.remove_tag("subnets", subnet.id, own)
+            if names.made_tags(subnet.tags) - {own}:
+                log.info("subnet %s of network %s is another Docker network's too, and kept", subnet.id, network.id)
                 continue
             try:
                 # The warm ports hold addresses of it.
@@ -351,6 +358,17 @@ def _tag_with_pool(neutron: Neutron, subnet: Subnet) -> None:
             f"subnet {subnet.id} belongs to another project, so Docker's pool cannot be tied to it; name it to the "
             f"IPAM driver: --ipam-opt neutron.subnet.uuid={subnet.id}"
         ) from None
+
+
+def _share(neutron: Neutron, subnet: Subnet, own: str, undo: ExitStack) -> None:
+    """Have a subnet that another Docker network made kept until this one is deleted too."""
+    if not names.made_tags(subnet.tags) or own in subnet.tags:
+        return
+    try:
+        neutron.add_tag("subnets", subnet.id, own)
+        undo.callback(neutron.remove_tag, "subnets", subnet.id, own)
+    except (NotAllowed, NotFound):
+        log.info("subnet %s belongs to another project, and stays without Docker's tag", subnet.id)
 
 
 def _untag(neutron: Neutron, network_id: str, docker_id: str) -> None:

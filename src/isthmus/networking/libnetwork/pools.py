@@ -1,11 +1,14 @@
 """Pools of addresses (RequestPool, ReleasePool): Neutron subnet pools, or subnets that exist."""
 
 import logging
+import random
+import time
 from dataclasses import dataclass
 from ipaddress import ip_network
 
 from isthmus.control.errors import Conflict, InvalidInput, NotAllowed, NotFound
 from isthmus.networking.attaching.contract import Agent
+from isthmus.networking.attaching.locks import KeyLocks
 from isthmus.networking.libnetwork import names
 from isthmus.networking.libnetwork.choosing import free_block, only_prefix, only_subnet, refuse_overlap, within
 from isthmus.networking.libnetwork.messages import Answer, RequestPool
@@ -17,6 +20,10 @@ from isthmus.networking.model import IpNetwork, Subnet, SubnetPool
 from isthmus.networking.neutron.client import Neutron
 
 log = logging.getLogger(__name__)
+
+_TRIES = 8
+_PAUSE = 0.5
+"""Seconds, at most, before a block is chosen again that another host's agent has chosen too."""
 
 LOCAL_SPACE = "isthmus_local"
 SWARM_SPACE = "isthmus_swarm"
@@ -43,6 +50,7 @@ class Pools:
     def __init__(self, agent: Agent, records: Records) -> None:
         self._agent = agent
         self._records = records
+        self._choosing = KeyLocks()
 
     def request(self, request: RequestPool) -> Answer:
         """Answer RequestPool. The same pool again is the same pool, as Docker asks again after a crash."""
@@ -55,7 +63,10 @@ class Pools:
             _check_cidr(existing, request.pool)
             pool_id = PoolId(existing.id, Kind.SUBNET, project, existing.cidr, swarm)
             return _answer(pool_id, existing.cidr, existing)
-        pool, cidr = self._subnet_pool(neutron, options, request)
+        until = time.monotonic() + float(self._agent.conf.network_agent.attach_timeout)
+        # What is chosen is seen by the next one only once it is made.
+        with self._choosing.hold(f"the pools of project {neutron.project_id}", until):
+            pool, cidr = self._subnet_pool(neutron, options, request)
         named = PoolId(pool.id, Kind.POOL, project, None if only_prefix(pool, cidr) else cidr, swarm)
         return _answer(named, cidr, None)
 
@@ -78,8 +89,19 @@ class Pools:
             return pool, self._of_named_pool(neutron, pool, request.pool)
         if request.pool is not None:
             return self._own_pool(neutron, options, request.pool, request.sub_pool), request.pool
-        cidr = self._any_block(neutron, 6 if request.ipv6 else 4)
-        return self._own_pool(neutron, options, cidr, None), cidr
+        return self._any_pool(neutron, options, 6 if request.ipv6 else 4)
+
+    def _any_pool(self, neutron: Neutron, options: PoolOptions, version: int) -> tuple[SubnetPool, IpNetwork]:
+        """Return a new pool of a block that no other has. Another host's agent may choose the same one meanwhile."""
+        for _ in range(_TRIES):
+            cidr = self._any_block(neutron, version)
+            pool = _make_pool(neutron, options, cidr, None)
+            if len(neutron.subnet_pools(name=pool.name)) == 1:
+                return pool, cidr
+            # Whoever sees the other's yields: only one of the two may have seen it. Then one of them is sooner.
+            neutron.delete("subnetpools", pool.id)
+            time.sleep(random.uniform(0.0, _PAUSE))  # noqa: S311 - no secret
+        raise Conflict("other hosts take each block of addresses that is chosen; try again, or give --subnet")
 
     def _of_named_pool(self, neutron: Neutron, pool: SubnetPool, wanted: IpNetwork | None) -> IpNetwork:
         if wanted is None:
@@ -109,13 +131,7 @@ class Pools:
         refuse_overlap(cidr, own)
         if sub_pool is not None and not within(sub_pool, cidr):
             raise InvalidInput(f"--ip-range {sub_pool} is not in --subnet {cidr}; choose a part of it")
-        return neutron.create_subnet_pool(
-            name=names.pool_name(cidr),
-            prefixes=[str(cidr)],
-            default_prefixlen=cidr.prefixlen,
-            tags=[names.range_tag(sub_pool)] if sub_pool is not None else [],
-            **({"shared": True} if options.shared else {}),
-        )
+        return _make_pool(neutron, options, cidr, sub_pool)
 
     def _any_block(self, neutron: Neutron, version: int) -> IpNetwork:
         pools = neutron.subnet_pools()
@@ -178,6 +194,16 @@ class Pools:
         if named.project is not None:
             return [self._agent.neutron(named.project)]
         return [neutron for _, neutron in each_project(self._agent)]
+
+
+def _make_pool(neutron: Neutron, options: PoolOptions, cidr: IpNetwork, sub_pool: IpNetwork | None) -> SubnetPool:
+    return neutron.create_subnet_pool(
+        name=names.pool_name(cidr),
+        prefixes=[str(cidr)],
+        default_prefixlen=cidr.prefixlen,
+        tags=[names.range_tag(sub_pool)] if sub_pool is not None else [],
+        **({"shared": True} if options.shared else {}),
+    )
 
 
 def is_own(pool: SubnetPool) -> bool:

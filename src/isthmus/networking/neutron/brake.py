@@ -19,6 +19,7 @@ from typing import Any
 from keystoneauth1 import exceptions
 
 from isthmus.control.errors import Unavailable
+from isthmus.networking.neutron.time_left import OutOfTime
 
 _OVERLOADED = frozenset({429, 502, 503, 504})
 _WORTH_ANOTHER_TRY = _OVERLOADED | {500}
@@ -91,6 +92,8 @@ class Brake:
                 raise
             except exceptions.ConnectionError as error:
                 self._note(error, failed=True)
+                raise
+            except OutOfTime:
                 raise
             except Unavailable:
                 # Keystone is silent, without which nothing can be asked of Neutron.

@@ -1,9 +1,9 @@
 """Neutron's REST API as far as the agent needs it, with one project's credential.
 
-Every call has a time limit, and goes through the brake (`neutron.brake`). It is sent again only where that cannot do
-anything twice: reading, deleting, and writing what is then so. A creation never is: one whose answer was lost may have
-been done (the repairs find such a port by its tags), and keystoneauth does not tell a connection that was refused from
-one that broke.
+Every call has a time limit, `call_timeout` or what a deadline leaves of it (`neutron.time_left`), and goes through the
+brake (`neutron.brake`). It is sent again only where that cannot do anything twice: reading, deleting, and writing what
+is then so. A creation never is: one whose answer was lost may have been done (the repairs find such a port by its
+tags), and keystoneauth does not tell a connection that was refused from one that broke.
 
 A credential that may bind ports has the role `service`, and Neutron (29) shows such a caller every project's objects
 and lets it use them. What keeps tenants apart is therefore here: of what Neutron answers, only what is the project's
@@ -13,6 +13,7 @@ own, shared with it, or external is seen; all else is not found, and nothing is 
 `changes` and `body` are Neutron's own keys: this is the edge where its words are spoken.
 """
 
+import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -26,8 +27,12 @@ from isthmus.networking.model import Network, Port, Subnet, SubnetPool
 from isthmus.networking.neutron.brake import Brake
 from isthmus.networking.neutron.faults import explain, silent
 from isthmus.networking.neutron.parsing import Json, parse_network, parse_port, parse_subnet, parse_subnet_pool
+from isthmus.networking.neutron.time_left import OutOfTime, seconds_left
 
 Answer = TypeVar("Answer")
+
+_LEAST = 0.1
+"""Seconds that a call is given at least once it is sent, as a time limit of none would be an error."""
 
 _NO_TAGS = "'tags'"
 """Stands in the refusal of a Neutron that cannot create a port with its tags: an unrecognized attribute."""
@@ -270,10 +275,19 @@ class Neutron:
     def _call(
         self, method: str, path: str, what: str, *, again: bool = False, slower: int = 1, **arguments: Any
     ) -> Json:
-        limit = self._timeout * slower
+        full = self._timeout * slower
+        limit = seconds_left(full, what)
+        end = time.monotonic() + limit
 
         def send() -> Any:
-            return self._session.request(self._base() + path, method, timeout=limit, **arguments)
+            url = self._base() + path
+            left = max(end - time.monotonic(), _LEAST)
+            try:
+                return self._session.request(url, method, timeout=left, **arguments)
+            except exceptions.ConnectTimeout:
+                if limit >= full:
+                    raise
+                raise OutOfTime(f"Neutron was too slow to {what} in the time that was left; try again") from None
 
         tries = self._tries if again else 1
         return _answer_of(what, lambda: self._brake.run(what, send, tries=tries, limit=limit))

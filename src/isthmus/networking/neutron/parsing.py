@@ -76,6 +76,11 @@ def parse_port(found: Json) -> Port:
         vif_details=dict(found.get("binding:vif_details") or {}),
         security_groups=tuple(found.get("security_groups") or ()),
         qos_policy=found.get("qos_policy_id"),
+        address_pairs=frozenset(
+            f"{pair['ip_address']} {pair.get('mac_address') or ''}" for pair in found.get("allowed_address_pairs") or ()
+        ),
+        port_security=bool(found.get("port_security_enabled", True)),
+        admin_up=bool(found.get("admin_state_up", True)),
         revision=int(found.get("revision_number") or 0),
         tags=frozenset(found.get("tags") or ()),
     )

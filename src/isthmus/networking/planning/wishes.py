@@ -1,6 +1,7 @@
 """What a wish asks of Neutron, and whether a port is what a wish asks for."""
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,6 +13,11 @@ WARM_NAME = "isthmus-warm"
 _TAG_LENGTH = 60
 _FAMILY = "ipv"
 _DEFAULT_GROUPS = "default"
+
+
+def is_warm(port: Port) -> bool:
+    """Return whether a port is said to be nobody's yet, by Neutron."""
+    return port.name == WARM_NAME and not port.device_id
 
 
 def host_tag(host: str) -> str:
@@ -127,6 +133,31 @@ def misfit(wish: Wish, port: Port) -> str | None:
     if wish.mac and wish.mac.lower() != port.mac.lower():
         return f"has the MAC address {port.mac}, not {wish.mac}"
     return None
+
+
+def differing_rules(wish: Wish, have: Wish) -> str | None:
+    """Return in what the rules for a port that was wished before are not those of a wish, None if they are."""
+    if _groups(wish.security_groups) != _groups(have.security_groups):
+        return f"has the security groups {_groups(have.security_groups)}, not {_groups(wish.security_groups)}"
+    if wish.qos_policy != have.qos_policy:
+        return f"has {_policy(have)}, not {_policy(wish)}"
+    return None
+
+
+def _policy(wish: Wish) -> str:
+    return f"QoS policy {wish.qos_policy}" if wish.qos_policy else "no QoS policy of its own"
+
+
+def rules_of(port: Port) -> str:
+    """Return all that applies to a port beside its addresses, to be compared: groups, QoS, pairs, port security."""
+    facts = (
+        sorted(port.security_groups),
+        port.qos_policy,
+        sorted(port.address_pairs),
+        port.port_security,
+        port.admin_up,
+    )
+    return json.dumps(facts)
 
 
 def changes_for(wish: Wish, port: Port, network: Network) -> Mapping[str, Any]:

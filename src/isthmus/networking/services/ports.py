@@ -4,6 +4,7 @@ Attach a tap, a namespace or an interface of the host to a port, at once or in t
 is there.
 """
 
+import time
 from ipaddress import IPv4Address, IPv6Address
 from typing import Annotated, Any, Literal
 
@@ -15,6 +16,7 @@ from isthmus.control.http import parse
 from isthmus.networking.attaching.contract import Agent
 from isthmus.networking.model import Attachment, Key, Label, Owner, Target, TargetKind, Wish
 from isthmus.networking.neutron.client import Neutron
+from isthmus.networking.neutron.time_left import within
 from isthmus.networking.planning.interface import interface_configuration
 
 InterfaceName = Annotated[str, Field(pattern=r"^[^\s/:]{1,15}$")]
@@ -86,7 +88,7 @@ class Ports:
         target = request.place.target()
         attachments = self._agent.attachments
         known = attachments.find(request.place.key())
-        reserved = attachments.reserve(self._wish(request))
+        reserved = self._reserve(request)
         try:
             resp.media = {"port": self._view(attachments.plug(reserved.wish.key, target))}
         except Exception:
@@ -98,7 +100,7 @@ class Ports:
         """Reserve a port for a place where nothing is yet. Reserved or attached already: the same."""
         request = parse(AttachRequest, _body(req), "body")
         request.place.target()  # refuses a place that is none
-        resp.media = {"port": self._view(self._agent.attachments.reserve(self._wish(request)))}
+        resp.media = {"port": self._view(self._reserve(request))}
 
     def on_post_plug(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Plug what was reserved for a place. Plugged there already: the same."""
@@ -121,6 +123,12 @@ class Ports:
 
     def _view(self, found: Attachment) -> dict[str, Any]:
         return {**view(found), "finish_checksums": self._agent.attachments.finishes_checksums(found.wish.binder)}
+
+    def _reserve(self, request: AttachRequest) -> Attachment:
+        deadline = time.monotonic() + float(self._agent.conf.network_agent.attach_timeout)
+        with within(deadline):
+            wish = self._wish(request)
+        return self._agent.attachments.reserve(wish, deadline)
 
     def _wish(self, request: AttachRequest) -> Wish:
         project = self._agent.project_name(request.project, request.project_id)

@@ -12,9 +12,7 @@ from pathlib import Path
 
 from isthmus.control.errors import Unavailable
 
-_VERSION = 1
-
-_SCHEMA = """
+FIRST = """
 CREATE TABLE attachments (
     owner TEXT NOT NULL, id TEXT NOT NULL, state TEXT NOT NULL, project TEXT NOT NULL, network_id TEXT NOT NULL,
     port_id TEXT UNIQUE, wish TEXT NOT NULL, port TEXT, network TEXT, target TEXT, far TEXT, near TEXT,
@@ -39,6 +37,21 @@ CREATE TABLE publications (
     PRIMARY KEY (owner, id, protocol, container_port, host_port)
 ) STRICT;
 """
+
+_ADDRESSES_OF_PUBLICATIONS = """
+ALTER TABLE publications RENAME TO old_publications;
+CREATE TABLE publications (
+    owner TEXT NOT NULL, id TEXT NOT NULL, protocol TEXT NOT NULL, container_port INTEGER NOT NULL,
+    host_port INTEGER NOT NULL, host_address TEXT NOT NULL, far TEXT NOT NULL,
+    PRIMARY KEY (owner, id, protocol, container_port, host_port, host_address)
+) STRICT;
+INSERT INTO publications SELECT owner, id, protocol, container_port, host_port, coalesce(host_address, ''), far
+    FROM old_publications;
+DROP TABLE old_publications;
+"""
+
+_UPGRADES = (FIRST, "ALTER TABLE pools ADD COLUMN rules TEXT;", _ADDRESSES_OF_PUBLICATIONS)
+"""What makes a file of each version from the one before; a new file goes through all."""
 
 
 class Database:
@@ -74,7 +87,7 @@ class Database:
 
     def _upgrade(self) -> None:
         version = self._connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > _VERSION:
+        if version > len(_UPGRADES):
             raise Unavailable(f"{self._path} was written by a newer Isthmus (version {version}); install that one")
-        if version < _VERSION:
-            self._connection.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version={_VERSION}; COMMIT;")
+        for number, script in enumerate(_UPGRADES[version:], version + 1):
+            self._connection.executescript(f"BEGIN; {script} PRAGMA user_version={number}; COMMIT;")

@@ -11,7 +11,7 @@ from isthmus.networking.store.database import Database
 INSERT = """INSERT OR REPLACE INTO publications
     (owner, id, protocol, container_port, host_port, host_address, far)
     VALUES (:owner, :id, :protocol, :container_port, :host_port, :host_address, :far)"""
-LIST = "SELECT * FROM publications ORDER BY owner, id, protocol, host_port"
+LIST = "SELECT * FROM publications ORDER BY owner, id, protocol, host_port, host_address"
 DELETE = "DELETE FROM publications WHERE owner = :owner AND id = :id"
 
 
@@ -35,7 +35,7 @@ class PublicationStore:
         with self._database.transaction() as connection:
             connection.execute(DELETE, {"owner": key.owner, "id": key.id})
             for each in publications:
-                address = str(each.port.host_address) if each.port.host_address else None
+                address = str(each.port.host_address) if each.port.host_address else ""
                 values = {**vars(each.port), "host_address": address, "owner": key.owner, "id": key.id, "far": each.far}
                 connection.execute(INSERT, values)
 

@@ -42,7 +42,8 @@ def to_port(found: dict[str, Any]) -> Port:
     """Return a port."""
     fixed = tuple(FixedIp(each["subnet_id"], ip_address(each["address"])) for each in found.pop("fixed_ips"))
     groups, tags = tuple(found.pop("security_groups")), frozenset(found.pop("tags"))
-    return Port(**found, fixed_ips=fixed, security_groups=groups, tags=tags)
+    pairs = frozenset(found.pop("address_pairs", ()))
+    return Port(**found, fixed_ips=fixed, security_groups=groups, address_pairs=pairs, tags=tags)
 
 
 def to_network(found: dict[str, Any]) -> Network:

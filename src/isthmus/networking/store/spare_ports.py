@@ -38,7 +38,7 @@ class Pool:
 PUT = """INSERT OR REPLACE INTO spare_ports
     (port_id, fate, pool, project, network_id, binder, port, borrowed, labelled, prepared)
     VALUES (:port_id, :fate, :pool, :project, :network_id, :binder, :port, :borrowed, :labelled, :prepared)"""
-NEXT_WARM = """SELECT * FROM spare_ports WHERE pool = :pool AND fate = 'warm'
+NEXT_WARM = """SELECT * FROM spare_ports WHERE pool = :pool AND fate = 'warm' AND labelled = 0
     ORDER BY prepared DESC, rowid LIMIT 1"""
 LIST = """SELECT * FROM spare_ports WHERE (:fate IS NULL OR fate = :fate)
     AND (:network_id IS NULL OR network_id = :network_id) ORDER BY rowid"""
@@ -47,6 +47,8 @@ DOOM = "UPDATE spare_ports SET fate = 'doomed' WHERE port_id = :port_id"
 PREPARED = "UPDATE spare_ports SET prepared = 1 WHERE port_id = :port_id AND fate = 'warm'"
 UNPREPARED = "UPDATE spare_ports SET prepared = 0 WHERE port_id = :port_id AND fate = 'warm'"
 CLEANED = "UPDATE spare_ports SET labelled = 0, port = :port WHERE port_id = :port_id"
+KEEP_RULES = "UPDATE pools SET rules = :rules WHERE pool = :pool"
+RULES = "SELECT rules FROM pools WHERE pool = :pool"
 GONE = "DELETE FROM spare_ports WHERE port_id = :port_id"
 COUNT = "SELECT pool, count(*) FROM spare_ports WHERE fate = 'warm' GROUP BY pool"
 USE_POOL = """INSERT INTO pools (pool, project, network_id, used_at) VALUES (:pool, :project, :network_id, :used_at)
@@ -80,7 +82,7 @@ class SparePortStore:
         with self._database.transaction() as connection:
             rows = connection.execute(LIST, {"fate": Fate.WARM, "network_id": wish.network_id}).fetchall()
             for spare in map(_to_spare, rows):
-                if spare.pool == pool and address in addresses_of(spare.port):
+                if spare.pool == pool and not spare.labelled and address in addresses_of(spare.port):
                     return _take(connection, spare, wish, network)
             return None
 
@@ -135,6 +137,16 @@ class SparePortStore:
         """Return the pools in use."""
         with self._database.transaction() as connection:
             return tuple(Pool(*row) for row in connection.execute(LIST_POOLS))
+
+    def keep_rules(self, pool: str, rules: str) -> None:
+        """Write down what applies to a pool's ports as they are made (`planning.wishes.rules_of`)."""
+        self._run(KEEP_RULES, pool=pool, rules=rules)
+
+    def rules(self, pool: str) -> str | None:
+        """Return what applies to a pool's ports; None if none was made yet, or the pool is forgotten."""
+        with self._database.transaction() as connection:
+            found = connection.execute(RULES, {"pool": pool}).fetchone()
+        return None if found is None else found["rules"]
 
     def forget_pool(self, pool: str) -> None:
         """Fill a pool no more, and doom its ports."""
