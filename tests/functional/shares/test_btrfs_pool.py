@@ -6,6 +6,7 @@ import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +18,11 @@ from isthmus.control.errors import InvalidInput
 from isthmus.embedded import share_servers
 from isthmus.shares.drivers.btrfs import mounts
 from isthmus.shares.drivers.btrfs.driver import BtrfsDriver
-from isthmus.shares.drivers.contract import BackendFull, BackendUnavailable
+from isthmus.shares.drivers.btrfs.pool import Pool
+from isthmus.shares.drivers.contract import BackendFull, BackendUnavailable, DataWouldBeLost
 from isthmus.shares.drivers.facts import ShareFacts
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 
 
 @pytest.fixture
@@ -41,6 +43,25 @@ def pool(site: ShareSite) -> Path:
 
 def place(site: ShareSite, facts: ShareFacts) -> Path:
     return pool(site) / "shares" / f"share-{facts.instance_id}"
+
+
+@contextmanager
+def opened(site: ShareSite) -> Iterator[Pool]:
+    descriptor = os.open(pool(site), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield Pool(pool(site), descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def limit(site: ShareSite, facts: ShareFacts, size: int) -> None:
+    with opened(site) as found:
+        found.limit(f"share-{facts.instance_id}", size)
+
+
+def limit_of(site: ShareSite, facts: ShareFacts) -> int | None:
+    with opened(site) as found:
+        return found.limit_of(f"share-{facts.instance_id}")
 
 
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
@@ -200,6 +221,25 @@ def fill(path: Path) -> None:
             file.write(bytes(range(256)) * 4096)
             if file.tell() % (256 * MIB) == 0:
                 os.fsync(file.fileno())
+
+
+def test_a_shrinking_that_was_killed_before_it_counted_is_no_success(site: ShareSite, driver: BtrfsDriver) -> None:
+    facts = share(size_gib=2)
+    driver.create_share(facts)
+    for number in range(17):
+        (place(site, facts) / str(number)).write_bytes(bytes(64 * MIB))
+    limit(site, facts, GIB)
+
+    with pytest.raises(DataWouldBeLost, match=facts.instance_id):
+        driver.shrink_share(facts, 1)
+    (place(site, facts) / "more").write_bytes(bytes(MIB))
+
+    for number in range(17):
+        (place(site, facts) / str(number)).unlink()
+    limit(site, facts, GIB)
+    driver.shrink_share(facts, 1)
+    assert limit_of(site, facts) == GIB
+    driver.delete_share(facts)
 
 
 def test_a_full_pool_is_told_as_one(site: ShareSite, driver: BtrfsDriver) -> None:

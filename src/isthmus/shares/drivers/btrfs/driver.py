@@ -118,19 +118,20 @@ class BtrfsDriver(ShareDriver):
         """Lower the limit, unless more is held; see the contract."""
         wanted = size_gib * GIB
         with self._share(share) as (pool, name):
-            before = pool.limit_of(name)
-            if before is not None and before <= wanted:
-                return
-            # Limited first and counted then, so that a client cannot write between the two.
+            # Limited first and counted then, so that a client cannot write between the two. A limit that is so small
+            # already tells nothing: who set it may have been killed before it counted.
             pool.limit(name, wanted)
-            pool.flush()
-            used = pool.used(SHARES, name)
-            if used > wanted:
-                pool.limit(name, before)
-                raise DataWouldBeLost(
-                    f"share instance {share.instance_id} holds {used / GIB:.2f} GiB, more than {size_gib} GiB: "
-                    "remove files, or choose a larger size"
-                )
+            try:
+                pool.flush()
+                used = pool.used(SHARES, name)
+                if used > wanted:
+                    raise DataWouldBeLost(
+                        f"share instance {share.instance_id} holds {used / GIB:.2f} GiB, more than {size_gib} GiB: "
+                        "remove files, or choose a larger size"
+                    )
+            except Exception:
+                pool.limit(name, share.size_gib * GIB)
+                raise
 
     def revert_share(self, share: ShareFacts, snapshot: SnapshotFacts) -> None:
         """Put the files back in place, so that clients' handles stay good; see the contract."""
