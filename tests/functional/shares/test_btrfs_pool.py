@@ -1,5 +1,6 @@
 """The btrfs back end's own side: half-made things, hostile trees, lost and full pools, the keeper of the mounts."""
 
+import itertools
 import os
 import signal
 import stat
@@ -221,6 +222,45 @@ def fill(path: Path) -> None:
             file.write(bytes(range(256)) * 4096)
             if file.tell() % (256 * MIB) == 0:
                 os.fsync(file.fileno())
+
+
+def fill_up(path: Path) -> None:
+    """Give a file room until the share has none left."""
+    with path.open("wb") as file:
+        for piece in (64 * MIB, MIB, 4096):
+            with pytest.raises(OSError, match="quota"):
+                grow(file.fileno(), piece)
+
+
+def grow(descriptor: int, piece: int) -> None:
+    for size in itertools.count(os.fstat(descriptor).st_size, piece):
+        os.posix_fallocate(descriptor, size, piece)
+
+
+def test_a_full_share_is_reverted_and_has_its_limit_again(site: ShareSite, driver: BtrfsDriver) -> None:
+    facts = share()
+    driver.create_share(facts)
+    root = place(site, facts)
+    for name in ("later", "first"):  # what lies in a directory is seen to from the youngest to the oldest
+        (root / name).mkdir()
+    for number in range(200):
+        (root / "first" / str(number)).write_bytes(b"kept" * 1000)
+    before = tree(root / "first")
+    snapshot = snapshot_of(facts)
+    driver.create_snapshot(snapshot)
+    for path in (root / "first").iterdir():
+        path.unlink()
+    os.sync()
+    fill_up(root / "later" / "full")
+
+    driver.revert_share(facts, snapshot)
+    assert tree(root / "first") == before
+    assert list((root / "later").iterdir()) == []
+    assert limit_of(site, facts) == GIB
+    with pytest.raises(OSError, match="quota"), (root / "more").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, GIB)
+    driver.delete_snapshot(snapshot)
+    driver.delete_share(facts)
 
 
 def test_a_shrinking_that_was_killed_before_it_counted_is_no_success(site: ShareSite, driver: BtrfsDriver) -> None:
