@@ -59,6 +59,15 @@ class PlainDriver(ManilaShareDriver):  # type: ignore[misc]
         )
 
 
+class StrictDriver(PlainDriver):
+    """Refuses a client that it lets in already, as IBM's GPFS driver does."""
+
+    def allow_access(self, context: Any, share: Any, access: Any, share_server: Any = None) -> None:
+        if access["access_to"] in self.held:
+            raise exception.ShareAccessExists(access_type=access["access_type"], access=access["access_to"])
+        super().allow_access(context, share, access, share_server)
+
+
 class FailingDriver(PlainDriver):
     """Fails in all ways that drivers fail in."""
 

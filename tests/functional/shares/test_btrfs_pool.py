@@ -1,11 +1,13 @@
 """The btrfs back end's own side: half-made things, hostile trees, lost and full pools, the keeper of the mounts."""
 
+import itertools
 import os
 import signal
 import stat
 import subprocess
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,10 +19,11 @@ from isthmus.control.errors import InvalidInput
 from isthmus.embedded import share_servers
 from isthmus.shares.drivers.btrfs import mounts
 from isthmus.shares.drivers.btrfs.driver import BtrfsDriver
-from isthmus.shares.drivers.contract import BackendFull, BackendUnavailable
+from isthmus.shares.drivers.btrfs.pool import Pool
+from isthmus.shares.drivers.contract import BackendFull, BackendUnavailable, DataWouldBeLost
 from isthmus.shares.drivers.facts import ShareFacts
 
-MIB = 1 << 20
+MIB, GIB = 1 << 20, 1 << 30
 
 
 @pytest.fixture
@@ -41,6 +44,25 @@ def pool(site: ShareSite) -> Path:
 
 def place(site: ShareSite, facts: ShareFacts) -> Path:
     return pool(site) / "shares" / f"share-{facts.instance_id}"
+
+
+@contextmanager
+def opened(site: ShareSite) -> Iterator[Pool]:
+    descriptor = os.open(pool(site), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield Pool(pool(site), descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def limit(site: ShareSite, facts: ShareFacts, size: int) -> None:
+    with opened(site) as found:
+        found.limit(f"share-{facts.instance_id}", size)
+
+
+def limit_of(site: ShareSite, facts: ShareFacts) -> int | None:
+    with opened(site) as found:
+        return found.limit_of(f"share-{facts.instance_id}")
 
 
 def tree(root: Path) -> dict[str, tuple[object, ...]]:
@@ -200,6 +222,64 @@ def fill(path: Path) -> None:
             file.write(bytes(range(256)) * 4096)
             if file.tell() % (256 * MIB) == 0:
                 os.fsync(file.fileno())
+
+
+def fill_up(path: Path) -> None:
+    """Give a file room until the share has none left."""
+    with path.open("wb") as file:
+        for piece in (64 * MIB, MIB, 4096):
+            with pytest.raises(OSError, match="quota"):
+                grow(file.fileno(), piece)
+
+
+def grow(descriptor: int, piece: int) -> None:
+    for size in itertools.count(os.fstat(descriptor).st_size, piece):
+        os.posix_fallocate(descriptor, size, piece)
+
+
+def test_a_full_share_is_reverted_and_has_its_limit_again(site: ShareSite, driver: BtrfsDriver) -> None:
+    facts = share()
+    driver.create_share(facts)
+    root = place(site, facts)
+    for name in ("later", "first"):  # what lies in a directory is seen to from the youngest to the oldest
+        (root / name).mkdir()
+    for number in range(200):
+        (root / "first" / str(number)).write_bytes(b"kept" * 1000)
+    before = tree(root / "first")
+    snapshot = snapshot_of(facts)
+    driver.create_snapshot(snapshot)
+    for path in (root / "first").iterdir():
+        path.unlink()
+    os.sync()
+    fill_up(root / "later" / "full")
+
+    driver.revert_share(facts, snapshot)
+    assert tree(root / "first") == before
+    assert list((root / "later").iterdir()) == []
+    assert limit_of(site, facts) == GIB
+    with pytest.raises(OSError, match="quota"), (root / "more").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, GIB)
+    driver.delete_snapshot(snapshot)
+    driver.delete_share(facts)
+
+
+def test_a_shrinking_that_was_killed_before_it_counted_is_no_success(site: ShareSite, driver: BtrfsDriver) -> None:
+    facts = share(size_gib=2)
+    driver.create_share(facts)
+    for number in range(17):
+        (place(site, facts) / str(number)).write_bytes(bytes(64 * MIB))
+    limit(site, facts, GIB)
+
+    with pytest.raises(DataWouldBeLost, match=facts.instance_id):
+        driver.shrink_share(facts, 1)
+    (place(site, facts) / "more").write_bytes(bytes(MIB))
+
+    for number in range(17):
+        (place(site, facts) / str(number)).unlink()
+    limit(site, facts, GIB)
+    driver.shrink_share(facts, 1)
+    assert limit_of(site, facts) == GIB
+    driver.delete_share(facts)
 
 
 def test_a_full_pool_is_told_as_one(site: ShareSite, driver: BtrfsDriver) -> None:

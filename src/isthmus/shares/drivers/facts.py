@@ -116,12 +116,14 @@ class AccessChange:
 
     `wanted` is the truth: applying it whole, whatever came before, is right. The others tell a back end that can only
     add and remove what to do; all three are empty when the whole set shall be put right (after a restart or an error).
+    `gone` are then the rules that were being removed when that happened, and may hold still.
     """
 
     wanted: tuple[AccessRule, ...]
     added: tuple[AccessRule, ...] = ()
     removed: tuple[AccessRule, ...] = ()
     changed: tuple[AccessRule, ...] = ()
+    gone: tuple[AccessRule, ...] = ()
 
 
 @dataclass(frozen=True)

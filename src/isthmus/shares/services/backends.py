@@ -7,16 +7,20 @@ up behind, and its jobs are taken as soon as its driver has started.
 import logging
 import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
+from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.orm import Session
 
 from isthmus.control.errors import IsthmusError, Unavailable
-from isthmus.shares.drivers.facts import BackendReport, Pool
+from isthmus.shares.drivers.facts import BackendReport, ExportLocation, Pool, ShareFacts
+from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Kind, Status
 from isthmus.shares.scheduling.capabilities import capabilities_of
 from isthmus.shares.services.work import Work
-from isthmus.shares.store import facts, jobs, reports, results
+from isthmus.shares.store import facts, jobs, messages, reports, results
+from isthmus.shares.tables import InstanceRow
 
 log = logging.getLogger(__name__)
 
@@ -27,6 +31,8 @@ SERVED = (
     Status.SHRINKING,
     Status.SHRINKING_ERROR,
     Status.REVERTING,
+    Status.REVERTING_ERROR,
+    Status.UNMANAGE_ERROR,
     Status.AWAITING_TRANSFER,
     Status.ENSURING,
 )
@@ -54,7 +60,12 @@ def bring_up(work: Work, name: str, stopping: threading.Event, started: Callable
     if stopping.is_set():
         return
     started(work)
-    _guarded(work, name, "serving its shares again", lambda: ensure(work, stopping))
+    wait = SHORTEST_WAIT
+    while not _guarded(work, name, "serving its shares again", lambda: ensure(work, stopping)):
+        if stopping.wait(wait):
+            return
+        wait = min(2 * wait, LONGEST_WAIT)
+        _guarded(work, name, "its report", lambda: report(work, name))
     while not stopping.wait(work.conf.shares.report_interval):
         _guarded(work, name, "its report", lambda: report(work, name))
 
@@ -85,7 +96,11 @@ def _gib(size: float | None) -> float | None:
 
 
 def ensure(work: Work, stopping: threading.Event) -> None:
-    """Have all shares of the back end served again, a batch at a time; their rules too where exports have changed."""
+    """Have all shares of the back end served again, a batch at a time; their rules too where exports have changed.
+
+    A share that cannot be served is told to its owner and keeps no other from being served. Raises what may be well
+    the next time: that the back end or the database does not answer. Done twice: the same.
+    """
     after = ""
     while not stopping.is_set():
         with work.database.transaction() as session:
@@ -93,21 +108,62 @@ def ensure(work: Work, stopping: threading.Event) -> None:
         if not batch:
             return
         after = batch[-1].instance_id
-        changed = work.driver.ensure_shares(batch)
+        changed = _ensured(work, batch)
         with work.database.transaction() as session:
             for share in batch:
-                if share.instance_id not in changed:
-                    continue
-                now = work.now()
-                results.keep_exports(session, share.instance_id, changed[share.instance_id], now)
-                jobs.enqueue(
-                    session,
-                    host=share.host,
-                    kind=Kind.UPDATE_ACCESS,
-                    subject=share.share_id,
-                    argument={"instance_id": share.instance_id, "whole": True},
-                    now=now,
-                )
+                if share.instance_id in changed:
+                    _keep(session, work, share, changed[share.instance_id])
+
+
+def _ensured(work: Work, batch: Sequence[ShareFacts]) -> Mapping[str, tuple[ExportLocation, ...]]:
+    try:
+        return work.driver.ensure_shares(batch)
+    except Exception as error:
+        if isinstance(error, IsthmusError) and error.retryable:
+            raise
+        log.warning("back end %s cannot serve %s shares at once (%s): each by itself", work.backend, len(batch), error)
+    changed: dict[str, tuple[ExportLocation, ...]] = {}
+    for share in batch:
+        try:
+            changed |= work.driver.ensure_shares([share])
+        except IsthmusError as error:
+            if error.retryable:
+                raise
+            _say_unserved(work, share, error.message)
+        except Exception as error:
+            log.exception("back end %s does not serve share instance %s again", work.backend, share.instance_id)
+            _say_unserved(work, share, f"share instance {share.instance_id}: {type(error).__name__}")
+    return changed
+
+
+def _keep(session: Session, work: Work, share: ShareFacts, exports: Sequence[ExportLocation]) -> None:
+    # It may have been deleted while it was being served again.
+    there = select(InstanceRow.id).where(InstanceRow.id == share.instance_id, InstanceRow.status.in_(SERVED))
+    if session.scalar(there.with_for_update()) is None:
+        return
+    now = work.now()
+    results.keep_exports(session, share.instance_id, exports, now)
+    jobs.enqueue(
+        session,
+        host=share.host,
+        kind=Kind.UPDATE_ACCESS,
+        subject=share.share_id,
+        argument={"instance_id": share.instance_id, "whole": True},
+        now=now,
+    )
+
+
+def _say_unserved(work: Work, share: ShareFacts, trouble: str) -> None:
+    with work.database.transaction() as session:
+        messages.say(
+            session,
+            project_id=share.project_id,
+            action=Action.UPDATE,
+            detail=Detail.UNKNOWN_ERROR,
+            resource_id=share.share_id,
+            text=f"the share is not served again: {trouble}",
+            now=work.now(),
+        )
 
 
 def _say_silent(work: Work, error: IsthmusError) -> None:
@@ -118,8 +174,8 @@ def _say_silent(work: Work, error: IsthmusError) -> None:
         log.warning("the database does not answer: %s", type(silent).__name__)
 
 
-def _guarded(work: Work, name: str, what: str, act: Callable[[], None]) -> None:
-    """Do something that may fail today and is done again tomorrow."""
+def _guarded(work: Work, name: str, what: str, act: Callable[[], None]) -> bool:
+    """Do something that may fail today and is done again tomorrow; say whether it is done."""
     try:
         act()
     except IsthmusError as error:
@@ -130,3 +186,6 @@ def _guarded(work: Work, name: str, what: str, act: Callable[[], None]) -> None:
     except Exception:
         # A driver's defect must not end the reports for good.
         log.exception("back end %s: %s failed", name, what)
+    else:
+        return True
+    return False

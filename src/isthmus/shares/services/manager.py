@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Sequence
+from pathlib import Path
 
 import psutil
 from oslo_config.cfg import ConfigOpts
@@ -73,7 +74,7 @@ def _work(conf: ConfigOpts, database: Database, machine: str, name: str) -> Work
 def _register(
     conf: ConfigOpts, database: Database, works: Sequence[Work], machine: str, stopping: threading.Event
 ) -> None:
-    """Make the back ends known and free what a dead manager of this machine held; waits for the database."""
+    """Make the back ends known and free what a dead manager beside this one held; waits for the database."""
     while not stopping.is_set():
         try:
             with database.transaction() as session:
@@ -127,16 +128,27 @@ def _beat(conf: ConfigOpts, works: Sequence[Work], stopping: threading.Event) ->
 
 
 def owner_of(machine: str) -> str:
-    """Return this process's name in leases: machine, process id and when the process began."""
-    return f"{machine}/{os.getpid()}/{psutil.Process().create_time():.2f}"
+    """Return this process's name in leases: machine, where its process ids count, its id and when it began."""
+    return f"{machine}/{_process_ids()}/{os.getpid()}/{psutil.Process().create_time():.2f}"
 
 
 def _is_dead(owner: str, machine: str) -> bool:
-    """Say whether a lease's holder was a process of this machine that is no more."""
-    where, _, process = owner.rpartition("/")[0].rpartition("/")
-    if where != machine:
+    """Say whether a lease's holder was a process beside this one that is no more.
+
+    Several machines and containers may go by one `[shares] host`: of a process elsewhere nothing is known here, and
+    its lease lapses by itself.
+    """
+    beside, _, began = owner.rpartition("/")
+    where, _, process = beside.rpartition("/")
+    if where != f"{machine}/{_process_ids()}":
         return False
     try:
-        return f"{psutil.Process(int(process)).create_time():.2f}" != owner.rpartition("/")[2]
+        return f"{psutil.Process(int(process)).create_time():.2f}" != began
     except (psutil.NoSuchProcess, ValueError):
         return True
+
+
+def _process_ids() -> str:
+    """Return what all processes have in common that know each other's ids: the machine's boot and the namespace."""
+    boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return f"{boot}.{Path('/proc/self/ns/pid').stat().st_ino}"

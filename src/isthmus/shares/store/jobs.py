@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import and_, delete, insert, or_, select, update
+from sqlalchemy import Select, and_, delete, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from isthmus.shares.model import Kind
@@ -75,27 +75,35 @@ def claim(
     """Take up to `limit` due jobs of these back ends; each is leased to `owner`.
 
     A subject's oldest job at a back end alone is due, and none while another runs: an older one can come to light
-    after a younger was begun, if it was written in a transaction that ended later.
+    after a younger was begun, if it was written in a transaction that ended later. What somebody asked for comes
+    before what a manager gave itself to do, which after a restart may be a job for each share.
     """
+    taken: list[Job] = []
+    for asked in (JobRow.project_id.is_not(None), JobRow.project_id.is_(None)):
+        due = _due(now, limit - len(taken)).where(JobRow.backend.in_(backends), asked)
+        for row, is_shared in session.execute(due).all():
+            if is_shared and not _is_alone(session, row, now):
+                continue
+            if _take(session, row, owner, now, lease):
+                taken.append(_job(row))
+        if len(taken) >= limit:
+            break
+    return taken
+
+
+def _due(now: datetime, limit: int) -> Select[JobRow, bool]:
     other, elsewhere = aliased(JobRow), aliased(JobRow)
     free = or_(JobRow.lease_until.is_(None), JobRow.lease_until < now)
     earlier = and_(other.id < JobRow.id, other.backend == JobRow.backend)
     first = or_(earlier, and_(other.id != JobRow.id, other.lease_until >= now))
     shared = select(elsewhere.id).where(elsewhere.subject == JobRow.subject, elsewhere.backend != JobRow.backend)
-    due = (
+    return (
         select(JobRow, shared.exists().label("is_shared"))
-        .where(JobRow.backend.in_(backends), JobRow.not_before <= now, free)
+        .where(JobRow.not_before <= now, free)
         .where(~select(other.id).where(other.subject == JobRow.subject, first).exists())
         .order_by(JobRow.id)
         .limit(limit)
     )
-    taken = []
-    for row, is_shared in session.execute(due).all():
-        if is_shared and not _is_alone(session, row, now):
-            continue
-        if _take(session, row, owner, now, lease):
-            taken.append(_job(row))
-    return taken
 
 
 def _is_alone(session: Session, row: JobRow, now: datetime) -> bool:

@@ -45,17 +45,18 @@ def begin(session: Session, instance_id: str, now: datetime) -> AccessChange:
         _shift(session, instance_id, {queued}, running, now)
     found = _read(session, instance_id)
     wanted = tuple(rule for rule, state in found if state is not RuleState.DENYING)
+    denied = tuple(rule for rule, state in found if state is RuleState.DENYING)
     session.execute(
         update(InstanceRow)
         .where(InstanceRow.id == instance_id, InstanceRow.access_rules_status == RulesStatus.ACTIVE)
         .values(access_rules_status=RulesStatus.SYNCING)
     )
     if broken == RulesStatus.ERROR or interrupted:
-        return AccessChange(wanted)
+        return AccessChange(wanted, gone=denied)
     return AccessChange(
         wanted,
         added=tuple(rule for rule, state in found if state is RuleState.APPLYING),
-        removed=tuple(rule for rule, state in found if state is RuleState.DENYING),
+        removed=denied,
         changed=tuple(rule for rule, state in found if state is RuleState.UPDATING),
     )
 

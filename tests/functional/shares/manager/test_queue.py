@@ -17,11 +17,17 @@ BACKEND = "machine@queue"
 
 
 def put(
-    database: Database, subject: str, *, kind: Kind = Kind.EXTEND_SHARE, not_before: datetime | None = None
+    database: Database,
+    subject: str,
+    *,
+    kind: Kind = Kind.EXTEND_SHARE,
+    not_before: datetime | None = None,
+    project_id: str | None = "project",
 ) -> None:
+    host = f"{BACKEND}#pool"
     with database.transaction() as session:
         jobs.enqueue(
-            session, host=f"{BACKEND}#pool", kind=kind, subject=subject, argument={}, now=NOW, not_before=not_before
+            session, host=host, kind=kind, subject=subject, now=NOW, not_before=not_before, project_id=project_id
         )
 
 
@@ -101,6 +107,19 @@ def test_the_jobs_of_a_dead_manager_are_free_at_once_when_that_is_known(database
         assert "dead" in jobs.owners(session)
         jobs.release(session, "dead")
     assert len(claim(database, "heir")) == 1
+
+
+def test_what_somebody_asks_for_comes_before_what_managers_do_by_themselves(database: Database) -> None:
+    for _ in range(50):
+        put(database, str(uuid.uuid4()), kind=Kind.UPDATE_ACCESS, project_id=None)
+    asked = [str(uuid.uuid4()) for _ in range(2)]
+    for subject in asked:
+        put(database, subject)
+
+    taken = claim(database, "a", limit=8)
+    assert [job.subject for job in taken[:2]] == asked
+    assert [job.kind for job in taken[2:]] == [Kind.UPDATE_ACCESS] * 6
+    assert len(claim(database, "b", limit=100)) == 44
 
 
 @pytest.mark.parametrize("managers", [2, 8])

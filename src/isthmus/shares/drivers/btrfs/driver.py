@@ -32,6 +32,8 @@ from isthmus.shares.drivers.facts import (
 )
 
 GIB = 1 << 30
+REVERTING_SLACK = 256 << 20
+"""Bytes that a share may have beyond its old and new tree while it is reverted: the kernel reserves ahead."""
 
 
 class BtrfsDriver(ShareDriver):
@@ -118,19 +120,14 @@ class BtrfsDriver(ShareDriver):
         """Lower the limit, unless more is held; see the contract."""
         wanted = size_gib * GIB
         with self._share(share) as (pool, name):
-            before = pool.limit_of(name)
-            if before is not None and before <= wanted:
-                return
-            # Limited first and counted then, so that a client cannot write between the two.
+            # Limited first and counted then, so that a client cannot write between the two. A limit that is so small
+            # already tells nothing: who set it may have been killed before it counted.
             pool.limit(name, wanted)
-            pool.flush()
-            used = pool.used(SHARES, name)
-            if used > wanted:
-                pool.limit(name, before)
-                raise DataWouldBeLost(
-                    f"share instance {share.instance_id} holds {used / GIB:.2f} GiB, more than {size_gib} GiB: "
-                    "remove files, or choose a larger size"
-                )
+            try:
+                _check_fits(pool, share, name, size_gib)
+            except Exception:
+                pool.limit(name, share.size_gib * GIB)
+                raise
 
     def revert_share(self, share: ShareFacts, snapshot: SnapshotFacts) -> None:
         """Put the files back in place, so that clients' handles stay good; see the contract."""
@@ -139,9 +136,16 @@ class BtrfsDriver(ShareDriver):
         with self._share(share) as (pool, name):
             if not pool.has(SNAPSHOTS, source):
                 raise NotFound(f"snapshot instance {snapshot.instance_id} is not in pool {self.name}")
-            pool.limit(name, max(size, pool.limit_of(name) or 0))
-            with pool.opened(SHARES, name) as live, pool.opened(SNAPSHOTS, source) as kept:
-                restoring.restore(live, kept, subvolumes.read(kept).created_at)
+            # Both trees may be in the share for a moment, whole. A manager that is killed leaves the limit to who
+            # reverts again; it is not read here, so it never grows from one try to the next.
+            both = max(size, share.size_gib * GIB) + pool.used(SNAPSHOTS, source) + REVERTING_SLACK
+            pool.limit(name, both)
+            try:
+                with pool.opened(SHARES, name) as live, pool.opened(SNAPSHOTS, source) as kept:
+                    restoring.restore(live, kept, subvolumes.read(kept).created_at)
+            except Exception:
+                pool.limit(name, share.size_gib * GIB)
+                raise
             pool.limit(name, size)
 
     def manage_share(self, share: ShareFacts, driver_options: Mapping[str, str]) -> Adopted:
@@ -322,3 +326,13 @@ class BtrfsDriver(ShareDriver):
 
 def _public(share: ShareFacts) -> str:
     return names.mount_point(share.mount_point_name) if share.mount_point_name else names.share_name(share.instance_id)
+
+
+def _check_fits(pool: Pool, share: ShareFacts, name: str, size_gib: int) -> None:
+    pool.flush()
+    used = pool.used(SHARES, name)
+    if used > size_gib * GIB:
+        raise DataWouldBeLost(
+            f"share instance {share.instance_id} holds {used / GIB:.2f} GiB, more than {size_gib} GiB: "
+            "remove files, or choose a larger size"
+        )

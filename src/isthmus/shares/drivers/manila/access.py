@@ -77,19 +77,37 @@ def without_ipv6(change: AccessChange) -> AccessChange:
         added=_ipv4(change.added),
         removed=_ipv4(change.removed),
         changed=_ipv4(change.changed),
+        gone=_ipv4(change.gone),
     )
 
 
-def one_at_a_time(driver: Any, context: Any, share: Row, rules: tuple[Rows, Rows, Rows, Rows]) -> None:
-    """Apply rules by the old methods, which only add and remove: with no changes named, all are added again."""
+def one_at_a_time(driver: Any, context: Any, share: Row, rules: tuple[Rows, Rows, Rows, Rows], gone: Rows) -> None:
+    """Apply rules by the old methods, which only add and remove: with no changes named, all are added again.
+
+    What shall not hold is removed first: a failure of another rule then leaves nobody in.
+    """
     wanted, added, removed, changed = rules
-    for rule in added or ([] if removed or changed else wanted):
+    for rule in (*gone, *removed):
+        driver.deny_access(context, share, rule, share_server=None)
+    for rule in added:
         driver.allow_access(context, share, rule, share_server=None)
     for rule in changed:
         driver.deny_access(context, share, rule, share_server=None)
         driver.allow_access(context, share, rule, share_server=None)
-    for rule in removed:
+    if not (added or removed or changed):
+        for rule in wanted:
+            _allow_again(driver, context, share, rule)
+
+
+def _allow_again(driver: Any, context: Any, share: Row, rule: Row) -> None:
+    try:
+        driver.allow_access(context, share, rule, share_server=None)
+    except Exception as error:
+        if not is_a(error, "ShareAccessExists"):
+            raise
+        # It may hold with another level.
         driver.deny_access(context, share, rule, share_server=None)
+        driver.allow_access(context, share, rule, share_server=None)
 
 
 def _outcome(update: Mapping[str, Any]) -> RuleOutcome:

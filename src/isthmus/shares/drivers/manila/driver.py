@@ -226,7 +226,7 @@ class ManilaDriver(ManilaReplication):
             try:
                 return self._driver.update_access(context, row, *rules, share_server=None)
             except NotImplementedError:
-                return access.one_at_a_time(self._driver, context, row, rules)
+                return access.one_at_a_time(self._driver, context, row, rules, rule_rows(change.gone, share))
 
         applying = access.Applying(call, lambda rules: rule_rows(rules, share), self._faults)
         with self._faults.translated(f"apply access rules of share instance {share.instance_id}"):
