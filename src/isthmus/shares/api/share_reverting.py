@@ -35,7 +35,7 @@ def revert(call: Call, share_id: str, argument: Any) -> Answer:
     if snapshot["share_id"] != share_id:
         raise InvalidInput(f"Snapshot {snapshot_id} is not associated with share {share_id}.")
     _move(call, share, snapshot)
-    share = held_share(call, share)
+    share = held_share(call, share, "Cannot revert share")
     if share["task_state"] in BUSY:
         raise Conflict(f"Share {share_id} may not be reverted while it has an active task.")
     _refuse_older(call, share_id, snapshot_id)

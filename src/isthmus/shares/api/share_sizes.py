@@ -33,7 +33,7 @@ def extend(call: Call, share_id: str, argument: Any) -> Answer:
             f"Invalid share: Share {share_id} status must be 'available' to extend, but current status is: "
             f"{share['status']}.."
         )
-    share = held_share(call, share)
+    share = held_share(call, share, "Cannot extend share")
     refuse_busy(share)
     grown = size - share["size"]
     if grown <= 0:
@@ -70,7 +70,7 @@ def shrink(call: Call, share_id: str, argument: Any) -> Answer:
             f"Invalid share: Share {share_id} status must in ({', '.join(fit)}) to shrink, but current status is: "
             f"{share['status']}.."
         )
-    share = held_share(call, share)
+    share = held_share(call, share, "Cannot shrink share")
     refuse_busy(share)
     if not 0 < size < share["size"]:
         raise InvalidInput(
