@@ -43,13 +43,18 @@ def revert(call: Call, share_id: str, argument: Any) -> Answer:
         raise Conflict(
             f"Snapshot {snapshot_id} belongs to a share {share_id} which has access rules that are not active."
         )
-    _count_growth(call, share, snapshot["size"] - share["size"])
+    grown = max(0, snapshot["size"] - share["size"])
+    _count_growth(call, share, grown)
     jobs.enqueue(
         call.session,
         host=share["host"],
         kind=Kind.REVERT_SHARE,
         subject=share_id,
-        argument={"instance_id": share["instance_id"], "snapshot_instance_id": snapshot["instance_id"]},
+        argument={
+            "instance_id": share["instance_id"],
+            "snapshot_instance_id": snapshot["instance_id"],
+            "grown": grown,
+        },
         project_id=share["project_id"],
         request_id=call.request_id,
         now=call.now,

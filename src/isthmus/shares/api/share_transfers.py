@@ -180,7 +180,7 @@ def _check_type(call: Call, share: Row) -> None:
 
 
 def _move_usage(call: Call, share: Row, snapshots: SnapshotsOf) -> None:
-    refuse_too_large(call, share["size"])
+    refuse_too_large(call, share["size"], share["share_type_id"])
     type_id = share["share_type_id"]
     whole = {"shares": 1, "gigabytes": share["size"], **replicas.deltas(share["replication_type"], share["size"])}
     taken = dict(whole)
