@@ -8,7 +8,7 @@ from sqlalchemy import delete, select
 from isthmus.control.errors import InvalidInput, IsthmusError, NotAllowed, NotFound
 from isthmus.shares.api import resource_locks
 from isthmus.shares.api.access_targets import check_target, is_same_client
-from isthmus.shares.api.access_views import shown, shown_list
+from isthmus.shares.api.access_views import may_see_keys, shown, shown_list
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.metadata import checked
 from isthmus.shares.api.queries import boolean, literal_pairs
@@ -104,7 +104,7 @@ def index(call: Call) -> dict[str, Any]:
     if call.version >= since(82):
         _check_filters(call)
     try:
-        visible_share(call, share_id)
+        share = visible_share(call, share_id)
     except NotFound:
         raise InvalidInput(f"Share {share_id} not found.") from None
     call.allow("share:access_get_all")
@@ -117,6 +117,8 @@ def index(call: Call) -> dict[str, Any]:
             MetadataRow.object_id == RULE.c.id, MetadataRow.key == key, MetadataRow.value == value
         )
         statement = statement.where(has.exists())
+    if "access_key" in call.query and not may_see_keys(call, share):
+        return {"access_list": []}
     by_secret = "access_to" in call.query or "access_key" in call.query
     return shown_list(call, store.read(call.session, statement), leave_out_hidden=by_secret)
 
@@ -153,7 +155,7 @@ def change_metadata(call: Call, rule_id: str) -> dict[str, Any]:
     """Set what is sent; keep the rest."""
     call.allow("share_access_metadata:update")
     items = checked(call.entity("metadata"))
-    _visible_rule(call, rule_id)
+    _visible_rule(call, rule_id, to_change=True)
     metadata.write(call.session, rule_id, items)
     return {"metadata": items}
 
@@ -161,7 +163,7 @@ def change_metadata(call: Call, rule_id: str) -> dict[str, Any]:
 def remove_metadata(call: Call, rule_id: str, key: str) -> None:
     """Remove one key."""
     call.allow("share_access_metadata:delete")
-    _visible_rule(call, rule_id)
+    _visible_rule(call, rule_id, to_change=True)
     if not metadata.drop(call.session, rule_id, [key]):
         raise NotFound("Share access rule metadata does not exist.")
 
@@ -265,14 +267,14 @@ def _wanted_metadata(call: Call) -> dict[str, str]:
     return found
 
 
-def _visible_rule(call: Call, rule_id: str) -> dict[str, Any]:
+def _visible_rule(call: Call, rule_id: str, *, to_change: bool = False) -> dict[str, Any]:
     call.allow("share:access_get")
     rule = store.one(call.session, rule_id)
     missing = NotFound(f"Share access rule {rule_id} not found.")
     if rule is None:
         raise missing
     try:
-        visible_share(call, rule["share_id"])
+        visible_share(call, rule["share_id"], to_change=to_change)
     except NotFound:
         raise missing from None
     return rule
