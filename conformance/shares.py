@@ -34,7 +34,7 @@ def main() -> None:
     arguments = parse()
     terms = TERMS[arguments.on]
     suite = Suite(virtual_env.ensure(VENV.absolute(), LOCK), (arguments.output / "work").absolute())
-    chosen = choose(suite.test_ids(), arguments.stages or terms.stages, arguments.select, terms)
+    chosen = choose(suite.test_ids(), arguments.stages, arguments.select, terms)
     if arguments.list:
         print("\n".join(names.short(test_id) for test_id in chosen))
         return
@@ -53,7 +53,7 @@ def main() -> None:
         # The report must be whole, however often one is sent.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)
-    made = Report(frozenset(map(names.short, chosen)), tuple(outcomes), baseline.load(), terms.stages)
+    made = Report(frozenset(map(names.short, chosen)), tuple(outcomes), baseline.load(), terms.required)
     report.write(made, arguments.output)
     print(made.summary())
     print(f"see {arguments.output}/shares.json, failures.md, failures.txt")
@@ -65,7 +65,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--on", type=Subject, choices=list(Subject), default=Subject.DUMMY, help="the back ends")
     parser.add_argument("--select", metavar="REGEX", default="", help="only tests whose short name has a match")
-    parser.add_argument("--stages", type=stages, help="such as 1 or 1,2,3 (default) or 1,2,3,4")
+    parser.add_argument("--stages", type=stages, default=frozenset(Stage), help="such as 1 or 1,2,3 (default: all)")
     parser.add_argument("--list", action="store_true", help="print the chosen tests and end")
     parser.add_argument("--against-env", action="store_true", help="test the cloud that OS_* variables name")
     parser.add_argument("--service-type", default="shared-file-system", help="its type in that cloud's catalogue")

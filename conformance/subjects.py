@@ -38,8 +38,8 @@ class Terms:
         return not self.modules or module in self.modules
 
     @property
-    def stages(self) -> frozenset[Stage]:
-        """Return the stages that are run, and required, where nothing else is asked for."""
+    def required(self) -> frozenset[Stage]:
+        """Return the stages that must pass; all are run where nothing else is asked for."""
         return frozenset(Stage) if self.modules else REQUIRED
 
 

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 from conformance import baseline, names
-from conformance.shares import choose
-from conformance.stages import MODULES, Stage, stage_of
+from conformance.shares import choose, parse
+from conformance.stages import MODULES, REQUIRED, Stage, stage_of
 from conformance.subjects import POSITIVE, TERMS, Subject
 
 
@@ -32,6 +32,12 @@ def test_no_module_is_in_two_stages() -> None:
 
 def test_a_module_that_is_in_no_list_is_of_the_last_stage() -> None:
     assert stage_of("test_replication") is Stage.MOVEMENT
+
+
+def test_all_stages_are_run_and_three_required(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["conformance.shares"])
+    assert parse().stages == frozenset(Stage)
+    assert TERMS[Subject.DUMMY].required == REQUIRED < frozenset(Stage)
 
 
 def test_btrfs_is_tested_with_modules_that_manila_passes_tests_of() -> None:

@@ -8,12 +8,12 @@ from sqlalchemy import delete, select
 from isthmus.control.errors import InvalidInput, IsthmusError, NotAllowed, NotFound
 from isthmus.shares.api import resource_locks
 from isthmus.shares.api.access_targets import check_target, is_same_client
-from isthmus.shares.api.access_views import shown, shown_list
+from isthmus.shares.api.access_views import may_see_keys, shown, shown_list
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.metadata import checked
 from isthmus.shares.api.queries import boolean, literal_pairs
 from isthmus.shares.api.routing import Route
-from isthmus.shares.api.share_lookup import refuse_soft_deleted, visible_share
+from isthmus.shares.api.share_lookup import held_share, refuse_soft_deleted, visible_share
 from isthmus.shares.api.versions import since
 from isthmus.shares.model import TRANSITIONAL, RulesStatus, RuleState, Status
 from isthmus.shares.store import access_rules as store
@@ -26,6 +26,7 @@ LEVELS = ("rw", "ro")
 TYPES = ("ip", "user", "cert", "cephx")
 _SETTLED = frozenset(Status) - TRANSITIONAL
 _SHARE_LOCK_REASON = "Locked by access lock: {}"
+_ALLOW_REFUSED, _DENY_REFUSED = "Cannot allow access for share", "Cannot deny access for share"
 _GOING = (RuleState.QUEUED_TO_DENY, RuleState.DENYING)
 
 
@@ -34,7 +35,7 @@ def allow(call: Call, share_id: str, argument: Any) -> dict[str, Any]:
     call.allow("share:allow_access")
     data = _object(argument, "allow_access")
     share = visible_share(call, share_id, to_change=True)
-    refuse_soft_deleted(share, "Cannot allow access for share")
+    refuse_soft_deleted(share, _ALLOW_REFUSED)
     if call.version < since(28) and share["access_rules_status"] == RulesStatus.ERROR:
         raise InvalidInput(
             "Access rules cannot be added while the share or any of its replicas or migration copies has its "
@@ -48,6 +49,7 @@ def allow(call: Call, share_id: str, argument: Any) -> dict[str, Any]:
     items = checked(data.get("metadata")) if call.version >= since(45) else {}
     # Held before the look at what is there, so of two calls for one client the second finds the first's rule.
     is_fit = _hold(call, share, with_error=call.version >= since(74))
+    share = held_share(call, share, _ALLOW_REFUSED)
     known = store.clients_of(call.session, share_id, access_type)
     if any(is_same_client(access_type, access_to, each) for each in known):
         raise InvalidInput(f"Share access {access_type}:{access_to} exists.")
@@ -71,13 +73,14 @@ def deny(call: Call, share_id: str, argument: Any) -> Answer:
         raise InvalidInput("Missing 'access_id' of the rule to deny.")
     freed = _locks_to_lift(call, share_id, rule_id, unrestrict=boolean(data.get("unrestrict", False), "unrestrict"))
     share = visible_share(call, share_id, to_change=True)
-    refuse_soft_deleted(share, "Cannot deny access for share")
+    refuse_soft_deleted(share, _DENY_REFUSED)
     call.allow("share:access_get")
     rule = store.one(call.session, rule_id)
     if rule is None or rule["share_id"] != share_id:
         raise NotFound(f"Share access rule {rule_id} not found.")
     if not _hold(call, share, with_error=call.version >= since(74)):
         raise InvalidInput(_REFUSED.format("Access rules cannot be denied", "share,"))
+    share = held_share(call, share, _DENY_REFUSED)
     _lift(call, freed)
     store.set_state(call.session, rule_id, RuleState.QUEUED_TO_DENY, call.now)
     store.queue(call.session, share, call.now, call.request_id)
@@ -101,7 +104,7 @@ def index(call: Call) -> dict[str, Any]:
     if call.version >= since(82):
         _check_filters(call)
     try:
-        visible_share(call, share_id)
+        share = visible_share(call, share_id)
     except NotFound:
         raise InvalidInput(f"Share {share_id} not found.") from None
     call.allow("share:access_get_all")
@@ -114,6 +117,8 @@ def index(call: Call) -> dict[str, Any]:
             MetadataRow.object_id == RULE.c.id, MetadataRow.key == key, MetadataRow.value == value
         )
         statement = statement.where(has.exists())
+    if "access_key" in call.query and not may_see_keys(call, share):
+        return {"access_list": []}
     by_secret = "access_to" in call.query or "access_key" in call.query
     return shown_list(call, store.read(call.session, statement), leave_out_hidden=by_secret)
 
@@ -150,7 +155,7 @@ def change_metadata(call: Call, rule_id: str) -> dict[str, Any]:
     """Set what is sent; keep the rest."""
     call.allow("share_access_metadata:update")
     items = checked(call.entity("metadata"))
-    _visible_rule(call, rule_id)
+    _visible_rule(call, rule_id, to_change=True)
     metadata.write(call.session, rule_id, items)
     return {"metadata": items}
 
@@ -158,7 +163,7 @@ def change_metadata(call: Call, rule_id: str) -> dict[str, Any]:
 def remove_metadata(call: Call, rule_id: str, key: str) -> None:
     """Remove one key."""
     call.allow("share_access_metadata:delete")
-    _visible_rule(call, rule_id)
+    _visible_rule(call, rule_id, to_change=True)
     if not metadata.drop(call.session, rule_id, [key]):
         raise NotFound("Share access rule metadata does not exist.")
 
@@ -262,14 +267,14 @@ def _wanted_metadata(call: Call) -> dict[str, str]:
     return found
 
 
-def _visible_rule(call: Call, rule_id: str) -> dict[str, Any]:
+def _visible_rule(call: Call, rule_id: str, *, to_change: bool = False) -> dict[str, Any]:
     call.allow("share:access_get")
     rule = store.one(call.session, rule_id)
     missing = NotFound(f"Share access rule {rule_id} not found.")
     if rule is None:
         raise missing
     try:
-        visible_share(call, rule["share_id"])
+        visible_share(call, rule["share_id"], to_change=to_change)
     except NotFound:
         raise missing from None
     return rule

@@ -1,21 +1,27 @@
-"""How access rules are shown: who they are for is hidden where a lock says so."""
+"""How access rules are shown: who they are for is hidden where a lock says so.
+
+The keys of a public share's rules are shown to its own project alone: with a key, anybody may mount.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 from isthmus.shares.api import resource_locks
 from isthmus.shares.api.call import Call
+from isthmus.shares.api.share_lookup import target_of, visible_share
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Field, View
 from isthmus.shares.model import RulesStatus
 from isthmus.shares.store import access_rules as store
 from isthmus.shares.store import locks
 from isthmus.shares.store.access_rules import Row
+from isthmus.shares.store.shares import Row as ShareOfRules
 
+_KEYS_SINCE = since(21)
 _RULE = View(
     (
         *map(Field, ("id", "access_level", "access_to", "access_type", "state")),
-        Field("access_key", since=since(21)),
+        Field("access_key", since=_KEYS_SINCE),
         Field("created_at", since=since(33)),
         Field("updated_at", since=since(33)),
         Field("metadata", since=since(45)),
@@ -44,10 +50,12 @@ def _views(call: Call, rules: Sequence[Row], *, leave_out_hidden: bool) -> list[
     found = locks.first_locks(call.session, [rule["id"] for rule in rules], locks.SHOW)
     hidden = {rule_id for rule_id, lock in found.items() if not resource_locks.may_look_behind(call, lock)}
     view = _RULE.at(call.version, admin=False)
+    share = visible_share(call, rules[0]["share_id"])
+    keys = {} if may_see_keys(call, share) or not call.version >= _KEYS_SINCE else {"access_key": _HIDDEN}
     # Rules had no states of their own before 2.28.
     common = {} if call.version >= _STATES_SINCE else {"state": _old_state(call, rules[0]["share_id"])}
     return [
-        view(rule) | common | (_NOTHING if rule["id"] in hidden else {})
+        view(rule) | keys | common | (_NOTHING if rule["id"] in hidden else {})
         for rule in rules
         if not (leave_out_hidden and rule["id"] in hidden)
     ]
@@ -58,4 +66,10 @@ def _old_state(call: Call, share_id: str) -> str:
     return "new" if status == RulesStatus.SYNCING else status
 
 
-_NOTHING = dict.fromkeys(("access_key", "access_to"), "******")
+def may_see_keys(call: Call, share: ShareOfRules) -> bool:
+    """Say whether the caller may see the keys of a share's rules: a share's being public does not permit it."""
+    return call.may("share:get", target_of(share))
+
+
+_HIDDEN = "******"
+_NOTHING = dict.fromkeys(("access_key", "access_to"), _HIDDEN)

@@ -15,15 +15,15 @@ from isthmus.shares.api.views import Field, Row, View
 from isthmus.shares.scheduling.extra_specs import truth
 from isthmus.shares.store import exports, instances
 from isthmus.shares.store.exports import EXPORT
+from isthmus.shares.store.results import PREFERRED
 from isthmus.shares.tables import ExportRow
 
 _METADATA_SINCE = since(87)
-_PREFERRED = "preferred"
 
 
 def _plain_metadata(row: Row) -> dict[str, str]:
     # It has a field of its own.
-    return {key: value for key, value in row["metadata"].items() if key != _PREFERRED}
+    return {key: value for key, value in row["metadata"].items() if key != PREFERRED}
 
 
 _FIELDS = (
@@ -136,8 +136,8 @@ def _find(call: Call, variables: Mapping[str, str], touch: Touch) -> str:
 
 
 def _note_preferred(call: Call, export_id: str, items: Mapping[str, str]) -> None:
-    if _PREFERRED in items:
-        values = {"preferred": truth(items[_PREFERRED]), "updated_at": call.now}
+    if PREFERRED in items:
+        values = {"preferred": truth(items[PREFERRED]), "updated_at": call.now}
         call.session.execute(update(ExportRow).where(ExportRow.id == export_id).values(**values))
 
 

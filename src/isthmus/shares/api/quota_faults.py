@@ -53,10 +53,11 @@ def words_of(over: Over) -> str:
     return _WORDS[over.resource].format(limit=over.limit)
 
 
-def refuse_too_large(call: Call, gib: int) -> None:
-    """Raise `QuotaExceeded` if a share of this size passes the limit for one share."""
+def refuse_too_large(call: Call, gib: int, share_type_id: str | None) -> None:
+    """Raise `QuotaExceeded` if a share of this size passes the limit for one share, the user's or its type's."""
     limits = usage.project_limits(call.session, call.conf, call.project_id)
     limits |= usage.user_limits(call.session, call.project_id, call.caller.user_id)
-    limit = limits["per_share_gigabytes"]
-    if 0 <= limit < gib:
-        raise QuotaExceeded(f"Requested share size {gib} is larger than maximum allowed limit {limit}.")
+    typed = usage.type_limits(call.session, call.project_id, share_type_id) if share_type_id else {}
+    for limit in (limits["per_share_gigabytes"], typed.get("per_share_gigabytes", -1)):
+        if 0 <= limit < gib:
+            raise QuotaExceeded(f"Requested share size {gib} is larger than maximum allowed limit {limit}.")

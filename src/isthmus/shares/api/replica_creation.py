@@ -13,7 +13,7 @@ from isthmus.shares.api.faults import QuotaExceeded, Unprocessable
 from isthmus.shares.api.metadata import checked
 from isthmus.shares.api.networks_lookup import refuse_inactive
 from isthmus.shares.api.replica_views import METADATA_SINCE, detailed
-from isthmus.shares.api.share_lookup import held_share, refuse_busy, visible_share
+from isthmus.shares.api.share_lookup import held_share, refuse_busy, refuse_soft_deleted, visible_share
 from isthmus.shares.api.share_requests import text
 from isthmus.shares.api.versions import since
 from isthmus.shares.messages import Action, Detail, Resource
@@ -58,7 +58,7 @@ def create(call: Call) -> Answer:
             f"Unable to perform a replication action: Share {share['id']} does not have any active replica in "
             "available state.."
         )
-    share = held_share(call, share)
+    share = held_share(call, share, "Replica cannot be created for share")
     share_type = types.of_id(call.session, share["share_type_id"]) or ShareType("", "")
     zones = _zones(call, share_type, asked)
     _check_quality(call, share_type)
@@ -74,8 +74,7 @@ def _share(call: Call, data: Mapping[str, Any]) -> Row:
         share = visible_share(call, share_id, to_change=True)
     except NotFound:
         raise NotFound(f"No share exists with ID {share_id}.") from None
-    if share["is_soft_deleted"]:
-        raise NotAllowed(f"Replica cannot be created for share '{share_id}' since it has been soft deleted.")
+    refuse_soft_deleted(share, "Replica cannot be created for share")
     if share["encryption_key_ref"]:
         raise NotAllowed(f"Replica cannot be created for share '{share_id}' since it is encrypted.")
     return share

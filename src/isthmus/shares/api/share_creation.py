@@ -150,7 +150,7 @@ def _check(call: Call, asked: _Asked, protocol: str | None) -> None:
             f"Invalid input received: Invalid share protocol provided: {protocol}. It is either disabled or "
             f"unsupported. Available protocols: {', '.join(known)}."
         )
-    refuse_too_large(call, asked.size_gib)
+    refuse_too_large(call, asked.size_gib, None if share_type is None else share_type.id)
     share_sources.check_group(call, source, share_type)
 
 

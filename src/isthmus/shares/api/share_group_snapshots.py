@@ -21,7 +21,7 @@ from isthmus.shares.model import Kind, Status
 from isthmus.shares.store import group_snapshots, jobs, usage
 from isthmus.shares.store.group_snapshots import NewGroupSnapshot
 from isthmus.shares.store.moving import force, hold, move
-from isthmus.shares.tables import GroupRow, GroupSnapshotRow, InstanceRow, SnapshotInstanceRow
+from isthmus.shares.tables import GroupRow, GroupSnapshotRow, InstanceRow, ShareRow, SnapshotInstanceRow
 
 _TABLE = GroupSnapshotRow.__table__
 _MEMBERS = SnapshotInstanceRow.__table__
@@ -110,6 +110,12 @@ def _new(call: Call, group_id: str, data: Mapping[str, Any]) -> NewGroupSnapshot
             raise Conflict(
                 f"Invalid share group: Share {share.share_id} in share group must have status of {Status.AVAILABLE} "
                 "in order to create a group snapshot"
+            )
+        # Looked at when it is held: nobody puts it into the recycle bin from here on.
+        if call.session.scalar(select(ShareRow.is_soft_deleted).where(ShareRow.id == share.share_id)):
+            raise Conflict(
+                f"Invalid share group: Share {share.share_id} in share group has been soft deleted; restore it, or "
+                "delete it, to create a group snapshot"
             )
     name, description = text_of(data, "name"), text_of(data, "description")
     return NewGroupSnapshot(group_id, call.project_id, call.caller.user_id, name, description, shares)

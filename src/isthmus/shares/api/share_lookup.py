@@ -50,9 +50,14 @@ def visible_share(call: Call, share_id: str, *, to_change: bool = False) -> Row:
     return share
 
 
-def held_share(call: Call, share: Row) -> Row:
-    """Return a share again whose status this call has just moved, or held: until then its size may have changed."""
-    return visible_share(call, share["id"])
+def held_share(call: Call, share: Row, what: str) -> Row:
+    """Return a share again whose status this call has just moved, or held: until then its size may have changed.
+
+    It may have got into the recycle bin too: then `NotAllowed`, as `refuse_soft_deleted` says it.
+    """
+    held = visible_share(call, share["id"])
+    refuse_soft_deleted(held, what)
+    return held
 
 
 def refuse_soft_deleted(share: Row, what: str) -> None:

@@ -32,6 +32,7 @@ from isthmus.shares.store import (
 )
 from isthmus.shares.store.moving import move
 from isthmus.shares.store.share_type_facts import ShareType
+from isthmus.shares.store.shares import Row
 from isthmus.shares.tables import ExportRow, InstanceRow, ServiceRow, ShareRow
 
 _Data = Mapping[str, Any]
@@ -70,8 +71,7 @@ def unmanage(call: Call, share_id: str, argument: object = None) -> Answer:
     del argument
     call.allow("share:unmanage")
     share = visible_share(call, share_id)
-    if share["is_soft_deleted"]:
-        raise NotAllowed(f"Share '{share_id} cannot be unmanaged, since it has been soft deleted.")
+    _refuse_soft_deleted(share)
     refuse_replicated(
         call, share, f"Share {share_id} has replicas. It cannot be unmanaged until all replicas are removed."
     )
@@ -88,6 +88,8 @@ def unmanage(call: Call, share_id: str, argument: object = None) -> Answer:
         raise NotAllowed(
             f"Share with transitional state can not be unmanaged. Share '{share_id}' is in '{share['status']}' state."
         )
+    # It may have got into the recycle bin before it was moved.
+    _refuse_soft_deleted(visible_share(call, share_id))
     snapshots = shares.snapshots_of(call.session, share_id)
     if snapshots:
         raise NotAllowed(f"Share '{share_id}' can not be unmanaged because it has '{snapshots}' dependent snapshot(s).")
@@ -98,6 +100,11 @@ def unmanage(call: Call, share_id: str, argument: object = None) -> Answer:
     else:
         results.forget_share(call.session, share["instance_id"])
     return Answer(202)
+
+
+def _refuse_soft_deleted(share: Row) -> None:
+    if share["is_soft_deleted"]:
+        raise NotAllowed(f"Share '{share['id']} cannot be unmanaged, since it has been soft deleted.")
 
 
 def _write_share(call: Call, data: _Data, share_type: ShareType, share_id: str, *, is_public: bool) -> None:

@@ -35,7 +35,7 @@ def revert(call: Call, share_id: str, argument: Any) -> Answer:
     if snapshot["share_id"] != share_id:
         raise InvalidInput(f"Snapshot {snapshot_id} is not associated with share {share_id}.")
     _move(call, share, snapshot)
-    share = held_share(call, share)
+    share = held_share(call, share, "Cannot revert share")
     if share["task_state"] in BUSY:
         raise Conflict(f"Share {share_id} may not be reverted while it has an active task.")
     _refuse_older(call, share_id, snapshot_id)
@@ -43,13 +43,18 @@ def revert(call: Call, share_id: str, argument: Any) -> Answer:
         raise Conflict(
             f"Snapshot {snapshot_id} belongs to a share {share_id} which has access rules that are not active."
         )
-    _count_growth(call, share, snapshot["size"] - share["size"])
+    grown = max(0, snapshot["size"] - share["size"])
+    _count_growth(call, share, grown)
     jobs.enqueue(
         call.session,
         host=share["host"],
         kind=Kind.REVERT_SHARE,
         subject=share_id,
-        argument={"instance_id": share["instance_id"], "snapshot_instance_id": snapshot["instance_id"]},
+        argument={
+            "instance_id": share["instance_id"],
+            "snapshot_instance_id": snapshot["instance_id"],
+            "grown": grown,
+        },
         project_id=share["project_id"],
         request_id=call.request_id,
         now=call.now,

@@ -1,5 +1,6 @@
 """Extending and shrinking shares."""
 
+from collections.abc import Mapping
 from typing import Any
 
 from isthmus.control.errors import InvalidInput
@@ -33,7 +34,7 @@ def extend(call: Call, share_id: str, argument: Any) -> Answer:
             f"Invalid share: Share {share_id} status must be 'available' to extend, but current status is: "
             f"{share['status']}.."
         )
-    share = held_share(call, share)
+    share = held_share(call, share, "Cannot extend share")
     refuse_busy(share)
     grown = size - share["size"]
     if grown <= 0:
@@ -41,7 +42,7 @@ def extend(call: Call, share_id: str, argument: Any) -> Answer:
             "Invalid input received: New size for extend must be greater than current size. (current: "
             f"{share['size']}, extended: {size}).."
         )
-    refuse_too_large(call, size)
+    refuse_too_large(call, size, share["share_type_id"])
     share_type = share_type_facts.of_id(call.session, share["share_type_id"])
     beyond = call.may("share:extend_beyond_max_share_size_spec", target_of(share))
     check_size(share_type, size, "admin-extend" if beyond else "extend")
@@ -53,7 +54,7 @@ def extend(call: Call, share_id: str, argument: Any) -> Answer:
     for host in others:
         # Replicas follow the active one: their pools are not asked.
         placing.take_room(call.session, host, grown)
-    _enqueue(call, share, Kind.EXTEND_SHARE, size)
+    _enqueue(call, share, Kind.EXTEND_SHARE, {"size": size, "grown": grown})
     return Answer(202)
 
 
@@ -70,7 +71,7 @@ def shrink(call: Call, share_id: str, argument: Any) -> Answer:
             f"Invalid share: Share {share_id} status must in ({', '.join(fit)}) to shrink, but current status is: "
             f"{share['status']}.."
         )
-    share = held_share(call, share)
+    share = held_share(call, share, "Cannot shrink share")
     refuse_busy(share)
     if not 0 < size < share["size"]:
         raise InvalidInput(
@@ -78,7 +79,7 @@ def shrink(call: Call, share_id: str, argument: Any) -> Answer:
             f"{share['size']}, new: {size})."
         )
     check_size(share_type_facts.of_id(call.session, share["share_type_id"]), size, "shrink")
-    _enqueue(call, share, Kind.SHRINK_SHARE, size)
+    _enqueue(call, share, Kind.SHRINK_SHARE, {"size": size})
     return Answer(202)
 
 
@@ -120,13 +121,13 @@ def _move(call: Call, share: Row, of: tuple[Status, ...], to: Status) -> bool:
     return move(call.session, InstanceRow, share["instance_id"], of=of, to=to, now=call.now)
 
 
-def _enqueue(call: Call, share: Row, kind: Kind, size: int) -> None:
+def _enqueue(call: Call, share: Row, kind: Kind, argument: Mapping[str, int]) -> None:
     jobs.enqueue(
         call.session,
         host=share["host"],
         kind=kind,
         subject=share["id"],
-        argument={"instance_id": share["instance_id"], "size": size},
+        argument={"instance_id": share["instance_id"], **argument},
         project_id=share["project_id"],
         request_id=call.request_id,
         now=call.now,

@@ -14,7 +14,7 @@ from isthmus.shares.api.lists import first, narrowed, ordered, paged, rows
 from isthmus.shares.api.queries import Order, boolean, flag, order_of, page_of
 from isthmus.shares.api.quota_faults import refuse_too_large, take_quota
 from isthmus.shares.api.routing import Route
-from isthmus.shares.api.share_lookup import refuse_soft_deleted, target_of, visible_share
+from isthmus.shares.api.share_lookup import held_share, refuse_soft_deleted, target_of, visible_share
 from isthmus.shares.api.texts import text_of
 from isthmus.shares.api.versions import since
 from isthmus.shares.api.views import Row, links, next_link
@@ -40,6 +40,7 @@ _LONG = (
     *("id", "created_at", "name", "resource_type", "resource_id", "source_project_id", "destination_project_id"),
     *("accepted", "expires_at"),
 )
+_REFUSED = "Transfer cannot be created for share"
 
 
 def index(call: Call) -> dict[str, Any]:
@@ -106,7 +107,7 @@ def _offered(call: Call, data: Mapping[str, Any]) -> Row:
     except NotFound:
         raise InvalidInput("Invalid share: Share specified was not found.") from None
     call.allow("share_transfer:create", target_of(share))
-    refuse_soft_deleted(share, "Transfer cannot be created for share")
+    refuse_soft_deleted(share, _REFUSED)
     mount_point_name = share["mount_point_name"]
     if mount_point_name and mount_point_name.startswith(share["project_id"]):
         raise InvalidInput(
@@ -116,6 +117,7 @@ def _offered(call: Call, data: Mapping[str, Any]) -> Row:
     of, to = [Status.AVAILABLE], Status.AWAITING_TRANSFER
     if not move(call.session, InstanceRow, share["instance_id"], of=of, to=to, now=call.now):
         raise InvalidInput("Invalid share: Share's status must be available.")
+    share = held_share(call, share, _REFUSED)
     if share["share_network_id"]:
         raise InvalidInput("Invalid share: Shares exported over share networks cannot be transferred.")
     if share["share_group_id"]:
@@ -178,7 +180,7 @@ def _check_type(call: Call, share: Row) -> None:
 
 
 def _move_usage(call: Call, share: Row, snapshots: SnapshotsOf) -> None:
-    refuse_too_large(call, share["size"])
+    refuse_too_large(call, share["size"], share["share_type_id"])
     type_id = share["share_type_id"]
     whole = {"shares": 1, "gigabytes": share["size"], **replicas.deltas(share["replication_type"], share["size"])}
     taken = dict(whole)

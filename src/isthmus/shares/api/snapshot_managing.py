@@ -9,7 +9,7 @@ from isthmus.control.errors import Conflict, InvalidInput, NotAllowed
 from isthmus.shares.api.call import Answer, Call
 from isthmus.shares.api.faults import Unprocessable
 from isthmus.shares.api.metadata import checked
-from isthmus.shares.api.share_lookup import refuse_replicated, visible_share
+from isthmus.shares.api.share_lookup import held_share, refuse_replicated, refuse_soft_deleted, visible_share
 from isthmus.shares.api.snapshot_reading import METADATA_SINCE, find, shown
 from isthmus.shares.api.texts import text_of
 from isthmus.shares.api.views import Row
@@ -20,6 +20,7 @@ from isthmus.shares.store.snapshots import NewSnapshot
 from isthmus.shares.tables import SnapshotInstanceRow
 
 UNMANAGEABLE = (Status.AVAILABLE, Status.ERROR, Status.ERROR_DELETING, Status.MANAGE_ERROR, Status.UNMANAGE_ERROR)
+_REFUSED = "Can not manage snapshot for share"
 
 
 def manage(call: Call) -> Answer:
@@ -34,8 +35,7 @@ def manage(call: Call) -> Answer:
         raise InvalidInput("Parameter driver_options must be an object.")
     items = checked(data.get("metadata") or None) if call.version >= METADATA_SINCE else {}
     share = visible_share(call, share_id)
-    if share["is_soft_deleted"]:
-        raise NotAllowed(f"Can not manage snapshot for share '{share_id}' since it has been soft deleted.")
+    refuse_soft_deleted(share, _REFUSED)
     identity = _adopt(call, share, data, location, options)
     metadata.write(call.session, identity, items)
     return Answer(202, shown(call, identity))
@@ -55,6 +55,7 @@ def _needed(data: Mapping[str, Any], name: str) -> str:
 def _adopt(call: Call, share: Row, data: Mapping[str, Any], location: str, options: Mapping[str, Any]) -> str:
     if share["host"] is None or not locks.hold_share(call.session, share["id"], but=locks.GOING_SHARES):
         raise Conflict(f"Invalid share: share {share['id']} is {share['status']}; it can get no snapshot.")
+    share = held_share(call, share, _REFUSED)
     refuse_replicated(
         call,
         share,

@@ -67,7 +67,7 @@ def _share_id(data: Mapping[str, Any]) -> str:
 def _take(call: Call, share: Row, name: str | None, description: str | None) -> str:
     if share["host"] is None or not hold(call.session, InstanceRow, share["instance_id"], of=[Status.AVAILABLE]):
         raise InvalidInput("Invalid share: Source share status must be available.")
-    share = held_share(call, share)
+    share = held_share(call, share, "Snapshots cannot be created for share")
     refuse_busy(share)
     _count(call, share)
     new = NewSnapshot(call.caller.user_id, call.project_id, name, description, share["size"], Status.CREATING)

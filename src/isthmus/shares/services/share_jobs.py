@@ -125,14 +125,18 @@ def _delete_failed(work: Work, job: Job, error: IsthmusError) -> Record:
 
 def _extend(work: Work, job: Job) -> Record:
     share = read(work, job)
-    if share is None or share.status != Status.EXTENDING:
+    if share is None:
         return nothing
+    if share.status != Status.EXTENDING:
+        return lambda session: _give_growth_back(session, job, share)
     size = int(job.argument["size"])
     work.driver.extend_share(share, size)
 
     def record(session: Session) -> None:
         if move(session, InstanceRow, share.instance_id, of=[Status.EXTENDING], to=Status.AVAILABLE, now=work.now()):
             _set_size(session, work, share, size)
+        else:
+            _give_growth_back(session, job, share)
 
     return record
 
@@ -144,7 +148,7 @@ def _extend_failed(work: Work, job: Job, error: IsthmusError) -> Record:
 
     def record(session: Session) -> None:
         say_failed(work, job, error, of=Status.EXTENDING, to=Status.EXTENDING_ERROR, action=Action.EXTEND)(session)
-        _give_back(session, share, int(job.argument["size"]) - share.size_gib)
+        _give_growth_back(session, job, share)
 
     return record
 
@@ -177,14 +181,17 @@ def _revert(work: Work, job: Job) -> Record:
         snapshot = facts.snapshot(session, job.argument["snapshot_instance_id"])
         held = tuple(rules.all_of(session, job.argument["instance_id"]))
         mounting = tuple(snapshot_rules.all_of(session, job.argument["snapshot_instance_id"]))
-    if share is None or snapshot is None or share.status != Status.REVERTING:
+    if share is None:
         return nothing
+    if snapshot is None or share.status != Status.REVERTING:
+        return lambda session: _give_growth_back(session, job, share)
     _put_back(work, replace(share, rules=held), replace(snapshot, rules=mounting))
 
     def record(session: Session) -> None:
         now = work.now()
         move(session, SnapshotInstanceRow, snapshot.instance_id, of=[Status.RESTORING], to=Status.AVAILABLE, now=now)
         if not move(session, InstanceRow, share.instance_id, of=[Status.REVERTING], to=Status.AVAILABLE, now=now):
+            _give_growth_back(session, job, share)
             return
         if snapshot.size_gib != share.size_gib:
             _set_size(session, work, share, snapshot.size_gib)
@@ -206,14 +213,25 @@ def _put_back(work: Work, share: ShareFacts, snapshot: SnapshotFacts) -> None:
 
 
 def _revert_failed(work: Work, job: Job, error: IsthmusError) -> Record:
+    share = read(work, job)
+
     def record(session: Session) -> None:
         say_failed(work, job, error, of=Status.REVERTING, to=Status.REVERTING_ERROR, action=Action.REVERT_TO_SNAPSHOT)(
             session
         )
         identity = job.argument["snapshot_instance_id"]
         move(session, SnapshotInstanceRow, identity, of=[Status.RESTORING], to=Status.AVAILABLE, now=work.now())
+        if share is not None:
+            _give_growth_back(session, job, share)
 
     return record
+
+
+def _give_growth_back(session: Session, job: Job, share: ShareFacts) -> None:
+    """Count no longer what the API counted when it wrote a job that made the share no larger after all."""
+    grown = int(job.argument.get("grown", 0))
+    if grown > 0:
+        _give_back(session, share, grown)
 
 
 def _give_back(session: Session, share: ShareFacts, gib: int) -> None:

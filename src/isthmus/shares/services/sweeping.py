@@ -3,16 +3,16 @@
 import logging
 import threading
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import ColumnElement, case, delete, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from isthmus.shares.model import TRANSITIONAL, Kind, ReplicaState, Status
 from isthmus.shares.services.work import Work
 from isthmus.shares.store import jobs, results
-from isthmus.shares.store.moving import move
+from isthmus.shares.store.moving import hold, move
 from isthmus.shares.tables import InstanceRow, MessageRow, ShareRow, SnapshotInstanceRow, TransferRow
 
 log = logging.getLogger(__name__)
@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 INTERVAL = timedelta(seconds=60)
 MOST = 100
 """Shares or transfers seen to in one look; the next look goes on."""
+_PURGED = (Status.AVAILABLE, Status.ERROR, Status.INACTIVE, Status.ERROR_DELETING)
+"""Statuses in which a share of the recycle bin is deleted: those it may be put there in, or that a try left."""
 
 
 def run(work: Work, stopping: threading.Event) -> None:
@@ -34,30 +36,48 @@ def run(work: Work, stopping: threading.Event) -> None:
 
 
 def delete_retired_shares(session: Session, work: Work) -> None:
-    """Delete the shares whose time in the recycle bin is over."""
+    """Delete the shares whose time in the recycle bin is over.
+
+    Who waits longest is first, since its time was over or its last deletion failed: those of a back end that fails
+    do not keep the others from their turn.
+    """
     now = work.now()
+    failed = InstanceRow.status == Status.ERROR_DELETING
+    waits_since = case((failed, InstanceRow.updated_at), else_=ShareRow.scheduled_to_be_deleted_at)
     due = session.execute(
         select(InstanceRow.id, InstanceRow.share_id, InstanceRow.host, ShareRow.project_id)
         .join(ShareRow, ShareRow.id == InstanceRow.share_id)
-        .where(ShareRow.scheduled_to_be_deleted_at <= now, ShareRow.is_soft_deleted)
+        .where(*_is_retired(now), InstanceRow.status.in_(_PURGED))
+        .order_by(waits_since, InstanceRow.id)
         .limit(MOST)
     ).all()
     for row in due:
+        # A restored share is held by its restoring call, so it is looked at again once it is held here.
+        if not hold(session, InstanceRow, row.id, of=_PURGED) or not _still_retired(session, row.share_id, now):
+            continue
         if not row.host:
             # It never got a pool, so no back end has anything of it.
             results.forget_share(session, row.id)
             continue
-        of = [Status.AVAILABLE, Status.ERROR, Status.ERROR_DELETING]
-        if move(session, InstanceRow, row.id, of=of, to=Status.DELETING, now=now):
-            jobs.enqueue(
-                session,
-                host=row.host,
-                kind=Kind.DELETE_SHARE,
-                subject=row.share_id,
-                argument={"instance_id": row.id},
-                project_id=row.project_id,
-                now=now,
-            )
+        move(session, InstanceRow, row.id, of=_PURGED, to=Status.DELETING, now=now)
+        jobs.enqueue(
+            session,
+            host=row.host,
+            kind=Kind.DELETE_SHARE,
+            subject=row.share_id,
+            argument={"instance_id": row.id},
+            project_id=row.project_id,
+            now=now,
+        )
+
+
+def _is_retired(now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return ShareRow.scheduled_to_be_deleted_at <= now, ShareRow.is_soft_deleted.is_(True)
+
+
+def _still_retired(session: Session, share_id: str, now: datetime) -> bool:
+    found = session.scalar(select(ShareRow.id).where(ShareRow.id == share_id, *_is_retired(now)))
+    return found is not None
 
 
 def forget_old_messages(session: Session, work: Work) -> None:

@@ -8,11 +8,14 @@ from collections.abc import Iterable, Sequence
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from isthmus.control.errors import InvalidInput
 from isthmus.shares.store import metadata
-from isthmus.shares.tables import InstanceRow
+from isthmus.shares.tables import InstanceRow, ShareRow
 
 SAME_HOST = "__affinity_same_host"
 DIFFERENT_HOST = "__affinity_different_host"
+LONGEST_VALUE = 1023
+"""Characters of a value of metadata."""
 
 
 def hosts_of(session: Session, shares: Sequence[str]) -> list[frozenset[str]]:
@@ -27,8 +30,13 @@ def hosts_of(session: Session, shares: Sequence[str]) -> list[frozenset[str]]:
 
 
 def keep(session: Session, share_id: str, key: str, others: Sequence[str]) -> None:
-    """Write a hint to the share and to all those it names."""
-    for other in others:
+    """Write a hint to the share, and to those of its project that it names: another project's public share stays.
+
+    Raises `InvalidInput` if a named share is in so many hints that no more have room in its metadata.
+    """
+    project = select(ShareRow.project_id).where(ShareRow.id == share_id).scalar_subquery()
+    own = select(ShareRow.id).where(ShareRow.id.in_(others), ShareRow.project_id == project)
+    for other in session.scalars(own).all():
         _add(session, other, key, [share_id])
     _add(session, share_id, key, others)
 
@@ -48,7 +56,13 @@ def of(session: Session, share_id: str, key: str) -> tuple[str, ...]:
 
 def _add(session: Session, share_id: str, key: str, added: Iterable[str]) -> None:
     known = _named(session, share_id, key)
-    _write(session, share_id, key, [*known, *(each for each in added if each not in known)])
+    named = [*known, *(each for each in added if each not in known)]
+    if len(",".join(named)) > LONGEST_VALUE:
+        raise InvalidInput(
+            f"Share {share_id} is named in the scheduler hints of {len(known)} shares, and no more have room; name "
+            "another share."
+        )
+    _write(session, share_id, key, named)
 
 
 def _named(session: Session, share_id: str, key: str) -> list[str]:

@@ -22,9 +22,15 @@ from isthmus.shares.tables import (
     TransferRow,
 )
 
+PREFERRED = "preferred"
+"""The key of an export location's metadata by which an administrator says whether it is preferred."""
+
 
 def keep_exports(session: Session, instance_id: str, exports: Sequence[ExportLocation], now: datetime) -> None:
-    """Make these the export locations of an instance; those that were there keep their ids and metadata."""
+    """Make these the export locations of an instance; those that were there keep their ids and metadata.
+
+    What an administrator prefers (by the metadata of that name) stays so, whatever the driver says.
+    """
     rows = session.scalars(select(ExportRow).where(ExportRow.instance_id == instance_id)).all()
     known = {row.path: row.id for row in rows}
     _drop_exports(session, [identity for path, identity in known.items() if path not in {e.path for e in exports}])
@@ -32,6 +38,8 @@ def keep_exports(session: Session, instance_id: str, exports: Sequence[ExportLoc
         facts = {"position": position, "is_admin_only": export.admin_only, "preferred": export.preferred}
         identity = known.get(export.path)
         if identity is not None:
+            if PREFERRED in metadata.read(session, identity):
+                del facts["preferred"]
             session.execute(update(ExportRow).where(ExportRow.id == identity).values(updated_at=now, **facts))
             continue
         identity = str(uuid.uuid4())

@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from oslo_config.cfg import ConfigOpts
-from sqlalchemy import insert, select, update
+from sqlalchemy import ColumnElement, case, insert, select, update
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from isthmus.control.errors import Conflict
 from isthmus.control.share_options import QUOTAS
@@ -125,7 +125,7 @@ def give_back(session: Session, owner: Owner, deltas: Mapping[str, int]) -> None
         rows.append(("", owner.share_type_id))
     for user_id, type_id in rows:
         counted = {name: amount for name, amount in deltas.items() if not type_id or name not in NOT_PER_TYPE}
-        values = {name: getattr(UsageRow, name) - amount for name, amount in counted.items()}
+        values = {name: _less(getattr(UsageRow, name), amount) for name, amount in counted.items()}
         if values:
             session.execute(
                 update(UsageRow)
@@ -137,6 +137,10 @@ def give_back(session: Session, owner: Owner, deltas: Mapping[str, int]) -> None
                 .values(**values)
                 .execution_options(synchronize_session=False)
             )
+
+
+def _less(counted: InstrumentedAttribute[int], amount: int) -> ColumnElement[int]:
+    return case((counted > amount, counted - amount), else_=0)
 
 
 def in_use(session: Session, project_id: str, user_id: str = "", share_type_id: str = "") -> dict[str, int]:

@@ -5,7 +5,7 @@ from sqlalchemy import select, update
 from tests.functional.shares.api.parts import ADMIN, COLLEAGUE, MEMBER, READER, STRANGER, Person, Shares, refused
 
 from isthmus.shares.model import RulesStatus, RuleState, Status
-from isthmus.shares.tables import InstanceRow, LockRow, RuleStateRow
+from isthmus.shares.tables import InstanceRow, LockRow, RuleRow, RuleStateRow, ShareRow
 
 
 @pytest.fixture
@@ -219,3 +219,39 @@ def test_export_locations_hide_what_is_for_administrators(shares: Shares, share:
     assert shares.get(f"/shares/{share}/export_locations", by=MEMBER)["export_locations"] == []
     refused(shares.call("GET", f"/shares/{share}/export_locations", by=STRANGER), 404)
     refused(shares.call("GET", f"/shares/{share}/export_locations/x", by=MEMBER), 404)
+
+
+@pytest.fixture
+def public_rule(shares: Shares, share: str) -> str:
+    """Return the id of a rule, with a key and metadata, of a share that all projects see."""
+    rule = made(shares, share, metadata={"who": "ann"})["id"]
+    with shares.database.transaction() as session:
+        session.execute(update(ShareRow).values(is_public=True))
+        session.execute(update(RuleRow).values(access_key="secret-key"))
+    return str(rule)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [("PUT", "metadata", {"metadata": {"who": "zoe"}}), ("DELETE", "metadata/who", None)],
+)
+def test_metadata_of_a_public_shares_rules_is_its_own_projects(
+    shares: Shares, public_rule: str, method: str, path: str, body: object
+) -> None:
+    refused(shares.call(method, f"/share-access-rules/{public_rule}/{path}", body, by=STRANGER), 403)
+    shown = shares.get(f"/share-access-rules/{public_rule}", by=MEMBER)["access"]
+    assert shown["metadata"] == {"who": "ann"}
+    assert shares.call(method, f"/share-access-rules/{public_rule}/{path}", body, by=MEMBER).status_code == 200
+
+
+def test_keys_of_a_public_shares_rules_are_hidden_from_other_projects(
+    shares: Shares, share: str, public_rule: str
+) -> None:
+    for person, key in ((STRANGER, "******"), (MEMBER, "secret-key"), (ADMIN, "secret-key")):
+        assert [each["access_key"] for each in listed(shares, share, by=person)] == [key]
+        assert shares.get(f"/share-access-rules/{public_rule}", by=person)["access"]["access_key"] == key
+        found = listed(shares, share, "&access_key=secret-key", by=person)
+        assert len(found) == (0 if person is STRANGER else 1)
+    action = {"access_list": None}
+    old = shares.post(f"/shares/{share}/action", action, by=STRANGER, version="2.44")["access_list"]
+    assert [each["access_key"] for each in old] == ["******"]

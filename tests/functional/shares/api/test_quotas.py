@@ -3,10 +3,14 @@
 from typing import Any
 
 import pytest
+from sqlalchemy import select
+from tests.functional.shares.api.ledger import LedgerDriver, work_off
 from tests.functional.shares.api.parts import MEMBER, STRANGER, Shares, refused
 
+from isthmus.shares.drivers.facts import ShareFacts, SnapshotFacts
 from isthmus.shares.store import usage
 from isthmus.shares.store.usage import Owner
+from isthmus.shares.tables import PoolRow
 
 SETS = "/quota-sets/p1"
 
@@ -135,3 +139,111 @@ def test_limits_grow_with_versions(shares: Shares, version: str, count: int) -> 
     assert limits["rate"] == []
     assert len(limits["absolute"]) == count
     assert (limits["absolute"]["maxTotalShares"], limits["absolute"]["totalSharesUsed"]) == (50, 2)
+
+
+class ElasticLedger(LedgerDriver):
+    """A ledger whose shares shrink and are reverted; what it `refused` fails."""
+
+    def extend_share(self, share: ShareFacts, size_gib: int) -> None:
+        self._ask("extend_share")
+
+    def shrink_share(self, share: ShareFacts, size_gib: int) -> None:
+        self._ask("shrink_share")
+
+    def revert_share(self, share: ShareFacts, snapshot: SnapshotFacts) -> None:
+        self._ask("revert_share")
+
+
+@pytest.fixture
+def elastic(shares: Shares) -> ElasticLedger:
+    """Return a back end whose shares shrink and are reverted."""
+    shares.share_type(revert_to_snapshot_support="True")
+    shares.back_end(revert_to_snapshot_support=True)
+    return ElasticLedger()
+
+
+def gigabytes(shares: Shares) -> tuple[int, int]:
+    """Return what is counted for a project, and promised in the pool."""
+    with shares.database.transaction() as session:
+        promised = session.scalar(select(PoolRow.promised_gib))
+        return usage.in_use(session, "p1")["gigabytes"], promised or 0
+
+
+def sized(shares: Shares, driver: LedgerDriver, size: int) -> str:
+    made = shares.post("/shares", {"share": {"size": size, "share_proto": "NFS"}}, by=MEMBER)["share"]["id"]
+    work_off(shares, driver)
+    return str(made)
+
+
+def act(shares: Shares, share: str, **action: Any) -> None:
+    shares.post(f"/shares/{share}/action", action, 202)
+
+
+@pytest.mark.parametrize("is_refused", [False, True])
+def test_growth_counts_no_longer_when_a_share_was_reset_meanwhile(
+    shares: Shares, elastic: ElasticLedger, is_refused: bool
+) -> None:
+    share = sized(shares, elastic, 1)
+    act(shares, share, extend={"new_size": 5})
+    assert gigabytes(shares) == (5, 5)
+    act(shares, share, reset_status={"status": "error"})
+    elastic.refused = {"extend_share"} if is_refused else set()
+    work_off(shares, elastic)
+    assert gigabytes(shares) == (1, 1)
+
+
+def test_growth_counts_no_longer_when_a_share_is_reset_while_its_back_end_extends_it(
+    shares: Shares, elastic: ElasticLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share = sized(shares, elastic, 1)
+    act(shares, share, extend={"new_size": 5})
+    reset = {"reset_status": {"status": "error"}}
+    monkeypatch.setattr(elastic, "extend_share", lambda *_: shares.post(f"/shares/{share}/action", reset, 202))
+    work_off(shares, elastic)
+    assert gigabytes(shares) == (1, 1)
+
+
+def test_growth_counts_no_longer_when_a_share_is_deleted_by_force_while_it_grows(
+    shares: Shares, elastic: ElasticLedger
+) -> None:
+    share = sized(shares, elastic, 1)
+    act(shares, share, extend={"new_size": 5})
+    act(shares, share, force_delete=None)
+    work_off(shares, elastic)
+    assert gigabytes(shares) == (0, 0)
+
+
+@pytest.mark.parametrize("what", ["fails", "is reset", "works"])
+def test_what_a_revert_grows_by_is_counted_only_if_it_works(shares: Shares, elastic: ElasticLedger, what: str) -> None:
+    share = sized(shares, elastic, 5)
+    snapshot = shares.post("/snapshots", {"snapshot": {"share_id": share}}, 202, by=MEMBER)["snapshot"]["id"]
+    work_off(shares, elastic)
+    act(shares, share, shrink={"new_size": 1})
+    work_off(shares, elastic)
+    assert gigabytes(shares) == (1, 1)
+    act(shares, share, revert={"snapshot_id": snapshot})
+    assert gigabytes(shares) == (5, 5)
+    if what == "is reset":
+        act(shares, share, reset_status={"status": "error"})
+    elastic.refused = {"revert_share"} if what == "fails" else set()
+    work_off(shares, elastic)
+    assert gigabytes(shares) == ((5, 5) if what == "works" else (1, 1))
+
+
+def test_giving_back_never_counts_below_nothing(shares: Shares) -> None:
+    use(shares, gigabytes=2)
+    with shares.database.transaction() as session:
+        usage.give_back(session, Owner("p1", "ann"), {"gigabytes": 3, "shares": 1})
+        assert usage.in_use(session, "p1")["gigabytes"] == usage.in_use(session, "p1")["shares"] == 0
+
+
+def test_a_share_types_limit_of_one_share_holds(shares: Shares, elastic: ElasticLedger) -> None:
+    share = sized(shares, elastic, 2)
+    set_quota(shares, "?share_type=gold", per_share_gigabytes=2)
+    body = {"share": {"size": 3, "share_proto": "NFS"}}
+    words = "Requested share size 3 is larger than maximum allowed limit 2."
+    refused(shares.call("POST", "/shares", body, by=MEMBER), 413, words)
+    extended = shares.call("POST", f"/shares/{share}/action", {"extend": {"new_size": 3}}, by=MEMBER)
+    refused(extended, 413, words)
+    shares.share_type("silver")
+    shares.post("/shares", {"share": {**body["share"], "share_type": "silver"}}, by=MEMBER)

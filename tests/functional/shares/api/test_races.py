@@ -1,21 +1,27 @@
 """Calls at once that exclude each other, on a real MariaDB: exactly one wins, and what is counted stays right."""
 
+import json
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from threading import Barrier, Thread
+from typing import Any
 
 import pytest
 from lab.control_plane import ControlPlane
-from sqlalchemy import create_engine, select
+from sqlalchemy import create_engine, event, select, update
 from tests.functional.shares.api import made
-from tests.functional.shares.api.parts import MEMBER, STRANGER, Shares
+from tests.functional.shares.api.ledger import LedgerDriver
+from tests.functional.shares.api.parts import HOST, MEMBER, STRANGER, Shares, refused
 from tests.functional.shares.api.test_share_groups import available, make_group_type
 
 from isthmus.control import configuration, migrations
-from isthmus.control.database import Base
-from isthmus.shares.model import Status
+from isthmus.control.database import Base, utc_now
+from isthmus.shares.model import Kind, Status
+from isthmus.shares.services import sweeping
+from isthmus.shares.services.work import Work
 from isthmus.shares.store import usage
-from isthmus.shares.tables import InstanceRow, SnapshotInstanceRow
+from isthmus.shares.tables import InstanceRow, ShareRow, SnapshotInstanceRow
 
 ROUNDS = 10
 
@@ -144,3 +150,67 @@ def test_a_quota_of_one_is_given_once(shares: Shares) -> None:
 
     assert sorted(at_once(*[take] * 4)) == [202, 413, 413, 413]
     assert counted(shares, "p1")["snapshots"] == 1
+
+
+def meanwhile(shares: Shares, words: str, act: Callable[[], object]) -> None:
+    """Act once, on another connection, right after the next statement that holds the words was carried out."""
+    done = False
+
+    def after(connection: Any, cursor: Any, statement: str, *rest: Any) -> None:
+        nonlocal done
+        del connection, cursor, rest
+        if words in statement and not done:
+            done = True
+            act()
+
+    event.listen(shares.database.engine, "after_cursor_execute", after)
+
+
+def soft_deleted(shares: Shares) -> str:
+    share = made.share(shares)
+    shares.post(f"/shares/{share}/action", {"soft_delete": None}, 202, by=MEMBER)
+    return share
+
+
+def test_a_share_that_is_restored_while_a_manager_looks_for_retired_ones_stays(shares: Shares) -> None:
+    shares.share_type()
+    shares.back_end()
+    share = soft_deleted(shares)
+    with shares.database.transaction() as session:
+        session.execute(update(ShareRow).where(ShareRow.id == share).values(scheduled_to_be_deleted_at=utc_now()))
+    restored = partial(shares.post, f"/shares/{share}/action", {"restore": None}, 202, by=MEMBER)
+    meanwhile(shares, "scheduled_to_be_deleted_at <=", restored)
+    with shares.database.transaction() as session:
+        sweeping.delete_retired_shares(
+            session, Work(shares.conf, shares.database, LedgerDriver(), HOST, lambda: utc_now() + timedelta(seconds=1))
+        )
+    assert shares.get(f"/shares/{share}")["share"]["is_soft_deleted"] is False
+    assert shares.get(f"/shares/{share}")["share"]["status"] == Status.AVAILABLE
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/snapshots", {"snapshot": {"share_id": "<share>"}}),
+        ("/shares/<share>/action", {"extend": {"new_size": 3}}),
+        ("/shares/<share>/action", {"shrink": {"new_size": 1}}),
+        ("/shares/<share>/action", {"unmanage": None}),
+        ("/shares/<share>/action", {"allow_access": {"access_type": "ip", "access_to": "10.0.0.1"}}),
+        ("/snapshots/manage", {"snapshot": {"share_id": "<share>", "provider_location": "there"}}),
+        ("/share-transfers", {"transfer": {"share_id": "<share>"}}),
+        ("/share-group-snapshots", {"share_group_snapshot": {"share_group_id": "<group>"}}),
+    ],
+    ids=["snapshot", "extend", "shrink", "unmanage", "allow", "manage", "transfer", "group"],
+)
+def test_a_share_that_gets_into_the_bin_after_the_call_has_looked(shares: Shares, path: str, body: object) -> None:
+    make_group_type(shares, "gold-group", shares.share_type())
+    shares.back_end()
+    group = available(shares) if "<group>" in str(body) else ""
+    joined: dict[str, Any] = {"share_group_id": group} if group else {}
+    share = made.share(shares, size=2, **joined)
+    path, body = json.loads(json.dumps([path, body]).replace("<share>", share).replace("<group>", group))
+    put = partial(shares.post, f"/shares/{share}/action", {"soft_delete": None}, 202, by=MEMBER)
+    meanwhile(shares, "FROM share_groups" if group else "is_soft_deleted", put)
+    refused(shares.call("POST", path, body), 409 if group else 403, "soft deleted")
+    assert shares.get(f"/shares/{share}")["share"]["status"] == Status.AVAILABLE
+    assert [job.kind for job in shares.jobs() if job.kind not in {Kind.CREATE_SHARE, Kind.CREATE_GROUP}] == []

@@ -16,9 +16,11 @@ from tests.functional.shares.api.parts import (
 )
 
 from isthmus.control.database import utc_now
+from isthmus.shares.drivers.facts import ExportLocation
 from isthmus.shares.messages import Action, Detail
 from isthmus.shares.model import Status
-from isthmus.shares.tables import InstanceRow, MessageRow, NetworkRow, PoolRow, UsageRow
+from isthmus.shares.store import results
+from isthmus.shares.tables import InstanceRow, MessageRow, NetworkRow, PoolRow, ShareRow, UsageRow
 
 
 def make(shares: Shares, *, by: Person = MEMBER, version: str = "2.99", **body: Any) -> dict[str, Any]:
@@ -170,6 +172,26 @@ def test_a_quota_ends_creation(world: Shares) -> None:
     world.conf.set_override("per_share_gigabytes", 3, "shares_quota")
     refused(attempt(world, size=9), 413, "share size 9 is larger than maximum allowed limit 3.")
     assert in_use(world) == (1, 1)
+
+
+def test_a_hint_is_not_written_to_another_projects_public_share(shares: Shares) -> None:
+    shares.share_type()
+    shares.back_end(pools=("one", "two"))
+    first = make(shares)
+    with shares.database.transaction() as session:
+        session.execute(update(ShareRow).values(is_public=True))
+    apart = make(shares, by=STRANGER, scheduler_hints={"different_host": first["id"]})
+    assert apart["metadata"] == {"__affinity_different_host": first["id"]}
+    assert shares.get(f"/shares/{first['id']}/metadata", by=MEMBER)["metadata"] == {}
+
+
+def test_a_share_is_named_in_as_many_hints_as_its_metadata_holds(shares: Shares) -> None:
+    shares.share_type()
+    shares.back_end()
+    hints = {"same_host": make(shares)["id"]}
+    for _ in range(27):
+        make(shares, scheduler_hints=hints)
+    refused(attempt(shares, scheduler_hints=hints), 400, "hints of 27 shares")
 
 
 def test_hints_keep_shares_together_and_apart(shares: Shares) -> None:
@@ -403,6 +425,25 @@ def test_the_status_is_an_administrators_to_set(world: Shares) -> None:
     progress = world.post(action, {"migration_get_progress": None}, version="2.97")
     assert progress == {"total_progress": 100, "task_state": "migration_success", "details": {}}
     assert world.get(f"/shares/{made['id']}/migration-progress") == progress
+
+
+def test_an_export_stays_preferred_as_an_administrator_said(world: Shares) -> None:
+    share = make(world)["id"]
+    told = [ExportLocation("one:/", preferred=True), ExportLocation("two:/"), ExportLocation("three:/")]
+    path = f"/shares/{share}/export_locations"
+
+    def tell(*exports: ExportLocation) -> dict[str, bool]:
+        with world.database.transaction() as session:
+            instance = session.scalars(select(InstanceRow.id).where(InstanceRow.share_id == share)).one()
+            results.keep_exports(session, instance, exports, utc_now())
+        return {each["path"]: each["preferred"] for each in world.get(path)["export_locations"]}
+
+    assert tell(*told) == {"one:/": True, "two:/": False, "three:/": False}
+    ids = {each["path"]: each["id"] for each in world.get(path)["export_locations"]}
+    for name, preferred in (("one:/", "false"), ("two:/", "true")):
+        world.put(f"{path}/{ids[name]}/metadata", {"metadata": {"preferred": preferred}})
+    told[2] = ExportLocation("three:/", preferred=True)
+    assert tell(*told) == {"one:/": False, "two:/": True, "three:/": True}
 
 
 def test_a_migration_that_no_back_end_can_do_ends_in_error(world: Shares) -> None:
