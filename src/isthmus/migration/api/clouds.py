@@ -5,6 +5,7 @@ from typing import Any
 import falcon
 
 from isthmus.control.identity import Caller
+from isthmus.migration import patterns
 from isthmus.migration.api import inventory, views
 from isthmus.migration.api.environments import check_destination, check_side, check_source
 from isthmus.migration.api.queries import decode, environment_of, flag, limit_of, names_of, text
@@ -34,9 +35,10 @@ class EndpointInstances(_Cloud):
         """List machines ordered by id; `name` is a regular expression, `marker` the last id already seen."""
         caller, row = self._endpoint(req, "list_instances", endpoint_id)
         _check_source(req, row)
-        marker, limit = text(req, "marker"), limit_of(req)
+        marker, name, limit = text(req, "marker"), text(req, "name"), limit_of(req)
+        patterns.names(name)
         flag(req, "refresh")  # nothing is cached: every listing is fresh
-        answer = self._service.ask(caller, row, "list_machines", {"name": text(req, "name")})
+        answer = self._service.ask(caller, row, "list_machines", {"name": name})
         found = [each for each in answer["machines"] if marker is None or each["id"] > marker]
         resp.media = {"instances": [views.instance(each) for each in found[:limit]]}
 

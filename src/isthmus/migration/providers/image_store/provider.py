@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from isthmus.control.errors import InvalidInput, NotFound, StepFailed, Unavailable
+from isthmus.migration import patterns
 from isthmus.migration.machine import (
     BootProbe,
     DeployedMachine,
@@ -73,8 +74,8 @@ class ImageStoreProvider(ImagesProvider):
 
     def list_machines(self, name_pattern: str | None = None) -> Sequence[Machine]:
         """Return what can be a machine, by the names of objects alone."""
-        wanted = catalogue.name_pattern(name_pattern)
-        return [machine for machine in Shelf(self._store).machines() if wanted.search(machine.name)]
+        wanted = patterns.names(name_pattern)
+        return [machine for machine in Shelf(self._store).machines() if wanted.is_in(machine.name)]
 
     def get_machine(self, instance: str) -> Machine:
         """Return one machine by its object's key or name, or a deployed one."""
