@@ -42,6 +42,8 @@ def test_instances_are_paged(api: Api) -> None:
     assert ids(limit="2") == ["a", "b"]
     assert ids(limit="2", marker="b") == ["c", "d"]
     assert ids(marker="d") == []
+    for unknown in ("", "aa", "e"):
+        assert_fault(api.call("GET", path, params={"marker": unknown}), 404, "itemNotFound", "marker")
     ids(name="^web", refresh="True")
     assert api.engine.asked[-1]["parameters"] == {"name": "^web"}
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import falcon
 
+from isthmus.control.errors import NotFound
 from isthmus.control.identity import Caller
 from isthmus.migration import patterns
 from isthmus.migration.api import inventory, views
@@ -39,7 +40,7 @@ class EndpointInstances(_Cloud):
         patterns.names(name)
         flag(req, "refresh")  # nothing is cached: every listing is fresh
         answer = self._service.ask(caller, row, "list_machines", {"name": name})
-        found = [each for each in answer["machines"] if marker is None or each["id"] > marker]
+        found = _behind(answer["machines"], marker)
         resp.media = {"instances": [views.instance(each) for each in found[:limit]]}
 
 
@@ -126,6 +127,16 @@ class EndpointInventory(_Cloud):
         resp.content_type = "text/csv; charset=utf-8"
         resp.set_header("Content-Disposition", f'attachment; filename="inventory-{row.id}.csv"')
         resp.text = inventory.table(machines)
+
+
+def _behind(machines: list[dict[str, Any]], marker: str | None) -> list[dict[str, Any]]:
+    """Return the machines after the one with the marker's id; `NotFound` if there is none."""
+    if marker is None:
+        return machines
+    for place, each in enumerate(machines, 1):
+        if each["id"] == marker:
+            return machines[place:]
+    raise NotFound(f"the marker {marker} is not in this listing; start without a marker")
 
 
 def _check_source(req: falcon.Request, row: EndpointRow) -> dict[str, Any]:
