@@ -285,6 +285,16 @@ class Move:
             row.status = ExecutionStatus.CANCELLING
             outbox.cancel(session, workflow_id=f"execution-{execution_id}", force=force, keep=keep, now=now)
 
+    def reconnect(self, side: str) -> None:
+        """Give the endpoint of a side other connection details as the API does; the old ones are gone then."""
+        with self.room.database.transaction() as session:
+            row = session.get_one(EndpointRow, self.endpoints[side])
+            old = Path(row.connection_info["secret_ref"])
+            new = old.with_name(f"secret-{uuid.uuid4().hex[:8]}.json")
+            new.write_text(old.read_text())
+            row.connection_info = {"secret_ref": str(new)}
+        old.unlink()
+
     def execution(self, execution_id: str) -> ExecutionRow:
         """Return an execution's row with its tasks and their events."""
         with self.room.database.transaction() as session:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from isthmus.control.configuration import load
-from isthmus.control.errors import InvalidInput
+from isthmus.control.errors import InvalidInput, SecretGone
 from isthmus.migration.providers.contract import Provider
 from isthmus.migration.services.lifecycle import leave
 from isthmus.migration.services.worker import serve
@@ -27,7 +27,10 @@ def _find(platform: str) -> type[Provider]:
 
 def _resolve(trust_id: str | None, reference: str) -> Mapping[str, Any]:
     del trust_id
-    content: dict[str, Any] = json.loads(Path(reference).read_text())
+    try:
+        content: dict[str, Any] = json.loads(Path(reference).read_text())
+    except FileNotFoundError:
+        raise SecretGone(f"the secret {reference} is gone; give the endpoint its connection details again") from None
     return content
 
 

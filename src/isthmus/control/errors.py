@@ -6,6 +6,7 @@
     ├── NotAuthenticated        401 unauthorized
     ├── NotAllowed              403 forbidden
     ├── NotFound                404 itemNotFound
+    │   └── SecretGone          404 itemNotFound         a secret that is referred to was deleted
     ├── MethodNotAllowed        405 badMethod
     ├── Conflict                409 conflictingRequest   the object is in a state that forbids it
     ├── UnsupportedMediaType    415 badMediaType
@@ -76,6 +77,12 @@ class NotFound(IsthmusError):
     code = "not-found"
     status = 404
     fault = "itemNotFound"
+
+
+class SecretGone(NotFound):
+    """A secret was deleted; what referred to it may refer to another by now."""
+
+    code = "secret-gone"
 
 
 class MethodNotAllowed(IsthmusError):

@@ -15,7 +15,7 @@ from keystoneauth1 import exceptions
 from keystoneauth1.adapter import Adapter
 from oslo_config.cfg import ConfigOpts
 
-from isthmus.control.errors import InvalidInput, IsthmusError, NotAllowed, NotFound, Unavailable
+from isthmus.control.errors import InvalidInput, IsthmusError, NotAllowed, NotFound, SecretGone, Unavailable
 from isthmus.control.identity import Caller, caller_session, catalog_url
 
 _REFERENCE = re.compile(r"(?P<base>https?://[^\s?#]+?)(/v1)?/secrets/(?P<id>[0-9a-fA-F-]{36})/?")
@@ -115,7 +115,7 @@ def store(session: Adapter, name: str, payload: Mapping[str, Any]) -> str:
 def fetch(session: Adapter, ref: str) -> dict[str, Any]:
     """Return the JSON object that a secret holds.
 
-    Raises `NotFound` if the secret is gone, `NotAllowed` if the session may not read it, `InvalidInput` if the
+    Raises `SecretGone` if it is, `NotAllowed` if the session may not read it, `InvalidInput` if the
     reference or the content is not what connection details look like, `Unavailable` if Barbican is silent.
     """
     answer = _call(
@@ -167,7 +167,7 @@ def _call(session: Adapter, method: str, url: str, what: str, **arguments: Any) 
 
 def _explain(error: exceptions.HttpError, what: str) -> IsthmusError:
     if error.http_status == 404:
-        return NotFound(f"{what} is gone from Barbican; give the endpoint its connection details again")
+        return SecretGone(f"{what} is gone from Barbican; give the endpoint its connection details again")
     if error.http_status in {401, 403}:
         return NotAllowed(f"Barbican does not give {what} to this user and project; check its owner and access list")
     return Unavailable(f"Barbican answered {error.http_status} about {what}; try again, or see Barbican's log")

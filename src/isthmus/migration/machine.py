@@ -168,8 +168,8 @@ class ProbeType(StrEnum):
 class BootProbe:
     """What must be seen before a deployment is COMPLETED, and within how many seconds of the first start.
 
-    CONSOLE: `marker` is a regular expression searched in each console line. TCP: `port` answers on one of the
-    machine's addresses (`address` overrides them). GUEST_AGENT: the agent answers a ping.
+    CONSOLE: `marker` is a regular expression (`patterns`) searched in each console line. TCP: `port` answers on one of
+    the machine's addresses (`address` overrides them). GUEST_AGENT: the agent answers a ping.
     """
 
     type: ProbeType = ProbeType.NONE

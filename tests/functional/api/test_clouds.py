@@ -42,8 +42,20 @@ def test_instances_are_paged(api: Api) -> None:
     assert ids(limit="2") == ["a", "b"]
     assert ids(limit="2", marker="b") == ["c", "d"]
     assert ids(marker="d") == []
+    for unknown in ("", "aa", "e"):
+        assert_fault(api.call("GET", path, params={"marker": unknown}), 404, "itemNotFound", "marker")
     ids(name="^web", refresh="True")
     assert api.engine.asked[-1]["parameters"] == {"name": "^web"}
+
+
+@pytest.mark.parametrize(
+    ("name", "word"), [("(", "not a regular expression"), (r"(a)\1", "back references"), ("a" * 256, "256 characters")]
+)
+def test_a_pattern_that_no_worker_could_search_is_refused_before_one_is_asked(api: Api, name: str, word: str) -> None:
+    made = api.endpoint()
+    answer = api.call("GET", f"/endpoints/{made['id']}/instances", params={"name": name})
+    assert_fault(answer, 400, "badRequest", word)
+    assert api.engine.asked == []
 
 
 @pytest.mark.parametrize("name", ["a", "folder/ünï code?", "a" * 200])

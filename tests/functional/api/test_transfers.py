@@ -64,6 +64,16 @@ def test_mappings_inside_the_destination_environment_are_taken_out(api: Api) -> 
 
 
 @pytest.mark.parametrize(
+    "network", [{"id": "net"}, {"name": "net"}, {"id": "net", "name": "other", "security_groups": []}, "net"]
+)
+def test_a_network_may_be_an_object_as_in_coriolis(api: Api, network: object) -> None:
+    made = api.transfer(network_map={"lan": network})
+    assert made["network_map"] == {"lan": "net"}
+    changed = api.call("PUT", f"/transfers/{made['id']}", {"transfer": {"network_map": {"wan": network}}})
+    assert changed.status_code == 200, changed.text
+
+
+@pytest.mark.parametrize(
     ("change", "words"),
     [
         ({"instances": []}, ("instances",)),
@@ -80,6 +90,10 @@ def test_mappings_inside_the_destination_environment_are_taken_out(api: Api) -> 
         ({"destination_environment": {"network_map": 7}}, ("destination_environment.network_map",)),
         ({"network_map": {"lan": 7}}, ("network_map.lan",)),
         ({"network_map": []}, ("network_map",)),
+        ({"network_map": {"lan": {}}}, ("network_map.lan", "give id or name")),
+        ({"network_map": {"lan": {"id": 7}}}, ("network_map.lan",)),
+        ({"network_map": {"lan": {"id": "net", "vlan": 5}}}, ("network_map.lan", "vlan")),
+        ({"network_map": {"lan": {"id": "net", "security_groups": ["web"]}}}, ("network_map.lan", "security_groups")),
         ({"storage_mappings": {"defualt": "x"}}, ("storage_mappings.defualt",)),
         ({"storage_mappings": {"backend_mappings": [{"source": "a"}]}}, ("backend_mappings.0.destination",)),
         ({"user_scripts": {"global": {"beos": "x"}}}, ("user_scripts", "beos")),

@@ -97,6 +97,63 @@ def test_a_held_step_is_retried_alone(room: EngineRoom) -> None:
     assert {"ERROR", "WARNING", "INFO"} == set(levels)
 
 
+def test_a_held_step_is_retried_with_the_endpoints_new_details(room: EngineRoom) -> None:
+    move = room.move()
+    move.ended(move.begin())
+    set_up(move.destination, fail={"create_machine": "not-authenticated"})
+    run_id = move.begin_deployment(hold_on_error=True)
+    move.running(run_id, "FINALIZE_INSTANCE_DEPLOYMENT", "ERROR")
+    set_up(move.destination, fail={})
+    move.reconnect("destination")
+    _retry_held(room, move, run_id)
+    assert move.ended(run_id).status == "COMPLETED"
+
+
+def test_details_that_are_replaced_during_a_copy_reach_the_steps_behind_it(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.source, hold=["open_reading"])
+    run_id = move.begin()
+    move.called(move.source, "open_reading")
+    for side in ("source", "destination"):
+        move.reconnect(side)
+    set_up(move.source, hold=[])
+    assert move.ended(run_id).status == "COMPLETED"
+    assert move.same_disks()
+
+
+def test_details_that_are_replaced_reach_the_undo(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.source, hold=["open_reading"])
+    run_id = move.begin()
+    move.called(move.source, "open_reading")
+    for side in ("source", "destination"):
+        move.reconnect(side)
+    set_up(move.source, hold=[], fail={"open_reading": "step-failed"})
+    assert move.ended(run_id).status == "ERROR"
+    assert leftovers(move.source) == leftovers(move.destination) == []
+
+
+def test_a_step_that_a_killed_worker_began_with_the_old_details_goes_on_with_the_new_ones(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.source, hold=["open_reading"])
+    run_id = move.begin()
+    move.called(move.source, "open_reading")
+    room.kill("worker")
+    move.reconnect("source")
+    set_up(move.source, hold=[])
+    room.start("worker")
+    assert move.ended(run_id).status == "COMPLETED"
+    assert move.same_disks()
+
+
+def test_a_secret_that_is_gone_and_not_replaced_fails_the_step(room: EngineRoom) -> None:
+    move = room.move()
+    (move.source / "secret.json").unlink()
+    run = move.ended(move.begin())
+    assert run.status == "ERROR"
+    assert any("is gone" in event.message for task in run.tasks for event in task.events)
+
+
 def test_a_held_step_that_is_cancelled_is_undone(room: EngineRoom) -> None:
     move = room.move()
     set_up(move.source, fail={"open_reading": "step-failed"})

@@ -9,6 +9,7 @@ from isthmus.migration.api.schemas import (
     ExecutionCreate,
     Identifier,
     Instance,
+    NetworkMap,
     No,
     Object,
     StorageMappings,
@@ -17,8 +18,6 @@ from isthmus.migration.api.schemas import (
     default_dict,
     unique,
 )
-
-NetworkMap = Annotated[dict[str, str], BeforeValidator(default_dict)]
 
 
 class AssessmentCreate(Body):

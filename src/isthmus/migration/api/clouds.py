@@ -4,7 +4,9 @@ from typing import Any
 
 import falcon
 
+from isthmus.control.errors import NotFound
 from isthmus.control.identity import Caller
+from isthmus.migration import patterns
 from isthmus.migration.api import inventory, views
 from isthmus.migration.api.environments import check_destination, check_side, check_source
 from isthmus.migration.api.queries import decode, environment_of, flag, limit_of, names_of, text
@@ -34,10 +36,11 @@ class EndpointInstances(_Cloud):
         """List machines ordered by id; `name` is a regular expression, `marker` the last id already seen."""
         caller, row = self._endpoint(req, "list_instances", endpoint_id)
         _check_source(req, row)
-        marker, limit = text(req, "marker"), limit_of(req)
+        marker, name, limit = text(req, "marker"), text(req, "name"), limit_of(req)
+        patterns.names(name)
         flag(req, "refresh")  # nothing is cached: every listing is fresh
-        answer = self._service.ask(caller, row, "list_machines", {"name": text(req, "name")})
-        found = [each for each in answer["machines"] if marker is None or each["id"] > marker]
+        answer = self._service.ask(caller, row, "list_machines", {"name": name})
+        found = _behind(answer["machines"], marker)
         resp.media = {"instances": [views.instance(each) for each in found[:limit]]}
 
 
@@ -124,6 +127,16 @@ class EndpointInventory(_Cloud):
         resp.content_type = "text/csv; charset=utf-8"
         resp.set_header("Content-Disposition", f'attachment; filename="inventory-{row.id}.csv"')
         resp.text = inventory.table(machines)
+
+
+def _behind(machines: list[dict[str, Any]], marker: str | None) -> list[dict[str, Any]]:
+    """Return the machines after the one with the marker's id; `NotFound` if there is none."""
+    if marker is None:
+        return machines
+    for place, each in enumerate(machines, 1):
+        if each["id"] == marker:
+            return machines[place:]
+    raise NotFound(f"the marker {marker} is not in this listing; start without a marker")
 
 
 def _check_source(req: falcon.Request, row: EndpointRow) -> dict[str, Any]:

@@ -46,6 +46,23 @@ def _default_false(value: object) -> object:
     return False if value is None else value
 
 
+def _network(value: object) -> object:
+    """Return the network that an object names, Coriolis' other form for it; a text stays as it is."""
+    if not isinstance(value, dict):
+        return value
+    if value.get("security_groups"):
+        raise ValueError(
+            "security_groups for one network are not supported: name them in the destination environment, for all"
+        )
+    strangers = sorted(set(map(str, value)) - {"id", "name", "security_groups"})
+    if strangers:
+        raise ValueError(f"holds unknown keys: {', '.join(strangers)}; give id or name")
+    given = value.get("id") or value.get("name")
+    if not given:
+        raise ValueError("names no network: give id or name")
+    return given
+
+
 Name = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=255)]
 Region = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
 Instance = Annotated[str, StringConstraints(min_length=1, max_length=1024), AfterValidator(_instance)]
@@ -56,6 +73,14 @@ Regions = Annotated[list[Region], BeforeValidator(_default_list)]
 Yes = Annotated[bool, BeforeValidator(_default_true)]
 No = Annotated[bool, BeforeValidator(_default_false)]
 Scripts = Annotated[UserScripts, BeforeValidator(normalise_scripts)]
+Network = Annotated[
+    str,
+    BeforeValidator(
+        _network,
+        json_schema_input_type=str | dict[Literal["id", "name", "security_groups"], Any],
+    ),
+]
+NetworkMap = Annotated[dict[str, Network], BeforeValidator(default_dict)]
 PoolId = Annotated[str, StringConstraints(min_length=1, max_length=36)]
 PoolMappings = Annotated[dict[str, PoolId], BeforeValidator(default_dict)]
 
@@ -133,7 +158,7 @@ class TransferCreate(Body):
     instances: Annotated[list[Instance], Field(min_length=1, max_length=1000), AfterValidator(unique)]
     source_environment: Object = {}
     destination_environment: Object = {}
-    network_map: Annotated[dict[str, str], BeforeValidator(default_dict)] = {}
+    network_map: NetworkMap = {}
     storage_mappings: Annotated[StorageMappings, BeforeValidator(default_dict)] = StorageMappings()
     notes: Text | None = None
     user_scripts: Scripts = UserScripts()
@@ -153,7 +178,7 @@ class TransferUpdate(Body):
     instances: list[Instance] | None = None
     source_environment: Object = {}
     destination_environment: Object = {}
-    network_map: Annotated[dict[str, str], BeforeValidator(default_dict)] = {}
+    network_map: NetworkMap = {}
     storage_mappings: Annotated[StorageMappings, BeforeValidator(default_dict)] = StorageMappings()
     notes: Text | None = None
     user_scripts: Scripts = UserScripts()
@@ -226,7 +251,7 @@ class Failback(Body):
     instances: Chosen = None
     source_environment: Object = {}
     destination_environment: Object = {}
-    network_map: Annotated[dict[str, str], BeforeValidator(default_dict)] = {}
+    network_map: NetworkMap = {}
     storage_mappings: Annotated[StorageMappings, BeforeValidator(default_dict)] = StorageMappings()
     notes: Text | None = None
 

@@ -46,7 +46,7 @@ class Work:
     deployment_id: str | None = None
     source_environment: Mapping[str, Any] = field(default_factory=dict)
     destination_environment: Mapping[str, Any] = field(default_factory=dict)
-    network_map: Mapping[str, Any] = field(default_factory=dict)
+    network_map: Mapping[str, str] = field(default_factory=dict)
     storage_mappings: Mapping[str, Any] = field(default_factory=dict)
     user_scripts: Mapping[str, Any] = field(default_factory=dict)
     shutdown_instances: bool = False

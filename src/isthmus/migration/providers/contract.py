@@ -176,7 +176,7 @@ class Provider(ABC):
 
     @abstractmethod
     def list_machines(self, name_pattern: str | None = None) -> Sequence[Machine]:
-        """Return all machines ordered by id; `name_pattern` is a regular expression searched in names.
+        """Return all machines ordered by id; `name_pattern` is a regular expression (`patterns`) searched in names.
 
         Disks and NICs may be left empty here: `get_machine` gives them.
         """

@@ -134,7 +134,8 @@ class StepStart:
 class StepBegun:
     """Whether a step runs now, and where. `queue` and `worker` are None for any worker of the step's region.
 
-    `waits`: it is in line for a place and asks again. `refused`: why no worker could ever hold it.
+    `waits`: it is in line for a place and asks again. `refused`: why no worker could ever hold it. `origin` and
+    `destination` are how its transfer's endpoints are connected to by now; None: as the plan says.
     """
 
     begun: bool = True
@@ -143,6 +144,8 @@ class StepBegun:
     bandwidth: int = 0
     waits: bool = False
     refused: str | None = None
+    origin: Mapping[str, Any] | None = None
+    destination: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from isthmus.migration.planning.steps import Step, When, plan, plan_forget
 from isthmus.migration.planning.work import DeploymentTest, Facts, Replica, Work
 from isthmus.migration.reporting import Level
 from isthmus.migration.store import pools, recording, regions, retrying, waves
-from isthmus.migration.tables import DeploymentRow, ExecutionRow, TaskRow, TransferRow
+from isthmus.migration.tables import DeploymentRow, EndpointRow, ExecutionRow, TaskRow, TransferRow
 from isthmus.migration.workflows.asked import row_of, transfer_work
 from isthmus.migration.workflows.calls import (
     BEGIN_EXECUTION,
@@ -166,29 +166,31 @@ class ControlActivities:
     @activity.defn(name=BEGIN_STEP)
     @recorded
     def begin_step(self, start: StepStart) -> StepBegun:
-        """Give a step its place and show that it runs.
+        """Give a step its place, show that it runs, and tell how its clouds are connected to by now.
 
         Not begun: it waits in line, or must not run, because its execution or itself has ended or it is not needed.
         """
         given = self._placing.begin(start)
         if given.waits:
             return given
-        if self._shown(start):
-            return given
+        connections = self._shown(start)
+        if connections is not None:
+            return replace(given, **connections)
         self._placing.end(start.step_id)
         return StepBegun(begun=False)
 
-    def _shown(self, start: StepStart) -> bool:
+    def _shown(self, start: StepStart) -> dict[str, Any] | None:
+        """Show that a step runs, and return how its endpoints are connected to; None if it must not run."""
         with self._database.transaction() as session:
             task = row_of(session, TaskRow, start.step_id, "task")
             now = self._now()
             if task.task_type == TaskType.START_SOURCE_INSTANCE and _is_deployed(session, start, task.instance):
                 recording.move_task(session, task.id, TaskStatus.UNSCHEDULED, now)
-                return False
+                return None
             if task.status == TaskStatus.ERROR and not start.again:
-                return False
+                return None
             won = recording.move_task(session, task.id, TaskStatus.RUNNING, now)
-            return won or task.status == TaskStatus.RUNNING
+            return _connections(session, start) if won or task.status == TaskStatus.RUNNING else None
 
     @activity.defn(name=END_STEP)
     @recorded
@@ -279,6 +281,19 @@ def _apply(session: Session, execution: ExecutionRow) -> None:
     for column, value in (execution.requested or {}).items():
         if column in UPDATABLE:
             setattr(transfer, column, value)
+
+
+def _connections(session: Session, start: StepStart) -> dict[str, Any]:
+    """Return the connection details of a step's endpoints: they may have been replaced since it was planned."""
+    row = recording.execution(session, start.execution_id)
+    transfer_id = row.action_id
+    if row.type == ExecutionType.DEPLOYMENT:
+        transfer_id = row_of(session, DeploymentRow, row.action_id, "deployment").transfer_id
+    transfer = row_of(session, TransferRow, transfer_id, "transfer")
+    return {
+        "origin": row_of(session, EndpointRow, transfer.origin_endpoint_id, "endpoint").connection_info,
+        "destination": row_of(session, EndpointRow, transfer.destination_endpoint_id, "endpoint").connection_info,
+    }
 
 
 def _is_deployed(session: Session, start: StepStart, instance: str) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from isthmus.control.errors import InvalidInput, NotAllowed, StepFailed
+from isthmus.migration import patterns
 from isthmus.migration.machine import BootProbe, Machine
 from isthmus.migration.model import ScriptPhase, TaskType
 from isthmus.migration.morphing.contract import MorphRequest, NicPlan, Target, UserScript, WayIn
@@ -232,10 +233,12 @@ def verify_boot(call: StepCall, site: Site, report: Report, _: int) -> StepOutco
 def boot_probe(environment: Mapping[str, Any]) -> BootProbe:
     """Return the probe in `boot_probe`; none if it is not there. Raises `InvalidInput` for one that makes no sense."""
     try:
-        return _PROBE.validate_python(environment.get("boot_probe") or {})
+        probe = _PROBE.validate_python(environment.get("boot_probe") or {})
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(map(str, each['loc']))}: {each['msg']}" for each in error.errors())
         raise InvalidInput(f"boot_probe in the destination environment: {wrong}") from None
+    patterns.marker(probe.marker)
+    return probe
 
 
 def downtime(stopped_at: str | None, passed_at: datetime) -> float | None:

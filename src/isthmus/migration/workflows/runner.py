@@ -16,11 +16,11 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, CancelledError
 
 from isthmus.control.engine import from_failure
-from isthmus.control.errors import Cancelled, Conflict, IsthmusError, StepFailed, Unavailable
+from isthmus.control.errors import Cancelled, Conflict, IsthmusError, SecretGone, StepFailed, Unavailable
 from isthmus.migration.model import TaskStatus, TaskType
 from isthmus.migration.planning.steps import Step, When, applies_after_failure, keeps_partial
 from isthmus.migration.planning.wishes import MOVES_DISKS, NEEDS_PLACE, wish_of
-from isthmus.migration.planning.work import Facts
+from isthmus.migration.planning.work import Facts, Work
 from isthmus.migration.workflows import second_leg
 from isthmus.migration.workflows.calls import (
     END_STEP,
@@ -181,14 +181,22 @@ class InstanceRun:
             failure = await self._attempt(step, begun)
             if failure is None:
                 return None
-            if not (begun.worker and not_taken_up(failure)):
+            lost = begun.worker if not_taken_up(failure) else None
+            if not lost and not await self._is_reconnected(start, begun, failure):
                 return await self._fail(step, self._error_of(step, failure), _notes(failure))
             self._round[step.id] = self._round.get(step.id, 0) + 1
-            start = replace(start, again=True, lost=begun.worker)
+            start = replace(start, again=True, lost=lost)
         gone = (
             f"{MOST_MOVES} workers, one after another, were given {step.task_type} of {step.instance}: none took it up"
         )
         return await self._fail(step, Unavailable(f"{gone}; see their logs, then retry the execution"))
+
+    async def _is_reconnected(self, start: StepStart, begun: StepBegun, failure: BaseException) -> bool:
+        """Whether a step found no secret because its endpoint was given another one after the step had begun."""
+        if not isinstance(from_failure(failure), SecretGone):
+            return False
+        now = await begin_step(replace(start, again=True, lost=None), self._cancellation.placed, lambda: True)
+        return now.begun and (now.origin, now.destination) != (begun.origin, begun.destination)
 
     def _stops(self, step: Step) -> bool:
         return self._cancellation.forced or (self._cancellation.requested and step.is_interruptible)
@@ -197,7 +205,9 @@ class InstanceRun:
         """Run the step where it was given its place; return what its activity failed with, None after success."""
         if begun.worker and step.task_type in MOVES_DISKS:
             self._facts = replace(self._facts, replica=replace(self._facts.replica, copied_by=begun.worker))
-        call = StepCall(step, self._plan.work, self._facts, self._round.get(step.id, 0), begun.bandwidth)
+        call = StepCall(
+            step, _connected(self._plan.work, begun), self._facts, self._round.get(step.id, 0), begun.bandwidth
+        )
         try:
             outcome = await self._carry_out(call, begun)
         except (ActivityError, ApplicationError, CancelledError, asyncio.CancelledError) as failure:
@@ -280,6 +290,12 @@ class InstanceRun:
         placed = step.task_type in NEEDS_PLACE
         end = StepEnd(self._plan.work.execution_id, step.id, status, placed=placed, **what)
         await control(END_STEP, end)
+
+
+def _connected(work: Work, begun: StepBegun) -> Work:
+    """Return the work with its endpoints as they are connected to by now."""
+    ends = (("origin", work.origin, begun.origin), ("destination", work.destination, begun.destination))
+    return replace(work, **{side: replace(end, connection_info=now) for side, end, now in ends if now is not None})
 
 
 def _options(step: Step) -> ActivityOptions:

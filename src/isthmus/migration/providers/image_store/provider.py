@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from isthmus.control.errors import InvalidInput, NotFound, StepFailed, Unavailable
+from isthmus.migration import patterns
 from isthmus.migration.machine import (
     BootProbe,
     DeployedMachine,
@@ -43,7 +44,12 @@ class ImageStoreProvider(ImagesProvider):
         """Return where what is made for this place lies until it is there; an empty directory stays."""
         self._cloud = Cloud(self.connection, self.premises)
         auth, kind = self.connection["auth"], self.connection["kind"]
-        place = (kind, auth["auth_url"], self.connection.get("container"), *(auth.get(key) for key in _OWNERS))
+        place = (
+            *(kind, auth["auth_url"], self.connection.get("container")),
+            *(auth.get(key) for key in _OWNERS),
+            # Only those that are given, so that a place without them is where older workers have it.
+            *((key, given[key]) for given in (auth, self.connection) for key in _WITHIN if given.get(key)),
+        )
         root = self.premises.staging / f"store-{hashlib.sha256(repr(place).encode()).hexdigest()[:16]}"
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -73,11 +79,13 @@ class ImageStoreProvider(ImagesProvider):
 
     def list_machines(self, name_pattern: str | None = None) -> Sequence[Machine]:
         """Return what can be a machine, by the names of objects alone."""
-        wanted = catalogue.name_pattern(name_pattern)
-        return [machine for machine in Shelf(self._store).machines() if wanted.search(machine.name)]
+        wanted = patterns.names(name_pattern)
+        return [machine for machine in Shelf(self._store).machines() if wanted.is_in(machine.name)]
 
     def get_machine(self, instance: str) -> Machine:
         """Return one machine by its object's key or name, or a deployed one."""
+        # First, as what is staged here is not for somebody who only claims to be its owner.
+        self._cloud.authorize()
         directory, _, file = instance.partition("/")
         if file == f"{directory}.ovf":
             if publishing.read_mark(self._root / directory):
@@ -189,3 +197,5 @@ _OWNERS = (
     "user_id",
     "username",
 )
+_WITHIN = ("project_domain_id", "project_domain_name", "user_domain_id", "user_domain_name", "region_name")
+"""Names of projects and users are their domains' own, a container is its region's."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, NotFound, Unavailable
+from isthmus.migration import patterns
 from isthmus.migration.machine import Disk, Firmware, Machine, PowerState, StorageBackend
 from isthmus.migration.providers.contract import Environment
 from isthmus.migration.providers.images import inspection
@@ -41,7 +42,7 @@ def check_root(root: Path) -> None:
 
 def list_machines(root: Path, pattern: str | None) -> list[Machine]:
     """Return all machines, without disks and NICs. What cannot be read is left out here, and told by `find`."""
-    wanted = name_pattern(pattern)
+    wanted = patterns.names(pattern)
     machines = []
     for path in _candidates(root):
         try:
@@ -49,17 +50,9 @@ def list_machines(root: Path, pattern: str | None) -> list[Machine]:
         except IsthmusError as error:
             log.warning("%s is left out of the list: %s", path, error.message)
             continue
-        if wanted.search(machine.name):
+        if wanted.is_in(machine.name):
             machines.append(replace(machine, disks=(), nics=()))
     return sorted(machines, key=lambda machine: machine.id)
-
-
-def name_pattern(pattern: str | None) -> re.Pattern[str]:
-    """Return a pattern of names. Raises `InvalidInput`."""
-    try:
-        return re.compile(pattern or "")
-    except re.error as error:
-        raise InvalidInput(f"{pattern!r} is not a regular expression ({error}); correct the name") from error
 
 
 def find(root: Path, instance: str) -> Found:

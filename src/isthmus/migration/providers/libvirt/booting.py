@@ -13,7 +13,7 @@ from typing import Any
 import libvirt
 import libvirt_qemu
 
-from isthmus.control.errors import InvalidInput
+from isthmus.migration import patterns
 from isthmus.migration.machine import BootProbe, DeployedMachine, ProbeResult, ProbeType
 from isthmus.migration.providers.console_text import LINE_CHARACTERS, TAIL_LINES, plain_line
 from isthmus.migration.providers.libvirt import neutron_nics
@@ -88,10 +88,7 @@ def boot_machine(
     connect: Callable[[Sequence[str]], None],
 ) -> ProbeResult:
     """Start the machine and watch it (see the contract); `connect` plugs its taps on Neutron ports before it runs."""
-    try:
-        marker = re.compile(probe.marker)
-    except re.error as error:
-        raise InvalidInput(f"boot probe marker {probe.marker!r} is not a regular expression: {error}") from error
+    marker = patterns.marker(probe.marker)
     domain = find_domain(hypervisor, deployed.id)
     with translated(f"machine {deployed.name} (starting it at the destination)"):
         console = _start(hypervisor, domain, probe, connect)
@@ -120,7 +117,7 @@ def _taps(domain: Any) -> list[str]:
     return [tap for target in targets if neutron_nics.is_tap(tap := target.get("dev", ""))]
 
 
-def _watch(domain: Any, console: Console, probe: BootProbe, marker: re.Pattern[str], report: Report) -> ProbeResult:
+def _watch(domain: Any, console: Console, probe: BootProbe, marker: patterns.Pattern, report: Report) -> ProbeResult:
     started = time.monotonic()
     told_kernel, next_question = False, started
     while True:
@@ -133,7 +130,7 @@ def _watch(domain: Any, console: Console, probe: BootProbe, marker: re.Pattern[s
         report.progress(Progress("boot", int(seconds), probe.timeout_seconds, "seconds"))
         saw = ""
         if probe.type is ProbeType.CONSOLE:
-            saw = next((f"console: {line}" for line in lines if marker.search(line)), "")
+            saw = next((f"console: {line}" for line in lines if marker.is_in(line)), "")
         elif time.monotonic() >= next_question:
             saw = _question(domain, probe)
             next_question = time.monotonic() + 1

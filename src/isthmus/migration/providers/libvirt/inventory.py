@@ -1,6 +1,5 @@
 """What a hypervisor has: machines, networks, pools, read from libvirt's XML."""
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +7,8 @@ from xml.etree import ElementTree as ET
 
 import libvirt
 
-from isthmus.control.errors import InvalidInput, NotFound
+from isthmus.control.errors import NotFound
+from isthmus.migration import patterns
 from isthmus.migration.machine import Disk, Firmware, Machine, Network, Nic, PowerState, StorageBackend
 from isthmus.migration.providers.libvirt import names
 from isthmus.migration.providers.libvirt.connection import Hypervisor
@@ -150,16 +150,13 @@ def _mebibytes(element: ET.Element | None) -> int:
 
 def list_machines(hypervisor: Hypervisor, name_pattern: str | None) -> Sequence[Machine]:
     """Return the machines without disks and NICs, ordered by id; our own helper domains are not machines."""
-    try:
-        wanted = re.compile(name_pattern or "")
-    except re.error as error:
-        raise InvalidInput(f"name pattern {name_pattern!r} is not a regular expression: {error}") from error
+    wanted = patterns.names(name_pattern)
     machines = []
     with translated(f"hypervisor {hypervisor.label}"):
         domains = hypervisor.connection.listAllDomains()
     for domain in domains:
         name = domain.name()
-        if name.startswith(HELPER_PREFIXES) or not wanted.search(name):
+        if name.startswith(HELPER_PREFIXES) or not wanted.is_in(name):
             continue
         try:
             machines.append(Machine(**summary(domain, domain_tree(domain))))

@@ -1,11 +1,11 @@
 """Making a deployed machine's server, which starts it, and watching whether it comes to life."""
 
-import re
 import socket
 import time
 from typing import Any
 
 from isthmus.control.errors import InvalidInput, NotFound, StepFailed
+from isthmus.migration import patterns
 from isthmus.migration.machine import BootProbe, DeployedMachine, ProbeResult, ProbeType
 from isthmus.migration.providers.console_text import TAIL_LINES, plain_lines
 from isthmus.migration.providers.openstack import names, servers
@@ -21,10 +21,7 @@ def boot_machine(cloud: Cloud, deployed: DeployedMachine, probe: BootProbe, repo
     """Make the server and watch it (see the contract). Nova keeps the console from the first line on."""
     if probe.type is ProbeType.GUEST_AGENT:
         raise InvalidInput("Nova passes no ping to the guest agent; take the boot probe `console` or `tcp`")
-    try:
-        marker = re.compile(probe.marker)
-    except re.error as error:
-        raise InvalidInput(f"boot probe marker {probe.marker!r} is not a regular expression: {error}") from error
+    marker = patterns.marker(probe.marker)
     server = servers.find_deployed(cloud, deployed.details["deployment"], deployed.details["source"])
     if server is not None and server.status == "ERROR":
         # A try that failed before: nothing of the guest has run.
@@ -71,7 +68,7 @@ def _create(cloud: Cloud, deployed: DeployedMachine) -> Any:
         )
 
 
-def _watch(cloud: Cloud, server_id: str, probe: BootProbe, marker: re.Pattern[str], report: Report) -> ProbeResult:
+def _watch(cloud: Cloud, server_id: str, probe: BootProbe, marker: patterns.Pattern, report: Report) -> ProbeResult:
     started = time.monotonic()
     tail: list[str] = []
     while True:
@@ -98,10 +95,10 @@ def _watch(cloud: Cloud, server_id: str, probe: BootProbe, marker: re.Pattern[st
         time.sleep(_POLL_SECONDS)
 
 
-def _look(server: Any, probe: BootProbe, marker: re.Pattern[str], lines: list[str]) -> str:
+def _look(server: Any, probe: BootProbe, marker: patterns.Pattern, lines: list[str]) -> str:
     """Return what was seen, or nothing."""
     if probe.type is ProbeType.CONSOLE:
-        return next((f"console: {line}" for line in lines if marker.search(line)), "")
+        return next((f"console: {line}" for line in lines if marker.is_in(line)), "")
     if probe.type is ProbeType.TCP:
         for address in [probe.address] if probe.address else _addresses(server):
             try:

@@ -1,10 +1,10 @@
 """What a project has: machines with their volumes and ports, networks, volume types."""
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from isthmus.control.errors import InvalidInput, NotFound
+from isthmus.migration import patterns
 from isthmus.migration.machine import Disk, Firmware, Machine, Network, Nic, PowerState, StorageBackend
 from isthmus.migration.providers.openstack.connection import Cloud
 from isthmus.migration.providers.openstack.faults import translated
@@ -24,13 +24,10 @@ POWER = {
 
 def list_machines(cloud: Cloud, pattern: str | None) -> list[Machine]:
     """Return all servers of the project, ordered by id, without disks and NICs."""
-    try:
-        wanted = re.compile(pattern or "")
-    except re.error as error:
-        raise InvalidInput(f"{pattern!r} is not a regular expression ({error}); correct the name") from error
+    wanted = patterns.names(pattern)
     with translated(f"machines of {cloud.label}"):
         attached = _volumes_by_server(cloud.volumes.volumes(details=True))
-        servers = [each for each in cloud.compute.servers(details=True) if wanted.search(each.name)]
+        servers = [each for each in cloud.compute.servers(details=True) if wanted.is_in(each.name)]
     return sorted((_machine(each, attached.get(each.id, [])) for each in servers), key=lambda machine: machine.id)
 
 
