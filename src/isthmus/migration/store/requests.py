@@ -68,20 +68,25 @@ def refuse_if_in_use(session: Session, transfer: TransferRow) -> None:
         )
 
 
-def start_execution(session: Session, transfer: TransferRow, execution: ExecutionRow) -> ExecutionRow:
-    """Begin an execution of a claimed transfer: a synchronisation, an update, or the deletion of its disks."""
+def start_execution(
+    session: Session, transfer: TransferRow, execution: ExecutionRow, *, trust_id: str | None = None
+) -> ExecutionRow:
+    """Begin an execution of a claimed transfer: a synchronisation, an update, or the deletion of its disks.
+
+    `trust_id` becomes the transfer's, if the execution begins: what works on it now goes on with its own.
+    """
     refuse_if_in_use(session, transfer)
-    now = execution.created_at
+    now, trust_id = execution.created_at, trust_id or transfer.trust_id
     execution.status = _first_status(session, pools.wanted_by(transfer, None, execution.type, execution.instances))
     moved = session.execute(
         update(TransferRow)
         .where(TransferRow.id == transfer.id, TransferRow.last_execution_status.not_in(ACTIVE))
-        .values(last_execution_status=execution.status, updated_at=now, trust_id=transfer.trust_id)
+        .values(last_execution_status=execution.status, updated_at=now, trust_id=trust_id)
     )
     if moved.rowcount != 1:  # type: ignore[attr-defined] # an update's result is a CursorResult
         raise Conflict(f"transfer {transfer.id} is {transfer.last_execution_status}; wait until it is not")
     session.refresh(transfer)
-    return _start(session, execution, transfer.trust_id, now)
+    return _start(session, execution, trust_id, now)
 
 
 def start_verification(session: Session, transfer: TransferRow, execution: ExecutionRow) -> ExecutionRow:
