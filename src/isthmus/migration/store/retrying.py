@@ -155,7 +155,7 @@ def deploy_after(session: Session, execution: ExecutionRow, new_id: Callable[[],
     """Begin the deployment that a COMPLETED execution with `auto_deploy` asks for.
 
     A retry deploys all that the first execution would have deployed: its other instances are waiting for it. Raises
-    `Conflict` if the transfer cannot be deployed now.
+    `Conflict` if the transfer cannot be deployed now, `InvalidInput` if it is more than one execution takes.
     """
     first = execution
     while first.retry_of is not None and (earlier := session.get(ExecutionRow, first.retry_of)) is not None:

@@ -128,8 +128,8 @@ def fire(session: Session, wanted: DueSchedule, now: datetime, new_id: Callable[
     )
     try:
         requests.start_execution(session, transfer, run, trust_id=row.trust_id)
-    except Conflict as busy:
-        last.outcome, last.message = FiringOutcome.SKIPPED, busy.message
+    except (Conflict, InvalidInput) as refused:
+        last.outcome, last.message = FiringOutcome.SKIPPED, refused.message
         return FiringOutcome.SKIPPED
     last.outcome, last.message, last.execution_id = FiringOutcome.STARTED, None, run.id
     return FiringOutcome.STARTED
