@@ -10,6 +10,7 @@ from isthmus.cli.answers import Deployment
 from isthmus.cli.display import choose
 from isthmus.cli.executions import hold_option, instance_option, steps_text
 from isthmus.cli.rest import Record, RestCommand, RestDelete, RestLister, RestShow, Table
+from isthmus.cli.transfers import luks_option
 from isthmus.cli.watching import follow_deployment
 
 
@@ -76,11 +77,7 @@ class DeploymentCreate(RestShow):
         parser.add_argument(
             "--test-minutes", type=int, default=0, metavar="N", help="so long they stay, or until the test is cancelled"
         )
-        parser.add_argument(
-            "--luks-secret",
-            metavar="REF",
-            help='Barbican secret with {"keys": [passphrases of LUKS volumes]}',
-        )
+        luks_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:

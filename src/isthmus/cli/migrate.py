@@ -39,6 +39,7 @@ FIXED_AT_FIRST = (
     "skip_os_morphing",
     "no_clone",
     "script",
+    "luks_secret",
     "notes",
     "boot_probe",
     "boot_timeout",

@@ -5,7 +5,7 @@ from typing import Any
 
 from isthmus.cli import inputs
 from isthmus.cli.rest import Record, RestShow
-from isthmus.cli.transfers import probe_options
+from isthmus.cli.transfers import luks_option, probe_options
 from isthmus.control.errors import InvalidInput
 
 
@@ -28,6 +28,7 @@ class TransferUpdate(RestShow):
         for side in ("origin", "destination"):
             parser.add_argument(f"--{side}-pool", metavar="POOL", help="minion pool's id; empty for none")
         probe_options(parser)
+        luks_option(parser)
         return parser
 
     def take_action(self, parsed_args: argparse.Namespace) -> Record:
@@ -43,6 +44,8 @@ def _changes(parsed: argparse.Namespace) -> dict[str, Any]:
     destination = inputs.document("--destination-environment", parsed.destination_environment)
     if parsed.boot_probe:
         destination["boot_probe"] = inputs.boot_probe(parsed.boot_probe, parsed.boot_timeout)
+    if parsed.luks_secret:
+        destination["luks_secret_ref"] = parsed.luks_secret
     storage = [pair for group in parsed.storage for pair in group]
     whole = {
         "source_environment": inputs.document("--source-environment", parsed.source_environment),

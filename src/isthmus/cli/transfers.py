@@ -44,7 +44,15 @@ def mapping_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
         metavar="PHASE=FILE",
         help=f"a script for the guest; PHASE is one of {', '.join(inputs.SCRIPT_PHASES)}",
     )
+    luks_option(parser)
     add("--notes", help="a note")
+
+
+def luks_option(parser: argparse.ArgumentParser) -> None:
+    """Add where the guests' passphrases are."""
+    parser.add_argument(
+        "--luks-secret", metavar="REF", help='Barbican secret with {"keys": [passphrases of LUKS volumes]}'
+    )
 
 
 def probe_options(parser: argparse.ArgumentParser) -> None:
@@ -62,11 +70,6 @@ def transfer_body(api: MigrationApi, parsed: argparse.Namespace, instances: list
         for instance in instances:
             for source in networks_of(api.instance(origin.id, instance)):
                 networks.setdefault(source, parsed.default_network)
-    environment = inputs.document("--destination-environment", parsed.destination_environment)
-    if parsed.boot_probe:
-        environment["boot_probe"] = inputs.boot_probe(parsed.boot_probe, parsed.boot_timeout)
-    elif parsed.boot_timeout is not None:
-        environment.setdefault("boot_probe", {})["timeout_seconds"] = parsed.boot_timeout
     storage = [pair for group in parsed.storage for pair in group]
     return {
         "scenario": scenario,
@@ -74,7 +77,7 @@ def transfer_body(api: MigrationApi, parsed: argparse.Namespace, instances: list
         "destination_endpoint_id": destination.id,
         "instances": instances,
         "source_environment": inputs.document("--source-environment", parsed.source_environment),
-        "destination_environment": environment,
+        "destination_environment": environment_of(parsed),
         "network_map": networks,
         "storage_mappings": inputs.storage_mappings(storage, parsed.default_storage),
         "notes": parsed.notes,
@@ -82,6 +85,18 @@ def transfer_body(api: MigrationApi, parsed: argparse.Namespace, instances: list
         "clone_disks": not parsed.no_clone,
         "skip_os_morphing": parsed.skip_os_morphing,
     }
+
+
+def environment_of(parsed: argparse.Namespace) -> dict[str, Any]:
+    """Return the destination environment that the options ask for."""
+    environment = inputs.document("--destination-environment", parsed.destination_environment)
+    if parsed.boot_probe:
+        environment["boot_probe"] = inputs.boot_probe(parsed.boot_probe, parsed.boot_timeout)
+    elif parsed.boot_timeout is not None:
+        environment.setdefault("boot_probe", {})["timeout_seconds"] = parsed.boot_timeout
+    if parsed.luks_secret:
+        environment["luks_secret_ref"] = parsed.luks_secret
+    return environment
 
 
 def networks_of(machine: dict[str, Any]) -> list[str]:

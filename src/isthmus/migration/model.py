@@ -14,6 +14,12 @@ class Scenario(StrEnum):
     LIVE_MIGRATION = "live_migration"
 
 
+MOST_INSTANCES = 100
+"""How many machines one execution takes, and so one transfer. Its workflow's history holds each step of each of them,
+and the engine bounds that: see `store.limits`.
+"""
+
+
 class ExecutionStatus(StrEnum):
     """Status of an execution, and as `last_execution_status` of a transfer or deployment."""
 

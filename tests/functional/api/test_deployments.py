@@ -4,11 +4,14 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from sqlalchemy import update
+from sqlalchemy import select, update
 from tests.functional.api.parts import BARBICAN, Api, assert_fault
 
+from isthmus.control.database import utc_now
 from isthmus.migration.model import ExecutionStatus
 from isthmus.migration.tables import DeploymentRow, ExecutionRow
+from isthmus.migration.workflows.calls import Finish
+from isthmus.migration.workflows.control import ControlActivities
 
 
 def _ready(api: Api, **options: Any) -> str:
@@ -201,3 +204,49 @@ def test_a_test_and_the_keys_reference_are_kept_and_shown(api: Api) -> None:
     body = {"transfer_id": transfer, "test": {"network": "alone"}, "luks_secret_ref": reference}
     made = api.call("POST", "/deployments", {"deployment": body}).json["deployment"]
     assert (made["test"], made["luks_secret_ref"]) == ({"network": "alone", "minutes": 0}, reference)
+
+
+KEYS = f"{BARBICAN}00000000-0000-4000-8000-000000000000"
+OTHER_KEYS = f"{BARBICAN}00000000-0000-4000-8000-000000000001"
+
+
+def _locked(api: Api) -> str:
+    """Return a transfer whose machines have encrypted disks."""
+    return str(api.transfer(destination_environment={"luks_secret_ref": KEYS})["id"])
+
+
+def test_the_keys_of_a_transfer_are_those_of_its_deployments(api: Api) -> None:
+    transfer = _locked(api)
+    api.execution(transfer)
+    api.finish(transfer)
+    own = {"deployment": {"transfer_id": transfer, "luks_secret_ref": OTHER_KEYS}}
+    made = api.call("POST", "/deployments", own).json["deployment"]
+    assert made["luks_secret_ref"] == OTHER_KEYS
+    with api.database.transaction() as session:
+        session.execute(update(DeploymentRow).values(last_execution_status=ExecutionStatus.ERROR))
+    made = api.call("POST", "/deployments", {"deployment": {"transfer_id": transfer}}).json["deployment"]
+    assert made["luks_secret_ref"] == KEYS
+
+
+def test_what_deploys_by_itself_has_the_keys_and_holds_as_its_execution(api: Api) -> None:
+    transfer = _locked(api)
+    run = api.execution(transfer, auto_deploy=True, hold_on_error=True)
+    ControlActivities(api.database, utc_now).finish_execution(Finish(run["id"], ExecutionStatus.COMPLETED))
+    (made,) = api.call("GET", "/deployments").json["deployments"]
+    assert (made["deployer_id"], made["luks_secret_ref"]) == (run["id"], KEYS)
+    with api.database.transaction() as session:
+        deploying = session.scalars(select(ExecutionRow).where(ExecutionRow.action_id == made["id"])).one()
+        assert deploying.hold_on_error
+
+
+def test_a_transfers_keys_must_be_a_secret_of_barbican(api: Api) -> None:
+    wrong = {"luks_secret_ref": "http://elsewhere.test/v1/secrets/x"}
+    body = api.transfer_body(destination_environment=wrong)
+    assert_fault(api.call("POST", "/transfers", {"transfer": body}), 400, "badRequest", "secret_ref")
+    body["destination_environment"] = {"luks_secret_ref": 7}
+    assert_fault(api.call("POST", "/transfers", {"transfer": body}), 400, "badRequest", "luks_secret_ref")
+    path = f"/transfers/{_locked(api)}"
+    change = {"transfer": {"destination_environment": wrong}}
+    assert_fault(api.call("PUT", path, change), 400, "badRequest", "secret_ref")
+    away = api.call("PUT", path, {"transfer": {"destination_environment": {"luks_secret_ref": None}}})
+    assert away.status_code == 200, away.text

@@ -1,6 +1,7 @@
 """Executions and their cancelling: of two at once exactly one wins."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -8,8 +9,9 @@ from sqlalchemy import update
 from tests.functional.api.parts import Api, assert_fault
 
 from isthmus.control.database import utc_now
-from isthmus.migration.model import ExecutionStatus, TaskStatus, TaskType
-from isthmus.migration.tables import ExecutionRow, TaskEventRow, TaskRow
+from isthmus.migration.model import MOST_INSTANCES, ExecutionStatus, TaskStatus, TaskType
+from isthmus.migration.services.timekeeper import Timekeeper
+from isthmus.migration.tables import ExecutionRow, TaskEventRow, TaskRow, TransferRow
 
 
 def test_an_execution_starts_with_its_outbox_entry(api: Api) -> None:
@@ -224,3 +226,50 @@ def test_a_stale_status_does_not_let_two_through(api: Api) -> None:
         session.execute(update(ExecutionRow).where(ExecutionRow.id == run["id"]).values(status="COMPLETED"))
     answer = api.call("POST", f"/transfers/{made['id']}/executions", {"execution": {}})
     assert_fault(answer, 409, "conflictingRequest", "RUNNING")
+
+
+def _many(api: Api, count: int) -> str:
+    """Return a transfer of more machines than are taken today, as an older API has made it."""
+    made = api.transfer(instances=["m0"])
+    with api.database.transaction() as session:
+        session.get_one(TransferRow, made["id"]).instances = [f"m{number}" for number in range(count)]
+    return str(made["id"])
+
+
+def test_more_machines_than_the_engine_takes_are_refused(api: Api) -> None:
+    names = [f"m{number}" for number in range(MOST_INSTANCES + 1)]
+    body = api.transfer_body(instances=names)
+    words = (str(len(names)), str(MOST_INSTANCES), "several transfers", "wave")
+    assert_fault(api.call("POST", "/transfers", {"transfer": body}), 400, "badRequest", *words)
+    old = _many(api, MOST_INSTANCES + 1)
+    path = f"/transfers/{old}/executions"
+    assert_fault(api.call("POST", path, {"execution": {}}), 400, "badRequest", *words, "instances")
+    assert api.outbox() == []
+    assert api.execution(old, instances=names[:MOST_INSTANCES])["status"] == "RUNNING"
+    api.finish(old)
+    whole = {"deployment": {"transfer_id": old}}
+    assert_fault(api.call("POST", "/deployments", whole), 400, "badRequest", *words)
+    part = {"deployment": {"transfer_id": old, "instances": names[1:]}}
+    assert api.call("POST", "/deployments", part).status_code == 200
+
+
+def test_scripts_that_do_not_fit_are_refused_before_a_deployment_begins(api: Api) -> None:
+    names = [f"m{number}" for number in range(60)]
+    made = api.transfer(instances=names, user_scripts={"global": {"linux": "x" * 50_000}})
+    api.execution(made["id"])
+    api.finish(made["id"])
+    answer = api.call("POST", "/deployments", {"deployment": {"transfer_id": made["id"]}})
+    assert_fault(answer, 400, "badRequest", "scripts", "60", "several transfers")
+    part = {"deployment": {"transfer_id": made["id"], "instances": names[:10]}}
+    assert api.call("POST", "/deployments", part).status_code == 200
+
+
+def test_a_schedule_of_too_many_machines_says_so_once(api: Api) -> None:
+    old = _many(api, MOST_INSTANCES + 1)
+    made = api.call("POST", f"/transfers/{old}/schedules", {"schedule": {"minute": 0}}).json["schedule"]
+    due = datetime.fromisoformat(made["next_due_at"])
+    keeper = Timekeeper(api.database, lambda: due)
+    assert (keeper.fire_schedules(), keeper.fire_schedules()) == (1, 0)
+    (firing,) = api.call("GET", f"/transfers/{old}/schedules/{made['id']}").json["schedule"]["firings"]
+    assert firing["outcome"] == "SKIPPED"
+    assert "several transfers" in firing["message"]

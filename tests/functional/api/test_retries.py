@@ -99,3 +99,61 @@ def test_a_failed_deployment_is_retried_for_what_failed(api: Api) -> None:
     assert (second["instances"], second["retry_of"]) == (["db"], first["id"])
     assert (second["clone_disks"], second["skip_os_morphing"]) == (False, True)
     assert second["last_execution_status"] == "RUNNING"
+
+
+def _deployment(api: Api, transfer: str, status: ExecutionStatus, outcomes: dict[str, TaskStatus], **body: Any) -> str:
+    """Return a deployment that has ended like this, of all instances or those in `body`."""
+    answer = api.call("POST", "/deployments", {"deployment": {"transfer_id": transfer, **body}})
+    return _ended_deployment(api, answer.json["deployment"]["id"], status, outcomes)
+
+
+def _ended_deployment(api: Api, made: str, status: ExecutionStatus, outcomes: dict[str, TaskStatus]) -> str:
+    with api.database.transaction() as session:
+        (run,) = reading.executions(session, "p1", [made], Page(), with_tasks=True)
+        recording.move_execution(session, run.id, status, utc_now())
+    _ended(api, run.id, outcomes)
+    return made
+
+
+def _deployable(api: Api) -> str:
+    made = api.transfer(instances=["web", "db"])
+    api.execution(made["id"])
+    api.finish(made["id"])
+    transfer_id: str = made["id"]
+    return transfer_id
+
+
+def test_what_a_later_deployment_has_deployed_is_not_retried_once_more(api: Api) -> None:
+    transfer = _deployable(api)
+    both = {"web": TaskStatus.ERROR, "db": TaskStatus.ERROR}
+    first = _deployment(api, transfer, ExecutionStatus.ERROR, both)
+    path = f"/deployments/{first}/actions"
+    second = api.call("POST", path, {"retry": {"instances": ["db"]}}).json["deployment"]["id"]
+    _ended_deployment(api, second, ExecutionStatus.COMPLETED, {"db": TaskStatus.COMPLETED})
+    assert_fault(
+        api.call("POST", path, {"retry": {"instances": ["db"]}}), 409, "conflictingRequest", "db", second, "deploy"
+    )
+    third = api.call("POST", path, {"retry": None}).json["deployment"]
+    assert third["instances"] == ["web"]
+    _ended_deployment(api, third["id"], ExecutionStatus.COMPLETED, {"web": TaskStatus.COMPLETED})
+    assert_fault(api.call("POST", path, {"retry": None}), 409, "conflictingRequest", "web", third["id"])
+
+
+def test_what_a_deployment_that_failed_for_another_has_deployed_is_not_retried_either(api: Api) -> None:
+    transfer = _deployable(api)
+    both = {"web": TaskStatus.ERROR, "db": TaskStatus.ERROR}
+    first = _deployment(api, transfer, ExecutionStatus.ERROR, both)
+    path = f"/deployments/{first}/actions"
+    second = api.call("POST", path, {"retry": None}).json["deployment"]["id"]
+    _ended_deployment(api, second, ExecutionStatus.ERROR, {"web": TaskStatus.COMPLETED, "db": TaskStatus.ERROR})
+    assert api.call("POST", path, {"retry": None}).json["deployment"]["instances"] == ["db"]
+
+
+def test_a_test_deployment_leaves_no_machine_that_a_retry_would_double(api: Api) -> None:
+    transfer = _deployable(api)
+    both = {"web": TaskStatus.ERROR, "db": TaskStatus.ERROR}
+    first = _deployment(api, transfer, ExecutionStatus.ERROR, both)
+    fine = {"web": TaskStatus.COMPLETED, "db": TaskStatus.COMPLETED}
+    _deployment(api, transfer, ExecutionStatus.COMPLETED, fine, test={"network": "isolated"})
+    answer = api.call("POST", f"/deployments/{first}/actions", {"retry": None})
+    assert answer.json["deployment"]["instances"] == ["web", "db"]

@@ -10,6 +10,7 @@ from sqlalchemy.exc import OperationalError
 from tests.functional.api.parts import Api, assert_fault
 
 from isthmus.control.database import utc_now
+from isthmus.control.outbox import OutboxRow
 from isthmus.migration.model import ExecutionStatus
 from isthmus.migration.services.timekeeper import Timekeeper
 from isthmus.migration.tables import ExecutionRow, ScheduleFiringRow, ScheduleRow, TransferRow
@@ -196,6 +197,36 @@ def test_a_busy_transfer_is_skipped_and_the_reason_is_kept(api: Api) -> None:
     assert [run.id for run in _executions(api, made["transfer_id"])] == [running]
 
 
+def test_a_skipped_schedule_leaves_the_transfer_its_own_trust(api: Api) -> None:
+    made = _schedule(api, api.transfer()["id"])
+    api.execution(made["transfer_id"], auto_deploy=True)
+    _trust(api, made, transfer="of-who-executes", schedule="of-who-schedules")
+    Timekeeper(api.database, Clock(_due(made))).fire_schedules()
+    assert [each["outcome"] for each in _show(api, made)["firings"]] == ["SKIPPED"]
+    assert _trust_of(api, made) == "of-who-executes"
+
+
+def test_a_fired_schedule_acts_with_its_own_trust(api: Api) -> None:
+    made = _schedule(api, api.transfer()["id"])
+    _trust(api, made, transfer="of-who-made-it", schedule="of-who-schedules")
+    Timekeeper(api.database, Clock(_due(made))).fire_schedules()
+    assert _trust_of(api, made) == "of-who-schedules"
+    with api.database.transaction() as session:
+        (started,) = session.scalars(select(OutboxRow)).all()
+        assert (started.input or {})["trust_id"] == "of-who-schedules"
+
+
+def _trust(api: Api, made: dict[str, Any], *, transfer: str, schedule: str) -> None:
+    with api.database.transaction() as session:
+        session.get_one(TransferRow, made["transfer_id"]).trust_id = transfer
+        session.get_one(ScheduleRow, made["id"]).trust_id = schedule
+
+
+def _trust_of(api: Api, made: dict[str, Any]) -> str | None:
+    with api.database.transaction() as session:
+        return session.get_one(TransferRow, made["transfer_id"]).trust_id
+
+
 def test_after_an_absence_only_the_last_due_time_is_fired(api: Api) -> None:
     made = _schedule(api, api.transfer()["id"], schedule={"minute": "0,30"})
     clock = Clock(_due(made) + timedelta(minutes=70))
@@ -241,6 +272,27 @@ def test_an_expired_schedule_does_not_fire_any_more(api: Api) -> None:
         clock.now += timedelta(hours=1)
     assert _show(api, made)["next_due_at"] is None
     assert 1 <= len(_executions(api, made["transfer_id"])) <= 2
+
+
+def test_what_was_due_after_the_expiry_is_not_fired_by_a_conductor_that_was_away(api: Api) -> None:
+    made = _schedule(api, api.transfer()["id"])
+    expires = _due(made) + timedelta(minutes=30)
+    path = f"/transfers/{made['transfer_id']}/schedules/{made['id']}"
+    assert api.call("PUT", path, {"expiration_date": f"{expires.isoformat()}Z"}).status_code == 200
+    Timekeeper(api.database, Clock(_due(made) + timedelta(hours=1, minutes=5))).fire_schedules()
+    shown = _show(api, made)
+    assert [(each["due_at"], each["outcome"]) for each in shown["firings"]] == [(made["next_due_at"], "MISSED")]
+    assert shown["next_due_at"] is None
+    assert _executions(api, made["transfer_id"]) == []
+
+
+def test_a_due_time_before_the_expiry_is_fired_shortly_after_it(api: Api) -> None:
+    made = _schedule(api, api.transfer()["id"])
+    expires = _due(made) + timedelta(minutes=30)
+    path = f"/transfers/{made['transfer_id']}/schedules/{made['id']}"
+    assert api.call("PUT", path, {"expiration_date": f"{expires.isoformat()}Z"}).status_code == 200
+    Timekeeper(api.database, Clock(_due(made) + timedelta(minutes=40))).fire_schedules()
+    assert [each["outcome"] for each in _show(api, made)["firings"]] == ["STARTED"]
 
 
 def test_a_deleted_transfer_takes_its_schedules_along(api: Api) -> None:

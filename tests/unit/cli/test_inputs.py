@@ -1,9 +1,11 @@
+import argparse
 import io
 from pathlib import Path
 
 import pytest
 
 from isthmus.cli import inputs
+from isthmus.cli.transfers import environment_of, mapping_options, probe_options
 from isthmus.control.errors import InvalidInput
 
 
@@ -83,3 +85,13 @@ def test_scripts_are_read_from_files(tmp_path: Path) -> None:
     assert inputs.user_scripts([]) is None
     with pytest.raises(InvalidInput, match="PHASE one of first-boot"):
         inputs.user_scripts([f"sometime={file}"])
+
+
+def test_the_secret_of_luks_volumes_is_part_of_the_destination_environment() -> None:
+    parser = argparse.ArgumentParser()
+    mapping_options(parser, required=False)
+    probe_options(parser)
+    given = ["--destination-environment", "disk_bus=scsi", "--luks-secret", "https://keys.example/v1/secrets/1"]
+    wanted = {"disk_bus": "scsi", "luks_secret_ref": "https://keys.example/v1/secrets/1"}
+    assert environment_of(parser.parse_args(given)) == wanted
+    assert environment_of(parser.parse_args([])) == {}

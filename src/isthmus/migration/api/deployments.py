@@ -188,7 +188,7 @@ def _row(caller: Caller, trust_id: str | None, transfer: TransferRow, wanted: De
         clone_disks=wanted.clone_disks,
         force=wanted.force,
         test=wanted.test.model_dump() if wanted.test else None,
-        luks_secret_ref=wanted.luks_secret_ref,
+        luks_secret_ref=wanted.luks_secret_ref or transfer.destination_environment.get("luks_secret_ref"),
         skip_os_morphing=wanted.skip_os_morphing,
         instance_osmorphing_minion_pool_mappings=dict(mappings),
         user_scripts=wanted.user_scripts.as_stored() if own_scripts else transfer.user_scripts,

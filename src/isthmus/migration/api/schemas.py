@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from isthmus.migration.api.scripts import UserScripts, normalise_scripts
 from isthmus.migration.model import Scenario
+from isthmus.migration.store.limits import too_many
 
 
 def _instance(name: str) -> str:
@@ -26,6 +27,13 @@ def unique(instances: list[str]) -> list[str]:
     twice = sorted({name for name in instances if instances.count(name) > 1})
     if twice:
         raise ValueError(f"holds some instances twice: {', '.join(twice)}")
+    return instances
+
+
+def few(instances: list[str]) -> list[str]:
+    """Return the instances; ValueError if they are more than one transfer takes."""
+    if (reason := too_many(len(instances))) is not None:
+        raise ValueError(reason)
     return instances
 
 
@@ -155,7 +163,7 @@ class TransferCreate(Body):
     ] = "replica"
     origin_endpoint_id: Identifier
     destination_endpoint_id: Identifier
-    instances: Annotated[list[Instance], Field(min_length=1, max_length=1000), AfterValidator(unique)]
+    instances: Annotated[list[Instance], Field(min_length=1), AfterValidator(few), AfterValidator(unique)]
     source_environment: Object = {}
     destination_environment: Object = {}
     network_map: NetworkMap = {}

@@ -65,6 +65,7 @@ class Transfers:
         wanted = without_doubles(parse(TransferCreate, wrapped(self._service.body(req), "transfer"), "transfer"))
         with self._service.database.transaction() as session:
             origin, destination = checked_ends(session, caller, wanted)
+        check_keys(self._service, caller, wanted.destination_environment)
         row = transfer_row(caller, self._service.trusts(caller), wanted)
         with self._service.database.transaction() as session:
             # Both endpoints stay until this is committed; always in one order, so that two calls cannot deadlock.
@@ -171,6 +172,7 @@ class TransferActions:
             away = endpoints.get(session, caller.project_id, transfer.destination_endpoint_id)
         check_source(provider_class(away.type), wanted.source_environment)
         check_destination(provider_class(home.type), wanted.destination_environment)
+        check_keys(self._service, caller, wanted.destination_environment)
         trust_id = self._service.trusts(caller)
         with self._service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, transfer_id)
@@ -251,6 +253,13 @@ def check_known(named: Iterable[str], instances: Sequence[str], what: str) -> No
     strangers = sorted(set(named) - set(instances))
     if strangers:
         raise InvalidInput(f"{what} names {', '.join(strangers)}, not among the transfer's instances")
+
+
+def check_keys(service: Service, caller: Caller, environment: Mapping[str, Any]) -> None:
+    """Return if a destination environment names no LUKS keys, or names them rightly; `InvalidInput` if not."""
+    reference = environment.get("luks_secret_ref")
+    if isinstance(reference, str):
+        service.vault.check(caller, reference)
 
 
 def checked_ends(session: Session, caller: Caller, wanted: TransferCreate) -> tuple[EndpointRow, EndpointRow]:

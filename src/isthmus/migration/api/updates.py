@@ -12,7 +12,14 @@ from isthmus.migration.api import views
 from isthmus.migration.api.actions import wrapped
 from isthmus.migration.api.environments import check_destination, check_source
 from isthmus.migration.api.schemas import StorageMappings, TransferUpdate
-from isthmus.migration.api.transfers import Transfer, check_known, new_execution, pool_wishes, without_doubles
+from isthmus.migration.api.transfers import (
+    Transfer,
+    check_keys,
+    check_known,
+    new_execution,
+    pool_wishes,
+    without_doubles,
+)
 from isthmus.migration.model import ExecutionType
 from isthmus.migration.providers.registry import provider_class
 from isthmus.migration.store import endpoints, pools, reading, requests
@@ -29,6 +36,7 @@ class UpdatableTransfer(Transfer):
         wanted = without_doubles(parse(TransferUpdate, wrapped(service.body(req), "transfer"), "transfer"))
         with service.database.transaction() as session:
             reading.transfer(session, caller.project_id, transfer_id)
+        check_keys(service, caller, wanted.destination_environment)
         trust_id = service.trusts(caller)
         with service.database.transaction() as session:
             transfer = requests.claim_transfer(session, caller.project_id, transfer_id)

@@ -10,7 +10,7 @@ another; instances do not wait for each other, and the failure of one does not s
 
 import uuid
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from isthmus.control.errors import IsthmusError
@@ -19,6 +19,9 @@ from isthmus.migration.model import ExecutionType, TaskType
 from isthmus.migration.planning.work import Facts, Work
 
 _STEP_IDS = uuid.UUID("0d6b3c4e-6f0e-4f5c-9d0e-6a3c2f1b7a55")
+
+
+_HAS_SCRIPTS = frozenset({TaskType.VALIDATE_DEPLOYMENT_INPUTS, TaskType.OS_MORPHING})
 
 
 class When(StrEnum):
@@ -87,6 +90,17 @@ def plan_forget(work: Work) -> tuple[Step, ...]:
         _Draft(TaskType.DELETE_TRANSFER_TARGET_RESOURCES, Side.DESTINATION),
     ]
     return tuple(step for instance in work.instances for step in _place(work, instance, drafts, first_index=0))
+
+
+def part_of(work: Work, step: Step) -> Work:
+    """Return of an execution's work what one step needs: its own machine, and scripts only if it runs or checks them.
+
+    The engine keeps what each step is told in the workflow's history; whole, that would grow with the square of the
+    number of machines. A workflow begun before may go on with it, as the engine does not compare what steps were told.
+    """
+    scripts = work.user_scripts if step.task_type in _HAS_SCRIPTS else {}
+    own = {name: each for name, each in (scripts.get("instances") or {}).items() if name == step.instance}
+    return replace(work, instances=(step.instance,), user_scripts={**scripts, "instances": own} if scripts else {})
 
 
 def applies_after_failure(step: Step, begun: Iterable[TaskType], done: Iterable[TaskType], facts: Facts) -> bool:

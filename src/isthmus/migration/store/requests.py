@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 from isthmus.control import outbox
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.migration.model import ACTIVE, EXECUTION_MOVES, ExecutionStatus, ExecutionType, sources_of
-from isthmus.migration.store import pools, reading
+from isthmus.migration.store import limits, pools, reading
 from isthmus.migration.tables import DeploymentRow, ExecutionRow, TransferRow
 
 WORKFLOWS = {
@@ -68,20 +68,30 @@ def refuse_if_in_use(session: Session, transfer: TransferRow) -> None:
         )
 
 
-def start_execution(session: Session, transfer: TransferRow, execution: ExecutionRow) -> ExecutionRow:
-    """Begin an execution of a claimed transfer: a synchronisation, an update, or the deletion of its disks."""
+def start_execution(
+    session: Session, transfer: TransferRow, execution: ExecutionRow, *, trust_id: str | None = None
+) -> ExecutionRow:
+    """Begin an execution of a claimed transfer: a synchronisation, an update, or the deletion of its disks.
+
+    Raises `Conflict` while something else works on it, `InvalidInput` if it is more than one execution takes.
+    `trust_id` becomes the transfer's, if the execution begins: what works on it now goes on with its own.
+    """
     refuse_if_in_use(session, transfer)
-    now = execution.created_at
+    instances = execution.instances or transfer.instances
+    limits.check_plan(instances, transfer.info or {}, transfer.user_scripts or {})
+    if execution.auto_deploy:
+        limits.check_scripts(instances, transfer.user_scripts or {})
+    now, trust_id = execution.created_at, trust_id or transfer.trust_id
     execution.status = _first_status(session, pools.wanted_by(transfer, None, execution.type, execution.instances))
     moved = session.execute(
         update(TransferRow)
         .where(TransferRow.id == transfer.id, TransferRow.last_execution_status.not_in(ACTIVE))
-        .values(last_execution_status=execution.status, updated_at=now, trust_id=transfer.trust_id)
+        .values(last_execution_status=execution.status, updated_at=now, trust_id=trust_id)
     )
     if moved.rowcount != 1:  # type: ignore[attr-defined] # an update's result is a CursorResult
         raise Conflict(f"transfer {transfer.id} is {transfer.last_execution_status}; wait until it is not")
     session.refresh(transfer)
-    return _start(session, execution, transfer.trust_id, now)
+    return _start(session, execution, trust_id, now)
 
 
 def start_verification(session: Session, transfer: TransferRow, execution: ExecutionRow) -> ExecutionRow:
@@ -101,13 +111,20 @@ def start_verification(session: Session, transfer: TransferRow, execution: Execu
 
 
 def start_deployment(session: Session, transfer: TransferRow, row: DeploymentRow, execution: ExecutionRow) -> None:
-    """Begin a deployment of a claimed transfer, which needs a COMPLETED last execution unless `row.force`."""
+    """Begin a deployment of a claimed transfer, which needs a COMPLETED last execution unless `row.force`.
+
+    Raises `Conflict` without it, `InvalidInput` if it is more than one execution takes.
+    """
     refuse_if_in_use(session, transfer)
     if not row.force and transfer.last_execution_status != ExecutionStatus.COMPLETED:
         raise Conflict(
             f"the last execution of transfer {transfer.id} is {transfer.last_execution_status}; execute it until it "
             "is COMPLETED, or use force to deploy what its disks hold now"
         )
+    instances = row.instances or transfer.instances
+    scripts = row.user_scripts or transfer.user_scripts or {}
+    limits.check_plan(instances, transfer.info or {}, scripts)
+    limits.check_scripts(instances, scripts)
     execution.status = _first_status(session, pools.wanted_by(transfer, row, execution.type))
     row.last_execution_status = execution.status
     session.add(row)

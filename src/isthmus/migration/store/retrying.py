@@ -90,11 +90,23 @@ def retry_deployment(
     *,
     new_id: str,
 ) -> DeploymentRow:
-    """Begin a deployment of the instances of a claimed transfer that failed in `old`. Raises as `retry_execution`."""
+    """Begin a deployment of the instances of a claimed transfer that failed in `old`. Raises as `retry_execution`.
+
+    What a later deployment has deployed is left out, and refused if it is `wanted`: a second machine would have the
+    addresses of the first.
+    """
     _refuse_unless_failed(old.last_execution_status, f"deployment {old.id}")
     last = last_execution(session, old.id)
     instances = old.instances or transfer.instances
     chosen = list(wanted or instances) if last is None else _chosen(last, instances, wanted)
+    done = {} if old.test else _deployed_since(session, old)
+    if done.keys() & set(wanted or ()) or not set(chosen) - done.keys():
+        by = ", ".join(f"{each} by deployment {done[each]}" for each in chosen if each in done)
+        raise Conflict(
+            f"deployed since deployment {old.id} failed: {by}; there is nothing to retry of these. To deploy one once "
+            "more, remove its machine and begin a new deployment"
+        )
+    chosen = [each for each in chosen if each not in done]
     row = DeploymentRow(
         id=new_id,
         project_id=old.project_id,
@@ -119,11 +131,31 @@ def retry_deployment(
     return row
 
 
+def _deployed_since(session: Session, old: DeploymentRow) -> dict[str, str]:
+    """Return the instances that later deployments of the transfer have deployed, each with the deployment's id.
+
+    A deployment that was deleted counts too, as its machines are still there; a test has removed its own.
+    """
+    later = session.scalars(
+        select(DeploymentRow)
+        .where(DeploymentRow.transfer_id == old.transfer_id, DeploymentRow.created_at >= old.created_at)
+        .where(DeploymentRow.id != old.id)
+    )
+    done = {}
+    for row in later:
+        run = last_execution(session, row.id)
+        if run is None or row.test:
+            continue
+        whole = run.status == ExecutionStatus.COMPLETED
+        done.update({each: row.id for each in row.instances if whole or _succeeded(run, each)})
+    return done
+
+
 def deploy_after(session: Session, execution: ExecutionRow, new_id: Callable[[], str], now: datetime) -> DeploymentRow:
     """Begin the deployment that a COMPLETED execution with `auto_deploy` asks for.
 
     A retry deploys all that the first execution would have deployed: its other instances are waiting for it. Raises
-    `Conflict` if the transfer cannot be deployed now.
+    `Conflict` if the transfer cannot be deployed now, `InvalidInput` if it is more than one execution takes.
     """
     first = execution
     while first.retry_of is not None and (earlier := session.get(ExecutionRow, first.retry_of)) is not None:
@@ -139,6 +171,7 @@ def deploy_after(session: Session, execution: ExecutionRow, new_id: Callable[[],
         instances=list(first.instances or transfer.instances),
         clone_disks=transfer.clone_disks,
         force=False,
+        luks_secret_ref=transfer.destination_environment.get("luks_secret_ref"),
         skip_os_morphing=transfer.skip_os_morphing,
         instance_osmorphing_minion_pool_mappings=transfer.instance_osmorphing_minion_pool_mappings,
         user_scripts=transfer.user_scripts,
@@ -153,6 +186,7 @@ def deploy_after(session: Session, execution: ExecutionRow, new_id: Callable[[],
         type=ExecutionType.DEPLOYMENT,
         status=ExecutionStatus.RUNNING,
         number=1,
+        hold_on_error=execution.hold_on_error,
         created_at=now,
     )
     requests.start_deployment(session, transfer, deployment, run)

@@ -101,13 +101,13 @@ def fire(session: Session, wanted: DueSchedule, now: datetime, new_id: Callable[
     if row is None or row.deleted_at is not None or row.next_due_at is None or row.next_due_at > now:
         return None
     recurrence = Recurrence.of(row.schedule)
-    times = _times(recurrence, row.next_due_at, now)
+    expires = row.expiration_date
+    times = _times(recurrence, row.next_due_at, now if expires is None else min(now, expires))
     for each in times[:-1]:
         session.add(_firing(new_id(), row, each, now, "the conductor was not running, and a later due time took over"))
     last = _firing(new_id(), row, times[-1], now, f"the conductor was not running until {now.isoformat()}")
     session.add(last)
     following = recurrence.next_after(max(now, times[-1]))
-    expires = row.expiration_date
     row.next_due_at = None if following is None or (expires is not None and following > expires) else following
     session.execute(
         delete(ScheduleFiringRow).where(ScheduleFiringRow.schedule_id == row.id, ScheduleFiringRow.due_at < now - KEPT)
@@ -127,25 +127,25 @@ def fire(session: Session, wanted: DueSchedule, now: datetime, new_id: Callable[
         created_at=now,
     )
     try:
-        transfer.trust_id = row.trust_id
-        requests.start_execution(session, transfer, run)
-    except Conflict as busy:
-        last.outcome, last.message = FiringOutcome.SKIPPED, busy.message
+        requests.start_execution(session, transfer, run, trust_id=row.trust_id)
+    except (Conflict, InvalidInput) as refused:
+        last.outcome, last.message = FiringOutcome.SKIPPED, refused.message
         return FiringOutcome.SKIPPED
     last.outcome, last.message, last.execution_id = FiringOutcome.STARTED, None, run.id
     return FiringOutcome.STARTED
 
 
-def _times(recurrence: Recurrence, first: datetime, now: datetime) -> list[datetime]:
+def _times(recurrence: Recurrence, first: datetime, until: datetime) -> list[datetime]:
+    """Return the due times from `first` to `until`, which is now, or when the schedule has expired."""
     times = [first]
     while len(times) <= MOST_MISSED:
         following = recurrence.next_after(times[-1])
-        if following is None or following > now:
+        if following is None or following > until:
             return times
         times.append(following)
     # Too many to name them all: the last one that still may be fired is found from the other end.
-    recent = recurrence.next_after(now - LATEST)
-    while recent is not None and recent <= now:
+    recent = recurrence.next_after(until - LATEST)
+    while recent is not None and recent <= until:
         times[-1] = recent
         recent = recurrence.next_after(recent)
     return times

@@ -16,7 +16,7 @@ from temporalio.exceptions import ApplicationError
 
 from isthmus.control.database import Database
 from isthmus.control.engine import as_failure
-from isthmus.control.errors import Conflict, IsthmusError, StepFailed
+from isthmus.control.errors import Conflict, InvalidInput, IsthmusError, StepFailed
 from isthmus.migration.model import ACTIVE, ExecutionStatus, ExecutionType, TaskStatus, TaskType
 from isthmus.migration.planning.placement import Limits
 from isthmus.migration.planning.steps import Step, When, plan, plan_forget
@@ -270,8 +270,9 @@ class ControlActivities:
             elif row.auto_deploy:
                 try:
                     retrying.deploy_after(session, row, self._new_id, now)
-                except Conflict as refused:
-                    # A minion pool that gives nothing. The replica is good all the same, and so is the execution.
+                except (Conflict, InvalidInput) as refused:
+                    # A minion pool gives nothing, or scripts do not fit. The replica is good all the same, and so is
+                    # the execution.
                     recording.tell(session, row, Level.WARNING, f"not deployed: {refused.message}", now)
 
 

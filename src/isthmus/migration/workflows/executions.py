@@ -6,6 +6,7 @@ under way because something was away for a while.
 
 import asyncio
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 from temporalio import workflow
@@ -14,6 +15,7 @@ from temporalio.exceptions import ActivityError
 from isthmus.control.engine import from_failure
 from isthmus.control.errors import Cancelled, IsthmusError
 from isthmus.migration.model import ExecutionStatus
+from isthmus.migration.planning.steps import part_of
 from isthmus.migration.workflows.calls import (
     ASK_RECEIVER,
     BEGIN_EXECUTION,
@@ -40,6 +42,14 @@ from isthmus.migration.workflows.policies import UNDO
 from isthmus.migration.workflows.receivers import Receivers
 from isthmus.migration.workflows.runner import Cancellation, InstanceRun
 
+AT_ONCE = 25
+"""How many machines of an execution are worked on at once. Each begins and ends its steps within the workflow's task
+(`control_call`), and what all do at the same moment must fit into the seconds that the engine gives to one.
+"""
+
+_IN_TURN = "instances-in-turn"
+"""Executions that an older conductor has begun go on with all their machines at once."""
+
 
 class _Execution:
     """Plan, run all instances at once, record how it ended."""
@@ -47,6 +57,7 @@ class _Execution:
     def __init__(self) -> None:
         self._cancellation = Cancellation()
         self._receivers = Receivers(self._cancellation.placed)
+        self._turns: asyncio.Semaphore | None = None
 
     @workflow.signal(name="force_cancel")
     def force_cancel(self) -> None:
@@ -110,9 +121,11 @@ class _Execution:
         return finish.status.value
 
     async def _run(self, plan: Plan) -> Finish:
-        """Run all instances, each as soon as it has the machines that it needs of its minion pools."""
+        """Run all instances, `AT_ONCE` at a time, each as soon as it has the machines that it needs of its pools."""
         minions = MinionQueue(plan, self._cancellation)
         waiting = asyncio.ensure_future(minions.serve())
+        if len(plan.work.instances) > AT_ONCE and workflow.patched(_IN_TURN):
+            self._turns = asyncio.Semaphore(AT_ONCE)
         errors = await asyncio.gather(*(self._instance(plan, instance, minions) for instance in plan.work.instances))
         await waiting
         if minions.refusal is not None and not minions.served:
@@ -124,7 +137,8 @@ class _Execution:
         refused = await minions.admit(instance)
         if refused is not None:
             return refused
-        error = await InstanceRun(plan, instance, self._cancellation, self._receivers).run()
+        async with self._turns or nullcontext():
+            error = await InstanceRun(plan, instance, self._cancellation, self._receivers).run()
         await minions.leave(instance)
         return error
 
@@ -201,7 +215,7 @@ class TransferForget:
         plan: Plan = await control(BEGIN_FORGET, argument, Plan)
         left: list[str] = []
         for step in plan.steps:
-            call = StepCall(step, plan.work, plan.facts[step.instance])
+            call = StepCall(step, part_of(plan.work, step), plan.facts[step.instance])
             try:
                 await workflow.execute_activity(RUN_STEP, call, task_queue=step.queue, result_type=StepOutcome, **UNDO)
             except ActivityError as failure:

@@ -18,7 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, CancelledErro
 from isthmus.control.engine import from_failure
 from isthmus.control.errors import Cancelled, Conflict, IsthmusError, SecretGone, StepFailed, Unavailable
 from isthmus.migration.model import TaskStatus, TaskType
-from isthmus.migration.planning.steps import Step, When, applies_after_failure, keeps_partial
+from isthmus.migration.planning.steps import Step, When, applies_after_failure, keeps_partial, part_of
 from isthmus.migration.planning.wishes import MOVES_DISKS, NEEDS_PLACE, wish_of
 from isthmus.migration.planning.work import Facts, Work
 from isthmus.migration.workflows import second_leg
@@ -205,9 +205,8 @@ class InstanceRun:
         """Run the step where it was given its place; return what its activity failed with, None after success."""
         if begun.worker and step.task_type in MOVES_DISKS:
             self._facts = replace(self._facts, replica=replace(self._facts.replica, copied_by=begun.worker))
-        call = StepCall(
-            step, _connected(self._plan.work, begun), self._facts, self._round.get(step.id, 0), begun.bandwidth
-        )
+        work = _connected(part_of(self._plan.work, step), begun)
+        call = StepCall(step, work, self._facts, self._round.get(step.id, 0), begun.bandwidth)
         try:
             outcome = await self._carry_out(call, begun)
         except (ActivityError, ApplicationError, CancelledError, asyncio.CancelledError) as failure:

@@ -78,6 +78,11 @@ DESTINATION: dict[str, Any] = {
             "enum": ["appliance", "worker-kernel"],
             "description": "how the guest's files are reached; the worker's own way by default",
         },
+        "luks_secret_ref": {
+            "type": ["string", "null"],
+            "maxLength": 1024,
+            "description": "Barbican secret with the passphrases of the guests' LUKS volumes",
+        },
         "name_suffix": {"type": "string", "pattern": "^[A-Za-z0-9_.-]*$", "default": ""},
         "boot_probe": {
             "type": "object",
