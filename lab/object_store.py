@@ -1,6 +1,7 @@
 """An object store on this machine: the real Swift (its proxy, account, container and object servers) on one device.
 
-It checks tokens with a Keystone that is there and stands in its catalogue as long as it runs. Needs a directory whose
+It checks tokens with a Keystone that is there and stands in its catalogue as long as it runs. It speaks S3, too: a
+project's containers are its buckets, and keys are EC2 credentials of Keystone's users. Needs a directory whose
 file system keeps extended attributes, and `scripts/setup-openstack-lab`.
 """
 
@@ -58,7 +59,7 @@ workers = 0
 swift_dir = {place}
 log_address = /nonexistent/log
 [pipeline:main]
-pipeline = catch_errors gatekeeper healthcheck authtoken keystoneauth copy slo proxy-server
+pipeline = catch_errors gatekeeper healthcheck authtoken s3api s3token keystoneauth copy slo proxy-server
 [app:proxy-server]
 use = egg:swift#proxy
 account_autocreate = true
@@ -72,6 +73,8 @@ use = egg:swift#healthcheck
 use = egg:swift#copy
 [filter:slo]
 use = egg:swift#slo
+# Else the parts of what is deleted wait for an expirer, which does not run here.
+allow_async_delete = false
 [filter:authtoken]
 paste.filter_factory = keystonemiddleware.auth_token:filter_factory
 auth_type = password
@@ -83,6 +86,20 @@ project_name = {project_name}
 user_domain_id = default
 project_domain_id = default
 delay_auth_decision = true
+[filter:s3api]
+use = egg:swift#s3api
+location = {region}
+storage_domain = localhost
+[filter:s3token]
+use = egg:swift#s3token
+auth_uri = {auth_url}
+auth_type = password
+auth_url = {auth_url}
+username = {username}
+password = {password}
+project_name = {project_name}
+user_domain_id = default
+project_domain_id = default
 [filter:keystoneauth]
 use = egg:swift#keystoneauth
 operator_roles = admin, member
@@ -109,6 +126,11 @@ class ObjectStore:
         self._closing.callback(shutil.rmtree, self._place, ignore_errors=True)
         self._ports = dict(zip(_SERVERS, list(free_ports().values())[: len(_SERVERS)], strict=True))
 
+    @property
+    def s3_url(self) -> str:
+        """Where S3 is spoken, without TLS."""
+        return f"http://127.0.0.1:{self._ports['proxy']}"
+
     def __enter__(self) -> Self:
         try:
             self._start()
@@ -129,7 +151,7 @@ class ObjectStore:
         for kind in _SERVERS:
             text = _PROXY if kind == "proxy" else _BACKEND
             (place / f"{kind}.conf").write_text(
-                text.format(kind=kind, port=self._ports[kind], place=place, **self._auth)
+                text.format(kind=kind, port=self._ports[kind], place=place, region=self._region, **self._auth)
             )
         python = str(venv() / "bin" / "python")
         ports = [str(self._ports[kind]) for kind in _SERVERS[:-1]]

@@ -5,7 +5,7 @@ A provider joins by a fixture that yields a `Subject`: two clouds of its kind an
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -95,10 +95,21 @@ def images_subject() -> Iterator[Subject]:
 @pytest.fixture
 def image_store_subject(object_store: Containers) -> Iterator[Subject]:
     """Two containers of a real object store."""
-    with tempfile.TemporaryDirectory(prefix="/tmp/is-") as name, object_store.made("east", "west") as (east, west):
+    silent = {"auth": {**object_store.connection("east")["auth"], "auth_url": "http://127.0.0.1:9/v3"}}
+    yield from store_subject(object_store, silent)
+
+
+@pytest.fixture
+def image_store_s3_subject(object_store: Containers) -> Iterator[Subject]:
+    """Two buckets of a real object store."""
+    yield from store_subject(object_store.buckets, {"endpoint_url": "http://127.0.0.1:9"})
+
+
+def store_subject(store: Containers, silent: Mapping[str, Any]) -> Iterator[Subject]:
+    with tempfile.TemporaryDirectory(prefix="/tmp/is-") as name, store.made("east", "west") as (east, west):
         place = Path(name)
         make_package(place, "contract", disk_mib=(48, 48))
-        object_store.fill("east", place)
+        store.fill("east", place)
         premises = Premises(place / "run", place / "staging")
         with ExitStack() as stack:
             source, destination = (
@@ -109,11 +120,11 @@ def image_store_subject(object_store: Containers) -> Iterator[Subject]:
                 destination,
                 "contract",
                 east,
-                {**east, "auth": {**east["auth"], "auth_url": "http://127.0.0.1:9/v3"}},
-                lambda: [*object_store.names("west"), *staged(place / "staging"), *served(place)],
+                {**east, **silent},
+                lambda: [*store.names("west"), *staged(place / "staging"), *served(place)],
                 runs=False,
             )
-        assert [*object_store.names("west"), *staged(place / "staging"), *served(place)] == []
+        assert [*store.names("west"), *store.parts("west"), *staged(place / "staging"), *served(place)] == []
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +156,7 @@ def openstack_subject(openstack_cloud: OpenStackCloud, openstack_machine: Any) -
     params=[
         "libvirt",
         "images",
-        *(pytest.param(each, marks=pytest.mark.nightly) for each in ("image-store", "openstack")),
+        *(pytest.param(each, marks=pytest.mark.nightly) for each in ("image-store", "image-store-s3", "openstack")),
     ]
 )
 def subject(request: pytest.FixtureRequest) -> Subject:

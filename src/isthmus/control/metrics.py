@@ -6,13 +6,14 @@ imported, so `share_between_processes` comes before anything of it. The other se
 """
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 from oslo_config.cfg import ConfigOpts
+
+from isthmus.control import scratch
 
 DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -25,8 +26,9 @@ def is_on(conf: ConfigOpts) -> bool:
 
 
 def share_between_processes() -> None:
-    """Have this process's children count in one directory, which is gone with the machine's temporary files."""
-    os.environ.setdefault(DIRECTORY, tempfile.mkdtemp(prefix="isthmus-metrics-"))
+    """Have this process's children count in one directory, which is gone with it."""
+    if DIRECTORY not in os.environ:
+        os.environ[DIRECTORY] = str(scratch.make("metrics"))
 
 
 def listen(conf: ConfigOpts, *collectors: Any) -> None:

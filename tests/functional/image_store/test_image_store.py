@@ -1,4 +1,4 @@
-"""Images of a real object store: every format, archives, what is refused, and a machine's way there."""
+"""Images of a real object store, by way of Swift and of S3: every format, archives, what is refused, the way there."""
 
 import json
 import os
@@ -10,7 +10,7 @@ import tempfile
 import textwrap
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -18,11 +18,12 @@ from tests.image_packages import content_of, make_archive, make_image, make_pack
 from tests.image_store_fixtures import Containers, raw_of, staged
 from tests.libvirt_fixtures import Notes, read_all, write_all
 
-from isthmus.control.errors import Conflict, InvalidInput, NotFound, StepFailed
-from isthmus.migration.machine import BootProbe, DiskMapping, Machine
-from isthmus.migration.providers.image_store import staging, swift
+from isthmus.control.errors import Cancelled, Conflict, InvalidInput, NotFound, StepFailed
+from isthmus.migration.machine import BootProbe, DeployedMachine, DestinationDisk, DiskMapping, Machine
+from isthmus.migration.providers.image_store import s3, staging, swift
 from isthmus.migration.providers.image_store.provider import ImageStoreProvider
 from isthmus.migration.providers.premises import Premises
+from isthmus.migration.reporting import Progress
 
 TRANSFER, DEPLOYMENT = "cccccccc-2222-3333-4444-555555555555", "dddddddd-7777-8888-9999-000000000000"
 MIB = 1 << 20
@@ -53,14 +54,16 @@ class Site:
             self.provider.close_reading(TRANSFER, instance, keep=None)
 
 
-@pytest.fixture
-def site(object_store: Containers) -> Iterator[Site]:
-    with tempfile.TemporaryDirectory(prefix="/tmp/is-") as name, object_store.made("shelf") as (connection,):
+@pytest.fixture(params=["swift", "s3"])
+def site(object_store: Containers, request: pytest.FixtureRequest) -> Iterator[Site]:
+    store = object_store if request.param == "swift" else object_store.buckets
+    with tempfile.TemporaryDirectory(prefix="/tmp/is-") as name, store.made("shelf") as (connection,):
         place = Path(name)
         with closing(ImageStoreProvider(connection, Premises(place / "run", place / "staging"))) as provider:
-            made = Site(object_store, place, provider)
+            made = Site(store, place, provider)
             yield made
         assert made.left() == []
+        assert store.parts("shelf") == []
         assert list((place / "staging").glob("reading-*")) == []
 
 
@@ -153,6 +156,12 @@ def test_a_worker_killed_while_it_stages_is_taken_over_and_a_replaced_object_is_
     assert site.read("web") == content_of(4, 2)
 
 
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let images of 8 MiB become large objects. No part of S3 but the last is smaller than 5 MiB."""
+    monkeypatch.setattr(swift, "SEGMENT_BYTES", MIB)
+    monkeypatch.setattr(s3, "PART_BYTES", 5 * MIB)
+
+
 def machine_of(site: Site) -> Machine:
     make_package(site.making, "shop", disk_mib=(4, 8))
     site.store.fill("shelf", site.making)
@@ -162,8 +171,7 @@ def machine_of(site: Site) -> Machine:
 def test_a_machine_goes_to_its_place_and_its_replica_comes_back_if_that_is_undone(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Parts of 1 MiB, so that the images become large objects.
-    monkeypatch.setattr(swift, "SEGMENT_BYTES", MIB)
+    small_parts(monkeypatch)
     machine, provider = machine_of(site), site.provider
     before = site.store.names("shelf")
     wishes = {"disk_format": "raw"}
@@ -205,3 +213,98 @@ def test_a_copy_of_the_replica_leaves_it_where_it_is(site: Site) -> None:
     provider.delete_clones(DEPLOYMENT, "shop", replica)
     assert len(site.left()) == 2
     provider.delete_disks(replica)
+
+
+class StopsAt(Notes):
+    """A report that lets a number of bytes go up and then asks for an end."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit, self._done = limit, 0
+
+    def progress(self, progress: Progress) -> None:
+        self._done = progress.done
+
+    def check(self) -> None:
+        if self._done >= self._limit:
+            raise Cancelled("somebody asked for an end")
+
+
+def deployed_of(site: Site) -> tuple[list[DestinationDisk], DeployedMachine]:
+    """Make a machine of two raw disks, 4 and 8 MiB; it is not in its place yet."""
+    machine, provider = machine_of(site), site.provider
+    mappings = [DiskMapping(disk, "images") for disk in machine.disks]
+    replica = list(provider.ensure_disks(TRANSFER, "shop", {"disk_format": "raw"}, mappings))
+    for export in provider.open_writing("owner", replica):
+        write_all(export.uri, os.urandom(4 * MIB))
+    provider.close_writing("owner")
+    return replica, provider.create_machine(DEPLOYMENT, machine, {"disk_format": "raw"}, replica, [])
+
+
+def test_an_upload_that_is_stopped_leaves_nothing(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_parts(monkeypatch)
+    replica, deployed = deployed_of(site)
+    before = site.store.names("shelf")
+    with pytest.raises(Cancelled):
+        # In the second part of the second disk.
+        site.provider.boot_machine(deployed, BootProbe(), StopsAt(10 * MIB))
+    assert f"{deployed.name}/disk1.raw" in site.store.names("shelf")
+    if site.provider.connection["kind"] == "s3":
+        assert site.store.parts("shelf") == []
+    site.provider.delete_machine(DEPLOYMENT, "shop")
+    assert site.store.names("shelf") == before
+    assert site.store.parts("shelf") == []
+    site.provider.delete_disks(replica)
+
+
+_UPLOAD = """
+    import json, os, signal, sys
+    from pathlib import Path
+    from tests.libvirt_fixtures import Notes
+    from isthmus.migration.machine import BootProbe, DeployedMachine
+    from isthmus.migration.providers.image_store import s3, swift
+    from isthmus.migration.providers.image_store.provider import ImageStoreProvider
+    from isthmus.migration.providers.premises import Premises
+    swift.SEGMENT_BYTES, s3.PART_BYTES = 1 << 20, 5 << 20
+    class Kills(Notes):
+        def progress(self, progress):
+            if progress.done >= 10 << 20:
+                os.kill(os.getpid(), signal.SIGKILL)
+    connection, place, deployed = json.load(sys.stdin)
+    provider = ImageStoreProvider(connection, Premises(Path(place) / "run", Path(place) / "staging"))
+    provider.boot_machine(DeployedMachine(**deployed), BootProbe(), Kills())
+"""
+
+
+@pytest.mark.parametrize("goes_on", [True, False], ids=["goes-on", "undone"])
+def test_what_a_worker_killed_while_it_uploads_has_left_goes(
+    site: Site, monkeypatch: pytest.MonkeyPatch, *, goes_on: bool
+) -> None:
+    small_parts(monkeypatch)
+    replica, deployed = deployed_of(site)
+    before = site.store.names("shelf")
+    given = json.dumps([dict(site.provider.connection), str(site.place), asdict(deployed)])
+    killed = subprocess.run([sys.executable, "-c", textwrap.dedent(_UPLOAD)], input=given, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert site.store.parts("shelf") != []
+    if goes_on:
+        assert site.provider.boot_machine(deployed, BootProbe(), Notes()).passed
+        assert [disk.size_bytes for disk in site.provider.get_machine(deployed.id).disks] == [4 * MIB, 8 * MIB]
+    site.provider.delete_machine(DEPLOYMENT, "shop")
+    assert site.store.names("shelf") == before
+    assert site.store.parts("shelf") == []
+    site.provider.delete_disks(replica)
+
+
+def test_names_that_lead_elsewhere_are_no_machines(site: Site) -> None:
+    image = make_image(site.making / "web.raw", 4)
+    for name in ("../evil.raw", ".hidden.raw", "a/../evil.raw", "/evil.raw", "a/b/evil.raw", "...", "web.raw"):
+        site.put(image, name)
+    assert [machine.id for machine in site.provider.list_machines()] == ["web.raw"]
+    with pytest.raises(NotFound):
+        site.provider.get_machine("../evil.raw")
+    package = make_package(site.making, "trick", disk_mib=(4,))
+    package.write_text(package.read_text().replace("disk0.qcow2", "../web.raw"))
+    site.put(package, "trick/trick.ovf")
+    with pytest.raises(StepFailed, match=re.escape("trick.ovf")):
+        site.provider.validate_source("trick/trick.ovf", {})

@@ -5,6 +5,7 @@ Errors: `Unavailable` if it does not answer, `NotAuthenticated`, `NotAllowed`, `
 """
 
 import hashlib
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,11 +16,13 @@ import requests
 
 from isthmus.control.errors import Unavailable
 from isthmus.migration.machine import Firmware
-from isthmus.migration.providers.openstack.connection import Cloud
 
 PIECE = 1 << 20
 HIDDEN = ".isthmus"
 """What the names of objects that belong to no machine begin with."""
+FILE_NAME = re.compile(r"^(?:[^/\0]+/)?[^/\0]+$")
+"""An object's name as that of a file at the top of a place, or one directory below."""
+MOST_OBJECTS = 100_000
 
 
 @dataclass(frozen=True)
@@ -66,22 +69,18 @@ class Store(ABC):
 
     kind: ClassVar[str]
 
-    def __init__(self, cloud: Cloud) -> None:
-        self.cloud = cloud
-
     @property
     @abstractmethod
     def label(self) -> str:
         """How messages name the place."""
 
-    @property
-    def identity(self) -> str:
-        """16 hex digits that stand for this place and nobody else's."""
-        return hashlib.sha256(f"{self.kind}\0{self.label}\0{self.cloud.project_id}".encode()).hexdigest()[:16]
+    @abstractmethod
+    def close(self) -> None:
+        """Close the connection. Calling it twice is fine."""
 
     @abstractmethod
     def check(self) -> None:
-        """Return if the place answers and is there."""
+        """Return if the place answers, knows the credentials and is there."""
 
     @abstractmethod
     def listing(self) -> Sequence[Stored]:
@@ -101,7 +100,7 @@ class Store(ABC):
 
     @abstractmethod
     def delete(self, key: str) -> None:
-        """Delete an object. Already done: it is gone."""
+        """Delete an object, and what an upload of it that was cut short has left. Already done: it is gone."""
 
 
 class Sending:

@@ -11,6 +11,7 @@ from isthmus.control.errors import InvalidInput, StepFailed, Unavailable
 from isthmus.migration.machine import Firmware
 from isthmus.migration.providers.image_store.contract import ImageFacts, Part, Sending, Store, Stored, Watch, streamed
 from isthmus.migration.providers.images.formats import ImageFormat
+from isthmus.migration.providers.openstack.connection import Cloud
 from isthmus.migration.providers.openstack.faults import translated
 
 _PARTIAL = 206
@@ -26,10 +27,17 @@ class GlanceStore(Store):
 
     kind: ClassVar[str] = "glance"
 
+    def __init__(self, cloud: Cloud) -> None:
+        self.cloud = cloud
+
     @property
     def label(self) -> str:
         """Glance and its cloud."""
         return f"Glance of {self.cloud.label}"
+
+    def close(self) -> None:
+        """Close the connection to the cloud."""
+        self.cloud.close()
 
     def check(self) -> None:
         """Ask for one image."""

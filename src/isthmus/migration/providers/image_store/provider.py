@@ -6,12 +6,14 @@ changed.
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import urlsplit
 
 from isthmus.control.errors import InvalidInput, NotFound, StepFailed, Unavailable
+from isthmus.control.loopback import is_loopback
 from isthmus.migration import patterns
 from isthmus.migration.machine import (
     BootProbe,
@@ -36,20 +38,24 @@ from isthmus.migration.reporting import Report, Silence
 
 
 class ImageStoreProvider(ImagesProvider):
-    """The images of one Glance, or of one container of an object store, as source and as destination."""
+    """The images of one Glance, or of one container or bucket of an object store, as source and as destination."""
 
     platform: ClassVar[str] = "image-store"
 
     def _place(self) -> Path:
         """Return where what is made for this place lies until it is there; an empty directory stays."""
-        self._cloud = Cloud(self.connection, self.premises)
-        auth, kind = self.connection["auth"], self.connection["kind"]
-        place = (
-            *(kind, auth["auth_url"], self.connection.get("container")),
-            *(auth.get(key) for key in _OWNERS),
-            # Only those that are given, so that a place without them is where older workers have it.
-            *((key, given[key]) for given in (auth, self.connection) for key in _WITHIN if given.get(key)),
-        )
+        self._store = self._connect()
+        details, auth = self.connection, self.connection["auth"]
+        place: tuple[Any, ...]
+        if details["kind"] == "s3":
+            place = ("s3", details.get("endpoint_url"), details["bucket"], auth["access_key_id"])
+        else:
+            place = (
+                *(details["kind"], auth["auth_url"], details.get("container")),
+                *(auth.get(key) for key in _OWNERS),
+                # Only those that are given, so that a place without them is where older workers have it.
+                *((key, given[key]) for given in (auth, details) for key in _WITHIN if given.get(key)),
+            )
         root = self.premises.staging / f"store-{hashlib.sha256(repr(place).encode()).hexdigest()[:16]}"
         try:
             root.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -57,24 +63,34 @@ class ImageStoreProvider(ImagesProvider):
             raise Unavailable(f"{root} cannot be made ({error.strerror}): see staging_dir in [worker]") from error
         return root
 
-    @property
-    def _store(self) -> Store:
-        if self.connection["kind"] == GlanceStore.kind:
-            return GlanceStore(self._cloud)
-        return SwiftStore(self._cloud, str(self.connection["container"]))
+    def _connect(self) -> Store:
+        kind = self.connection["kind"]
+        if kind == "s3":
+            # botocore takes 40 MB and a second, so only where there is one.
+            from isthmus.migration.providers.image_store.s3 import S3Store  # noqa: PLC0415
+
+            return S3Store(self.connection)
+        cloud = Cloud(self.connection, self.premises)
+        if kind == GlanceStore.kind:
+            return GlanceStore(cloud)
+        return SwiftStore(cloud, str(self.connection["container"]))
 
     def close(self) -> None:
         """Close the connection."""
-        self._cloud.close()
+        self._store.close()
 
     @classmethod
     def connection_schema(cls) -> dict[str, Any]:
         """Return the schema of the connection details."""
         return schemas.CONNECTION
 
+    @classmethod
+    def is_local(cls, connection: Mapping[str, Any]) -> bool:
+        """Tell whether it leads to an S3 store of this machine."""
+        return is_loopback(urlsplit(str(connection.get("endpoint_url") or "")).hostname or "")
+
     def validate_connection(self) -> None:
-        """Get a token and look at the place."""
-        self._cloud.authorize()
+        """Look at the place as its owner."""
         self._store.check()
 
     def list_machines(self, name_pattern: str | None = None) -> Sequence[Machine]:
@@ -85,7 +101,7 @@ class ImageStoreProvider(ImagesProvider):
     def get_machine(self, instance: str) -> Machine:
         """Return one machine by its object's key or name, or a deployed one."""
         # First, as what is staged here is not for somebody who only claims to be its owner.
-        self._cloud.authorize()
+        self._store.check()
         directory, _, file = instance.partition("/")
         if file == f"{directory}.ovf":
             if publishing.read_mark(self._root / directory):

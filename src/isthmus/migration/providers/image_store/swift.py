@@ -4,6 +4,8 @@ A file of more than 1 GiB becomes a static large object: its parts are objects, 
 stands under its own name is their list. So it appears whole, and goes with its parts.
 """
 
+import contextlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -13,14 +15,22 @@ from urllib.parse import quote
 from openstack import exceptions as sdk
 
 from isthmus.control.errors import NotFound, Unavailable
-from isthmus.migration.providers.image_store.contract import HIDDEN, Part, Sending, Store, Stored, Watch, streamed
+from isthmus.migration.providers.image_store.contract import (
+    FILE_NAME,
+    HIDDEN,
+    MOST_OBJECTS,
+    Part,
+    Sending,
+    Store,
+    Stored,
+    Watch,
+    streamed,
+)
 from isthmus.migration.providers.openstack.connection import Cloud
 from isthmus.migration.providers.openstack.faults import translated
 
 SEGMENT_BYTES = 1 << 30
 _PAGE = 1000
-_MOST_OBJECTS = 100_000
-_NAME = re.compile(r"^(?:[^/\0]+/)?[^/\0]+$")
 _MD5 = re.compile(r"^[0-9a-f]{32}$")
 
 
@@ -30,7 +40,7 @@ class SwiftStore(Store):
     kind: ClassVar[str] = "swift"
 
     def __init__(self, cloud: Cloud, container: str) -> None:
-        super().__init__(cloud)
+        self.cloud = cloud
         self._container = container
 
     @property
@@ -38,21 +48,19 @@ class SwiftStore(Store):
         """The container and its cloud."""
         return f"container {self._container} of {self.cloud.label}"
 
+    def close(self) -> None:
+        """Close the connection to the cloud."""
+        self.cloud.close()
+
     def check(self) -> None:
         """Look whether the container is there."""
         self._call("HEAD", "", self.label)
 
     def listing(self) -> Sequence[Stored]:
         """Return the objects at the top and one level below, but ours."""
-        found: list[Stored] = []
-        marker = ""
-        while True:
-            answer = self._call("GET", f"?format=json&limit={_PAGE}&marker={quote(marker, safe='')}", self.label)
-            page = answer.json()
-            found += [_stored(each) for each in page if _NAME.match(each.get("name", ""))]
-            if len(page) < _PAGE or len(found) > _MOST_OBJECTS:
-                return [each for each in found if not each.key.startswith(f"{HIDDEN}/")]
-            marker = page[-1]["name"]
+        files = (each for each in self._objects("") if FILE_NAME.match(each["name"]))
+        found = [_stored(each) for each in itertools.islice(files, MOST_OBJECTS)]
+        return [each for each in found if not each.key.startswith(f"{HIDDEN}/")]
 
     def read(self, key: str, offset: int, length: int) -> bytes:
         """Ask for a range."""
@@ -71,7 +79,7 @@ class SwiftStore(Store):
             return
         segments = []
         for number, offset in enumerate(range(0, size, SEGMENT_BYTES)):
-            key, length = f"{HIDDEN}/parts/{part.key}/{number:05}", min(SEGMENT_BYTES, size - offset)
+            key, length = f"{_parts_of(part.key)}{number:05}", min(SEGMENT_BYTES, size - offset)
             etag = self._put(key, Sending(part.file, watch, "md5", offset, length))
             segments.append({"path": f"/{self._container}/{key}", "etag": etag, "size_bytes": length})
         place = f"/{quote(part.key)}?multipart-manifest=put"
@@ -79,11 +87,23 @@ class SwiftStore(Store):
 
     def delete(self, key: str) -> None:
         """Delete the object, with its parts if it has some."""
-        for place in (f"/{quote(key)}?multipart-manifest=delete", f"/{quote(key)}"):
-            try:
+        self._delete(f"/{quote(key)}?multipart-manifest=delete", f"/{quote(key)}", key=key)
+        for part in list(self._objects(_parts_of(key))):
+            self._delete(f"/{quote(part['name'])}", key=key)
+
+    def _delete(self, *places: str, key: str) -> None:
+        with contextlib.suppress(NotFound):
+            for place in places:
                 self._call("DELETE", place, self._of(key))
-            except NotFound:
+
+    def _objects(self, prefix: str) -> Iterator[dict[str, Any]]:
+        """Yield what Swift says of all objects whose names begin so."""
+        marker, asked = "", f"?format=json&limit={_PAGE}&prefix={quote(prefix, safe='')}"
+        while page := self._call("GET", f"{asked}&marker={quote(marker, safe='')}", self.label).json():
+            yield from (each for each in page if "name" in each)
+            if len(page) < _PAGE:
                 return
+            marker = page[-1]["name"]
 
     def _put(self, key: str, data: Sending) -> str:
         """Make one object; return the MD5 of what has arrived."""
@@ -101,6 +121,11 @@ class SwiftStore(Store):
             answer = self.cloud.objects.request(f"/{quote(self._container)}{place}", method, **options)
             sdk.raise_from_response(answer)
             return answer
+
+
+def _parts_of(key: str) -> str:
+    """Return what the names of a large object's parts begin with."""
+    return f"{HIDDEN}/parts/{key}/"
 
 
 def _stored(facts: dict[str, Any]) -> Stored:

@@ -64,7 +64,10 @@ def find(store: Store, name: str) -> Stored | None:
 
 
 def withdraw(store: Store, replicas: Replicas, deployment_id: str, machine_name: str, report: Report) -> None:
-    """Take a deployment's machine out of its place; the replica's own disks come back. Already done: it is gone."""
+    """Take a deployment's machine out of its place; the replica's own disks come back. Already done: it is gone.
+
+    So does what is there of one whose upload was cut short: its directory is still here.
+    """
     for files, mark in _uploaded(store, deployment_id, machine_name):
         for file, volume in mark.volumes.items():
             target = replicas.hidden / Path(volume).name
@@ -72,6 +75,12 @@ def withdraw(store: Store, replicas: Replicas, deployment_id: str, machine_name:
                 fetch(store, files[file], target, report)
         for stored in sorted(files.values(), key=lambda each: each.key.endswith(publishing.MARK)):
             store.delete(stored.key)
+    if isinstance(store, GlanceStore):
+        return
+    for place, mark in publishing.made(replicas.root):
+        if mark.deployment == deployment_id and machine_name in (mark.machine, place.name):
+            for file in sorted(each.name for each in place.iterdir()):
+                store.delete(f"{place.name}/{file}")
 
 
 def _parts(store: Store, place: Path, mark: publishing.Mark, facts: Mapping[str, str]) -> Sequence[Part]:

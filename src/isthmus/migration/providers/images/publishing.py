@@ -55,7 +55,7 @@ def create_machine(
 
     `is_taken` tells of names that are used elsewhere.
     """
-    for place, mark in _made(replicas.root):
+    for place, mark in made(replicas.root):
         if (mark.deployment, mark.machine) == (deployment_id, machine.name):
             return _deployed(place)
     free = _file_name(machine.name + str(environment.get("name_suffix") or ""))
@@ -92,7 +92,7 @@ def boot_machine(replicas: Replicas, deployed: DeployedMachine, probe: BootProbe
 
 def delete_machine(replicas: Replicas, deployment_id: str, machine_name: str) -> None:
     """Remove the deployment's directory; its disks get their hidden names back. Already done: it is gone."""
-    for place, mark in _made(replicas.root):
+    for place, mark in made(replicas.root):
         if mark.deployment != deployment_id or machine_name not in (mark.machine, place.name):
             continue
         for file, volume in mark.volumes.items():
@@ -104,7 +104,8 @@ def delete_machine(replicas: Replicas, deployment_id: str, machine_name: str) ->
     shutil.rmtree(replicas.hidden / f"machine-{_short(deployment_id, machine_name)}", ignore_errors=True)
 
 
-def _made(root: Path) -> list[tuple[Path, Mark]]:
+def made(root: Path) -> list[tuple[Path, Mark]]:
+    """Return the directories of machines that deployments have made below `root`, with their marks."""
     found = [(place, read_mark(place)) for place in sorted(root.iterdir()) if place.is_dir() and not place.is_symlink()]
     return [(place, mark) for place, mark in found if mark is not None]
 

@@ -5,8 +5,6 @@ parsed again when a back end is added: oslo.config has no other way to know valu
 The file is in a private directory only as long as it is parsed, as it may hold passwords.
 """
 
-import atexit
-import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 from oslo_config import cfg
 from oslo_utils import strutils
 
+from isthmus.control import scratch
 from isthmus.control.errors import InvalidInput
 
 PROCESS_WIDE = ("state_path", "rootwrap_config", "my_ip")
@@ -25,8 +24,7 @@ class Sections:
 
     def __init__(self) -> None:
         self._sections: dict[str, dict[str, str]] = {}
-        self._state = tempfile.mkdtemp(prefix="isthmus-manila-state-")
-        atexit.register(shutil.rmtree, self._state, ignore_errors=True)
+        self._state = str(scratch.make("manila-state"))
         # Some vendors' modules register required options in [DEFAULT] when they are imported: a second back end's
         # parsing would fail for the want of options that it never reads. A driver still misses its own when it starts.
         cfg.CONF._check_required_opts = lambda *_: None
