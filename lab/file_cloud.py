@@ -105,9 +105,9 @@ class FileCloud(SourceProvider, DestinationProvider):
         return machine_facts(self._load(instance))
 
     def list_networks(self) -> Sequence[Network]:
-        """There is one network, `lan`."""
+        """There are two networks, `lan` and `alone`; their ids are `net-lan` and `net-alone`."""
         self._begin("list_networks")
-        return [Network("lan", "lan")]
+        return [Network(f"net-{name}", name) for name in ("lan", "alone")]
 
     def list_storage(self) -> tuple[Sequence[StorageBackend], str | None]:
         """There is one storage, `disks`, and those that the settings name in addition (`storages`)."""

@@ -105,7 +105,7 @@ def test_a_test_shows_that_the_machine_lives_and_leaves_the_transfer_as_it_was(r
     move = room.move()
     move.ended(move.begin())
     before, disks = move.info(), leftovers(move.destination)
-    run_id = move.begin_deployment(test={"network": "lan", "minutes": 60})
+    run_id = move.begin_deployment(test={"network": "alone", "minutes": 60})
     move.running(run_id, "VERIFY_INSTANCE_BOOT", "COMPLETED")
     room.wait(lambda: list((move.destination / "machines").iterdir()), "machine that is looked at")
     assert move.execution(run_id).status == "RUNNING"
@@ -119,7 +119,7 @@ def test_a_test_shows_that_the_machine_lives_and_leaves_the_transfer_as_it_was(r
     assert move.power() == "running"
     result = (move.deployment(run_id).transfer_result or {})["machine0"]
     assert result["probe"]["passed"] is True
-    assert (result["test"], result["downtime_seconds"]) == ({"network": "lan", "minutes": 60}, None)
+    assert (result["test"], result["downtime_seconds"]) == ({"network": "alone", "minutes": 60}, None)
 
 
 def test_a_test_that_fails_leaves_nothing_and_does_not_touch_the_source(room: EngineRoom) -> None:
@@ -127,12 +127,21 @@ def test_a_test_that_fails_leaves_nothing_and_does_not_touch_the_source(room: En
     move.ended(move.begin(shutdown_instances=True))
     before, disks = move.info(), leftovers(move.destination)
     set_up(move.destination, boots=False)
-    run = move.ended(move.begin_deployment(test={"network": "lan"}))
+    run = move.ended(move.begin_deployment(test={"network": "alone"}))
     assert run.status == "ERROR"
     assert leftovers(move.destination) == disks
     assert list((move.destination / "machines").iterdir()) == []
     assert move.info() == before
     assert move.power() == "off"
+
+
+def test_a_test_on_the_transfers_network_by_another_of_its_names_begins_nothing(room: EngineRoom) -> None:
+    move = room.move()
+    move.ended(move.begin())
+    run = move.ended(move.begin_deployment(test={"network": "net-lan"}))
+    assert run.status == "ERROR"
+    assert "name an isolated one" in str(move.task(run.id, "VALIDATE_DEPLOYMENT_INPUTS").exception_details)
+    assert "clone_disks" not in calls(move.destination)
 
 
 def test_a_test_on_a_network_that_is_not_there_begins_nothing(room: EngineRoom) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from isthmus.control.errors import InvalidInput
 from isthmus.migration.machine import Disk, Firmware, Machine, Network, Nic, PowerState, StorageBackend
-from isthmus.migration.planning.mapping import map_disks, map_nics
+from isthmus.migration.planning.mapping import check_isolated, map_disks, map_nics
 
 MACHINE = Machine(
     id="m",
@@ -52,7 +52,7 @@ def test_a_storage_that_is_not_there_is_named_with_those_that_are() -> None:
 
 
 def test_networks_are_found_by_id_or_name() -> None:
-    mapped = map_nics(MACHINE, {"lan": "one", "wan": {"id": "id2"}}, NETWORKS)
+    mapped = map_nics(MACHINE, {"lan": "one", "wan": "id2"}, NETWORKS)
     assert [each.destination_network for each in mapped] == ["one", "id2"]
 
 
@@ -64,3 +64,15 @@ def test_every_unmapped_network_is_named() -> None:
 def test_a_network_that_is_not_there_is_named() -> None:
     with pytest.raises(InvalidInput, match="no network 'three'"):
         map_nics(MACHINE, {"lan": "three", "wan": "one"}, NETWORKS)
+
+
+@pytest.mark.parametrize(("test", "used"), [("one", "one"), ("one", "id1"), ("id1", "one"), ("id1", "id1")])
+def test_a_tests_network_is_refused_by_whichever_of_its_names_the_transfer_leads_there(test: str, used: str) -> None:
+    with pytest.raises(InvalidInput, match=f"{test} is where"):
+        check_isolated(test, {"wan": "two", "lan": used}, NETWORKS)
+    check_isolated("two", {"lan": used}, NETWORKS)
+
+
+def test_a_tests_network_is_refused_if_it_may_be_one_of_several_with_its_name() -> None:
+    with pytest.raises(InvalidInput, match="one is where"):
+        check_isolated("one", {"lan": "id3"}, [*NETWORKS, Network("id3", "one")])

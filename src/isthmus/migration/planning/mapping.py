@@ -52,7 +52,7 @@ def map_disks(
     return tuple(place(disk) for disk in machine.disks)
 
 
-def map_nics(machine: Machine, network_map: Mapping[str, Any], networks: Sequence[Network]) -> tuple[NicMapping, ...]:
+def map_nics(machine: Machine, network_map: Mapping[str, str], networks: Sequence[Network]) -> tuple[NicMapping, ...]:
     """Return where each NIC goes. Raises `InvalidInput` naming every network that is not mapped, or is not there."""
     unmapped = sorted({nic.network_name for nic in machine.nics if nic.network_name not in network_map})
     if unmapped:
@@ -61,7 +61,7 @@ def map_nics(machine: Machine, network_map: Mapping[str, Any], networks: Sequenc
             "add each to the transfer's network_map"
         )
     known = {network.id for network in networks} | {network.name for network in networks}
-    mapped = tuple(NicMapping(nic, _network_of(network_map[nic.network_name])) for nic in machine.nics)
+    mapped = tuple(NicMapping(nic, network_map[nic.network_name]) for nic in machine.nics)
     missing = sorted({each.destination_network for each in mapped} - known)
     if missing:
         raise InvalidInput(
@@ -71,8 +71,17 @@ def map_nics(machine: Machine, network_map: Mapping[str, Any], networks: Sequenc
     return mapped
 
 
-def _network_of(value: Any) -> str:
-    """Coriolis also takes an object for a network; `id` or `name` in it is the network."""
-    if isinstance(value, Mapping):
-        return str(value.get("id") or value.get("name") or "")
-    return str(value)
+def check_isolated(test_network: str, network_map: Mapping[str, str], networks: Sequence[Network]) -> None:
+    """Return if a test's network, given by id or name as those of the map are, is none that the map leads to.
+
+    Raises `InvalidInput` naming it if it is, or could be: names may be those of several networks.
+    """
+
+    def ids(given: str) -> set[str]:
+        return {network.id for network in networks if given in (network.id, network.name)}
+
+    used = set().union(*map(ids, network_map.values()))
+    if test_network in network_map.values() or ids(test_network) & used:
+        raise InvalidInput(
+            f"network {test_network} is where the transfer's machines will live: name an isolated one for the test"
+        )

@@ -16,7 +16,7 @@ from isthmus.migration.machine import BootProbe, Machine
 from isthmus.migration.model import ScriptPhase, TaskType
 from isthmus.migration.morphing.contract import MorphRequest, NicPlan, Target, UserScript, WayIn
 from isthmus.migration.morphing.morph import morph
-from isthmus.migration.planning.mapping import map_nics
+from isthmus.migration.planning.mapping import check_isolated, map_nics
 from isthmus.migration.planning.work import Work
 from isthmus.migration.reporting import Level, Report
 from isthmus.migration.workflows.calls import StepCall, StepOutcome
@@ -38,12 +38,15 @@ def validate(call: StepCall, site: Site, report: Report, _: int) -> StepOutcome:
     user_scripts(work.user_scripts, call.step.instance, machine.os_type)
     with site.clouds.destination(work.destination, work.trust_id) as cloud:
         cloud.validate_connection()
-        nics = map_nics(machine, _network_map(call, machine), cloud.list_networks())
+        networks = cloud.list_networks()
+        if work.test is not None:
+            check_isolated(work.test.network, work.network_map, networks)
+        nics = map_nics(machine, _network_map(call, machine), networks)
     report.event(Level.INFO, f"the replica of {machine.name} can be deployed")
     return StepOutcome(replace(call.facts, nic_mappings=nics, disks=replica.disks, result=_first_result(call)))
 
 
-def _network_map(call: StepCall, machine: Machine) -> Mapping[str, Any]:
+def _network_map(call: StepCall, machine: Machine) -> Mapping[str, str]:
     """Return where the machine's networks lead: all of a tested one's to the network of the test."""
     test = call.work.test
     return call.work.network_map if test is None else {nic.network_name: test.network for nic in machine.nics}

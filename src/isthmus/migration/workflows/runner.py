@@ -5,7 +5,7 @@ second, forced cancel also stops undo steps that do not get on.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -20,7 +20,7 @@ from isthmus.control.errors import Cancelled, Conflict, IsthmusError, SecretGone
 from isthmus.migration.model import TaskStatus, TaskType
 from isthmus.migration.planning.steps import Step, When, applies_after_failure, keeps_partial, part_of
 from isthmus.migration.planning.wishes import MOVES_DISKS, NEEDS_PLACE, wish_of
-from isthmus.migration.planning.work import Facts, Work
+from isthmus.migration.planning.work import EndpointRef, Facts, Work
 from isthmus.migration.workflows import second_leg
 from isthmus.migration.workflows.calls import (
     END_STEP,
@@ -293,8 +293,15 @@ class InstanceRun:
 
 def _connected(work: Work, begun: StepBegun) -> Work:
     """Return the work with its endpoints as they are connected to by now."""
-    ends = (("origin", work.origin, begun.origin), ("destination", work.destination, begun.destination))
-    return replace(work, **{side: replace(end, connection_info=now) for side, end, now in ends if now is not None})
+    return replace(
+        work,
+        origin=_connected_end(work.origin, begun.origin),
+        destination=_connected_end(work.destination, begun.destination),
+    )
+
+
+def _connected_end(end: EndpointRef, now: Mapping[str, Any] | None) -> EndpointRef:
+    return end if now is None else replace(end, connection_info=now)
 
 
 def _options(step: Step) -> ActivityOptions:
