@@ -4,6 +4,7 @@ The API makes one, once for each user and project, from the user to the service'
 token. Only its id goes into workflows.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from keystoneauth1 import exceptions
@@ -33,17 +34,18 @@ class TrustRow(Base):
 def ensure_trust(conf: ConfigOpts, database: Database, caller: Caller) -> str | None:
     """Return the id of a trust from the caller to the service with the caller's roles; None where calls have no token.
 
-    Already done: the last one made for this user and project still exists with these roles. One with other roles is
-    left alone, since running work may use it. Raises `NotAllowed` if Keystone refuses, `Unavailable` if it is silent.
+    Already done: one made before for this user and project still exists with these roles. Those with other roles are
+    left alone, since running work may use them: there are as many as a user has had sets of roles.
+    Raises `NotAllowed` if Keystone refuses, `Unavailable` if it is silent.
     """
     if caller.token is None:
         return None
     session = caller_session(conf, caller.token, caller.project_id)
     url = catalog_url(session, "identity") + "/v3/OS-TRUST/trusts"
     try:
-        known = _last_trust(database, caller)
-        if known and _still_good(session, url, database, known, caller):
-            return known
+        for known in _known_trusts(database, caller):
+            if _still_good(session, url, database, known, caller):
+                return known
         return _make_trust(conf, session, url, database, caller)
     except exceptions.HttpError as error:
         if error.http_status >= 500:
@@ -56,14 +58,14 @@ def ensure_trust(conf: ConfigOpts, database: Database, caller: Caller) -> str | 
         raise keystone_silent(error) from error
 
 
-def _last_trust(database: Database, caller: Caller) -> str | None:
+def _known_trusts(database: Database, caller: Caller) -> Sequence[str]:
+    """Return those made for this user and project, the newest first."""
     with database.transaction() as transaction:
-        return transaction.scalar(
+        return transaction.scalars(
             select(TrustRow.id)
             .where(TrustRow.user_id == caller.user_id, TrustRow.project_id == caller.project_id)
             .order_by(TrustRow.created_at.desc())
-            .limit(1)
-        )
+        ).all()
 
 
 def _still_good(session: Adapter, url: str, database: Database, trust_id: str, caller: Caller) -> bool:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -125,6 +126,18 @@ def test_a_trust_is_made_once_and_made_again_if_it_is_gone(conf: ConfigOpts, dat
     second = ensure_trust(conf, database, demo.caller)
     assert second not in {None, first}
     assert ensure_trust(conf, database, demo.caller) == second
+
+
+def test_each_set_of_roles_has_one_trust_however_they_alternate(
+    conf: ConfigOpts, database: Database, demo: Person
+) -> None:
+    narrow = replace(demo.caller, roles=("reader",))
+    assert set(demo.caller.roles) > {"reader"}
+    first, second = ensure_trust(conf, database, demo.caller), ensure_trust(conf, database, narrow)
+    assert first != second
+    for _ in range(2):
+        assert ensure_trust(conf, database, demo.caller) == first
+        assert ensure_trust(conf, database, narrow) == second
 
 
 def test_another_projects_secret_is_not_given(
