@@ -4,6 +4,7 @@ A job is written in the transaction that moves its object's status, and removed 
 so an accepted call is never lost, and a job that a dead manager held is done again by another once its lease lapses
 (every driver method may be called again). Jobs about one subject run one at a time, those of one back end in the order
 they were written: a back end that is gone does not keep another from promoting its replica of the same share.
+A job of a share group acts on its shares too: it never runs beside a job of one of them.
 """
 
 from collections.abc import Collection, Mapping
@@ -11,11 +12,15 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, and_, delete, insert, or_, select, update
+from sqlalchemy import Select, and_, case, delete, insert, or_, select, update
 from sqlalchemy.orm import Session, aliased
 
 from isthmus.shares.model import Kind
-from isthmus.shares.tables import JobRow
+from isthmus.shares.tables import GroupRow, JobRow, ShareRow
+
+_OF_GROUPS = (Kind.CREATE_GROUP, Kind.DELETE_GROUP, Kind.CREATE_GROUP_SNAPSHOT, Kind.DELETE_GROUP_SNAPSHOT)
+_GROUP = case((JobRow.kind.in_(_OF_GROUPS), JobRow.subject), else_=ShareRow.share_group_id)
+"""The group that a job is about, or that its share is in, if there is one."""
 
 
 @dataclass(frozen=True)
@@ -75,14 +80,17 @@ def claim(
     """Take up to `limit` due jobs of these back ends; each is leased to `owner`.
 
     A subject's oldest job at a back end alone is due, and none while another runs: an older one can come to light
-    after a younger was begun, if it was written in a transaction that ended later. What somebody asked for comes
-    before what a manager gave itself to do, which after a restart may be a job for each share.
+    after a younger was begun, if it was written in a transaction that ended later. Of a group and its shares, either
+    the group's job runs or those of the shares. What somebody asked for comes before what a manager gave itself to
+    do, which after a restart may be a job for each share.
     """
     taken: list[Job] = []
     for asked in (JobRow.project_id.is_not(None), JobRow.project_id.is_(None)):
         due = _due(now, limit - len(taken)).where(JobRow.backend.in_(backends), asked)
-        for row, is_shared in session.execute(due).all():
+        for row, is_shared, group_id in session.execute(due).all():
             if is_shared and not _is_alone(session, row, now):
+                continue
+            if group_id is not None and not _is_alone_in_group(session, row, group_id, now):
                 continue
             if _take(session, row, owner, now, lease):
                 taken.append(_job(row))
@@ -91,15 +99,17 @@ def claim(
     return taken
 
 
-def _due(now: datetime, limit: int) -> Select[JobRow, bool]:
+def _due(now: datetime, limit: int) -> Select[JobRow, bool, str | None]:
     other, elsewhere = aliased(JobRow), aliased(JobRow)
     free = or_(JobRow.lease_until.is_(None), JobRow.lease_until < now)
     earlier = and_(other.id < JobRow.id, other.backend == JobRow.backend)
     first = or_(earlier, and_(other.id != JobRow.id, other.lease_until >= now))
     shared = select(elsewhere.id).where(elsewhere.subject == JobRow.subject, elsewhere.backend != JobRow.backend)
     return (
-        select(JobRow, shared.exists().label("is_shared"))
+        select(JobRow, shared.exists().label("is_shared"), _GROUP.label("group_id"))
+        .outerjoin(ShareRow, ShareRow.id == JobRow.subject)
         .where(JobRow.not_before <= now, free)
+        .where(or_(_GROUP.is_(None), ~_running_in_group(now).exists()))
         .where(~select(other.id).where(other.subject == JobRow.subject, first).exists())
         .order_by(JobRow.id)
         .limit(limit)
@@ -111,6 +121,28 @@ def _is_alone(session: Session, row: JobRow, now: datetime) -> bool:
     held = select(JobRow.id, JobRow.lease_until).where(JobRow.subject == row.subject).order_by(JobRow.id)
     found = session.execute(held.with_for_update()).all()
     return not any(each.lease_until is not None and each.lease_until >= now for each in found if each.id != row.id)
+
+
+def _running_in_group(now: datetime) -> Select[int]:
+    """Return what runs of the shares of a job's group, if the job is the group's; of the group, if it is a share's."""
+    running, member = aliased(JobRow), aliased(ShareRow)
+    members = select(member.id).where(member.share_group_id == JobRow.subject).correlate(JobRow)
+    beside = or_(
+        and_(JobRow.kind.in_(_OF_GROUPS), running.subject.in_(members)),
+        and_(JobRow.kind.not_in(_OF_GROUPS), running.subject == ShareRow.share_group_id),
+    )
+    return select(running.id).where(running.lease_until >= now, beside).correlate(JobRow, ShareRow)
+
+
+def _is_alone_in_group(session: Session, row: JobRow, group_id: str, now: datetime) -> bool:
+    """Hold the group, as everybody does who takes a job of it or of its shares; say whether the job may run now."""
+    session.execute(select(GroupRow.id).where(GroupRow.id == group_id).with_for_update())
+    statement = (
+        select(JobRow.id)
+        .outerjoin(ShareRow, ShareRow.id == JobRow.subject)
+        .where(JobRow.id == row.id, ~_running_in_group(now).exists())
+    )
+    return session.scalar(statement) is not None
 
 
 def _take(session: Session, row: JobRow, owner: str, now: datetime, lease: timedelta) -> bool:

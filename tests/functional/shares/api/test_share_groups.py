@@ -1,20 +1,23 @@
+from datetime import timedelta
 from typing import Any
 from uuid import uuid4
 
 import pytest
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 from tests.functional.shares.api import made
 from tests.functional.shares.api.parts import ADMIN, HOST, MEMBER, POOL, READER, STRANGER, Shares, refused
 
 from isthmus.control.database import utc_now
 from isthmus.shares.model import Kind, Status
-from isthmus.shares.store import usage
+from isthmus.shares.store import jobs, usage
+from isthmus.shares.store.jobs import Job
 from isthmus.shares.tables import (
     GroupRow,
     GroupSnapshotRow,
     GroupTypeRow,
     GroupTypeShareTypeRow,
     InstanceRow,
+    JobRow,
     SnapshotInstanceRow,
     TypeSpecRow,
 )
@@ -280,3 +283,35 @@ def test_a_share_of_a_group_lies_in_its_pool(shares: Shares) -> None:
     with shares.database.transaction() as session:
         row = session.query(InstanceRow).filter_by(share_id=share).one()
     assert row.host == shares.get(f"/share-groups/{group}")["share_group"]["host"]
+
+
+def claimed(shares: Shares) -> list[Job]:
+    with shares.database.transaction() as session:
+        lease = timedelta(minutes=1)
+        return jobs.claim(session, backends=[HOST], owner="queue", now=utc_now(), lease=lease, limit=10)
+
+
+def test_a_groups_jobs_and_its_shares_never_run_beside_each_other(shares: Shares) -> None:
+    make_group_type(shares, "gold-group", shares.share_type())
+    shares.back_end()
+    group = available(shares)
+    with shares.database.transaction() as session:
+        session.execute(delete(JobRow))
+    share = shares.post("/shares", {"share": {"size": 1, "share_proto": "NFS", "share_group_id": group}})["share"]["id"]
+    (creation,) = claimed(shares)
+    assert (creation.kind, creation.subject) == (Kind.CREATE_SHARE, share)
+
+    shares.post(f"/share-groups/{group}/action", {"force_delete": None}, 202)
+    other = shares.post("/shares", {"share": {"size": 1, "share_proto": "NFS"}})["share"]["id"]
+    assert [job.subject for job in claimed(shares)] == [other]
+    with shares.database.transaction() as session:
+        assert jobs.finish(session, creation, "queue")
+    (deletion,) = claimed(shares)
+    assert (deletion.kind, deletion.subject) == (Kind.DELETE_GROUP, group)
+
+    with shares.database.transaction() as session:
+        jobs.enqueue(session, host=HOST, kind=Kind.UPDATE_ACCESS, subject=share, now=utc_now())
+    assert claimed(shares) == []
+    with shares.database.transaction() as session:
+        assert jobs.finish(session, deletion, "queue")
+    assert [job.subject for job in claimed(shares)] == [share]
