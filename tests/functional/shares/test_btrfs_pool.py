@@ -15,7 +15,7 @@ import pytest
 from tests.functional.shares.btrfs_sites import RW, allow, open_site, share, snapshot_of
 from tests.share_serving import ShareSite
 
-from isthmus.control.errors import InvalidInput
+from isthmus.control.errors import InvalidInput, IsthmusError
 from isthmus.embedded import share_servers
 from isthmus.shares.drivers.btrfs import mounts
 from isthmus.shares.drivers.btrfs.driver import BtrfsDriver
@@ -415,3 +415,39 @@ def test_the_keeper_mounts_outlives_a_kill_and_unmounts(site: ShareSite) -> None
     assert process.wait(30) == 0
     assert not [point for point in mounts.mount_points() if Path(point).is_relative_to(own)]
     assert str(own) not in subprocess.run(["losetup", "--list"], check=True, capture_output=True, text=True).stdout
+
+
+def test_shares_that_are_deleted_while_all_are_shown_again_trouble_nothing(
+    site: ShareSite, driver: BtrfsDriver
+) -> None:
+    names = [driver_shown(site, driver) for _ in range(25)]
+    storage, ended, troubles = driver._storage, threading.Event(), []
+
+    def show_again() -> None:
+        while not ended.is_set():
+            try:
+                storage.show_served()
+            except IsthmusError as error:
+                troubles.append(error.message)
+
+    showing = threading.Thread(target=show_again)
+    showing.start()
+    try:
+        for facts in names:
+            with storage.pool("the pool") as found:
+                storage.hide(found, f"share-{facts.instance_id}")
+                found.destroy("shares", f"share-{facts.instance_id}")
+    finally:
+        ended.set()
+        showing.join()
+    assert troubles == []
+    with opened(site) as found:
+        assert found.served() == ()
+
+
+def driver_shown(site: ShareSite, driver: BtrfsDriver) -> ShareFacts:
+    facts = share(size_gib=1)
+    driver.create_share(facts)
+    with opened(site) as found:
+        driver._storage.show(found, "shares", f"share-{facts.instance_id}")
+    return facts

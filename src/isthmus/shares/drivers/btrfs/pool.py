@@ -145,6 +145,15 @@ class Pool:
         with self.opened(SERVED) as room:
             return tuple(sorted(os.listdir(room)))
 
+    def is_served(self, name: str) -> bool:
+        """Say whether servers know this share or snapshot."""
+        with self.opened(SERVED) as room:
+            try:
+                os.stat(name, dir_fd=room, follow_symlinks=False)
+            except FileNotFoundError:
+                return False
+            return True
+
     def note_served(self, name: str) -> None:
         """Remember that servers know this share or snapshot. Done twice: the same."""
         with self.opened(SERVED) as room:

@@ -56,10 +56,7 @@ class Storage:
         target = self.shown_at(name)
         with self._mounting:
             pool.note_served(name)
-            source = pool.path(room, name)
-            if not _is_shown(source, target):
-                mounts.release(target)
-                mounts.bind(source, target)
+            _mount(pool.path(room, name), target)
         return target
 
     def hide(self, pool: Pool, name: str) -> None:
@@ -74,9 +71,11 @@ class Storage:
         with self.pool(f"the pool of back end {self._name}") as pool:
             for name in pool.served():
                 room = SNAPSHOTS if name.startswith("snapshot-") else SHARES
-                if pool.has(room, name):
-                    self.show(pool, room, name)
-                    served.append(name)
+                with self._mounting:
+                    # What is removed is hidden first: still served under the lock, it is there until the lock is free.
+                    if pool.is_served(name) and pool.has(room, name):
+                        _mount(pool.path(room, name), self.shown_at(name))
+                        served.append(name)
         return tuple(served)
 
     def release(self) -> None:
@@ -128,6 +127,12 @@ class Storage:
                 f"pool {self._options.directory} of back end {self._name} is file system {pool.uuid} and was {known}: "
                 f"mount the right one, or remove {book} to begin with an empty pool"
             )
+
+
+def _mount(source: Path, target: Path) -> None:
+    if not _is_shown(source, target):
+        mounts.release(target)
+        mounts.bind(source, target)
 
 
 def _is_shown(source: Path, target: Path) -> bool:
