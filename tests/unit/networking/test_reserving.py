@@ -1,6 +1,8 @@
 """A key that is attached already, and a port that had an owner before: what the next one gets."""
 
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -166,6 +168,22 @@ def test_no_warm_ports_are_made_with_another_projects_group(parts: Parts, cloud:
     Chores(parts, Networks(parts)).do_round()
 
     assert cloud.objects["ports"] == []
+
+
+def test_warm_ports_that_were_on_their_way_when_their_network_was_let_go_are_deleted(
+    parts: Parts, cloud: SlowCloud
+) -> None:
+    attachments = HostAttachments(parts, Networks(parts))
+    attachments.warm_up("net", None)
+    cloud.delays["/ports"] = 1.0
+    with ThreadPoolExecutor(1) as threads:
+        filling = threads.submit(do_chores, parts, "fill")
+        while not any(each == "POST /v2.0/ports" for each in cloud.asked):
+            time.sleep(0.01)
+        attachments.cool_down("net")
+        filling.result()
+
+    assert [spare.fate for spare in parts.spares.list_all()] == [Fate.DOOMED] * 2
 
 
 def test_a_port_that_nobody_changed_is_given_out_again(parts: Parts, cloud: SlowCloud) -> None:

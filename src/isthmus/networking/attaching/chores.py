@@ -162,6 +162,10 @@ class Chores:
             for port in made:
                 self._parts.spares.put(SparePort(port, Fate.WARM, pool.pool, pool.project, binder))
             self._parts.spares.keep_rules(pool.pool, rules_of(made[0]))
+            if all(each.pool != pool.pool for each in self._parts.spares.pools()):
+                # It was forgotten while Neutron made them.
+                for port in made:
+                    self._parts.spares.doom(port.id)
         log.info("made %d warm ports on network %s", count, network_id)
         self._parts.nudge.set()
 

@@ -241,7 +241,8 @@ class Networks:
 
     def _let_be(self, neutron: Neutron, network: Network, docker_id: str) -> None:
         _untag(neutron, network.id, docker_id)
-        self._agent.attachments.cool_down(network.id)
+        # At once: they hold addresses of subnets that go now, or with the last Docker network of another host.
+        self._agent.attachments.forget_network(network.id, self._project_of(docker_id))
         own = names.made_tag(docker_id)
         for subnet in neutron.subnets(network_id=network.id, tags=own):
             neutron.remove_tag("subnets", subnet.id, own)
@@ -249,8 +250,6 @@ class Networks:
                 log.info("subnet %s of network %s is another Docker network's too, and kept", subnet.id, network.id)
                 continue
             try:
-                # The warm ports hold addresses of it.
-                self._agent.attachments.forget_network(network.id, self._project_of(docker_id))
                 neutron.delete("subnets", subnet.id)
                 _delete_pools(neutron, (subnet,))
             except Conflict:
