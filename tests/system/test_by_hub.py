@@ -113,9 +113,8 @@ def test_disks_are_stored_while_one_site_is_away_and_go_on_while_the_other_is(en
 
 @pytest.mark.nightly
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize("victim", ["east", "west", "hub"])
-@pytest.mark.parametrize("leg", [1, 2])
-def test_any_worker_is_killed_in_either_leg(ends: HubEnds, victim: str, leg: int) -> None:
+@pytest.mark.parametrize(("victim", "leg"), [("hub", 1), ("hub", 2), ("east", 1), ("west", 2)])
+def test_either_end_of_a_leg_is_killed_in_its_midst(ends: HubEnds, victim: str, leg: int) -> None:
     machine = f"leg{leg}-{victim}"
     ends.disk(machine).write_bytes(content(96 * MIB))
     transfer = ends.transfer(machine)
@@ -126,8 +125,7 @@ def test_any_worker_is_killed_in_either_leg(ends: HubEnds, victim: str, leg: int
     site.start({"east": STAGED, "west": "", "hub": STORES}[victim])
     shown = completed(ends, machine, path)
     both = {1: result(shown)["disks"], 2: result(shown)["second_leg"]["disks"]}
-    if (victim, leg) not in {("west", 1), ("east", 2)}:
-        assert both[leg][0]["bytes_resumed"] >= done
+    assert both[leg][0]["bytes_resumed"] >= done
     assert all(each[0]["bytes_resumed"] + each[0]["bytes_read"] == 96 * MIB for each in both.values())
     ends.delete(transfer)
 
