@@ -111,27 +111,6 @@ def test_disks_are_stored_while_one_site_is_away_and_go_on_while_the_other_is(en
     ends.delete(transfer)
 
 
-@pytest.mark.nightly
-@pytest.mark.timeout(600)
-@pytest.mark.parametrize("victim", ["east", "west", "hub"])
-@pytest.mark.parametrize("leg", [1, 2])
-def test_any_worker_is_killed_in_either_leg(ends: HubEnds, victim: str, leg: int) -> None:
-    machine = f"leg{leg}-{victim}"
-    ends.disk(machine).write_bytes(content(96 * MIB))
-    transfer = ends.transfer(machine)
-    path = ends.execute(transfer)
-    done = in_the_midst(ends, path, f"leg {leg} of 2")
-    site = {"east": ends.sites.east, "west": ends.sites.west, "hub": ends.sites.hub}[victim]
-    site.kill()
-    site.start({"east": STAGED, "west": "", "hub": STORES}[victim])
-    shown = completed(ends, machine, path)
-    both = {1: result(shown)["disks"], 2: result(shown)["second_leg"]["disks"]}
-    if (victim, leg) not in {("west", 1), ("east", 2)}:
-        assert both[leg][0]["bytes_resumed"] >= done
-    assert all(each[0]["bytes_resumed"] + each[0]["bytes_read"] == 96 * MIB for each in both.values())
-    ends.delete(transfer)
-
-
 @pytest.mark.timeout(400)
 def test_a_relay_that_is_killed_in_the_midst_costs_no_more_than_its_restart(ends: HubEnds) -> None:
     """The relay that streams: what both ends have settled is not sent again."""

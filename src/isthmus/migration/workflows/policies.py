@@ -83,6 +83,8 @@ REMOVE = ActivityOptions(
     start_to_close_timeout=timedelta(minutes=5),
     # A worker that is away removes it when it comes back.
     schedule_to_start_timeout=timedelta(seconds=20),
+    # One that is killed just as it was asked is not waited for.
+    heartbeat_timeout=HEARTBEAT_TIMEOUT,
     retry_policy=RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=2, maximum_attempts=5),
 )
 
