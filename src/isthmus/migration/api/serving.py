@@ -12,6 +12,7 @@ from isthmus.control.database import Database
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import BarbicanVault
 from isthmus.control.signing import Signer
+from isthmus.control.sparing import without
 from isthmus.control.tokens import Wsgi
 from isthmus.control.trusts import ensure_trust
 from isthmus.migration.api.application import create_application
@@ -31,7 +32,9 @@ class _EngineOnDemand:
         """As `Engine.ask`."""
         with self._lock:
             if self._engine is None:
-                from isthmus.control.engine import Engine  # noqa: PLC0415 - see the class
+                # Its stubs are 8 MiB beside the engine's own client.
+                with without("grpc"):
+                    from isthmus.control.engine import Engine  # noqa: PLC0415 - see the class
 
                 self._engine = Engine(self._conf)
         return self._engine.ask(workflow, argument, timeout_seconds=timeout_seconds)

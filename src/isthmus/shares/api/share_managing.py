@@ -239,6 +239,8 @@ def _check_server(share_type: ShareType, server: object) -> None:
 
 
 def _refuse_managed(call: Call, host: str, path: str) -> None:
+    # Two calls at once for one path: the second sees what the first has written.
+    call.session.execute(select(ServiceRow.id).where(ServiceRow.host == jobs.backend_of(host)).with_for_update())
     known = (
         select(InstanceRow.id)
         .join(ExportRow, ExportRow.instance_id == InstanceRow.id)

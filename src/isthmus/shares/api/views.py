@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 from urllib.parse import urlencode
 
@@ -41,11 +42,14 @@ class View:
         shown = [
             field for field in self._fields if field.since <= version <= field.until and (admin or not field.admin)
         ]
-        plain = [(field.name, field.of or field.name) for field in shown if not callable(field.of)]
+        plain = {field.name: field.of or field.name for field in shown if not callable(field.of)}
         made = [(field.name, field.of) for field in shown if callable(field.of)]
+        keys = list(plain.values())
+        # In C: a list of 1,000 shares has 30,000 of them. The first is asked for twice, so that even one is a tuple.
+        values = itemgetter(*keys, keys[0]) if keys else None
 
         def view(row: Row) -> dict[str, Any]:
-            found = {name: row[key] for name, key in plain}
+            found = dict(zip(plain, values(row), strict=False)) if values else {}
             for name, make in made:
                 found[name] = make(row)
             return found
