@@ -78,8 +78,9 @@ class StateFile:
     def open(cls, path: Path, *, size: int, point: str, blank: bool) -> Self:
         """Open or make the state of a disk of `size` bytes for a pass over `point`.
 
-        `blank` is believed only where no state file is. Raises Unavailable while another process has the file,
-        StepFailed if it cannot be written.
+        `blank` is believed only where no state file is. Raises Unavailable while another process has the file, or if
+        what tidies up after another machine of the transfer has just removed the directory; StepFailed if it cannot be
+        written.
         """
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -95,6 +96,8 @@ class StateFile:
             except OSError:
                 os.close(descriptor)
                 raise
+        except FileNotFoundError:
+            raise Unavailable(f"the directory of state file {path} was just removed; it is tried again") from None
         except OSError as error:
             raise StepFailed(f"state file {path} cannot be used: {error.strerror}; check the worker's disk") from error
 

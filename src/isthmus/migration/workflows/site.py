@@ -1,10 +1,12 @@
 """Where a step runs: the clouds that the worker can reach, with their secrets, and the worker's own settings."""
 
 import base64
+import errno
 import hashlib
 import os
 import shutil
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import islice
@@ -190,13 +192,26 @@ class Site:
         return state
 
     def forget_state(self, transfer_id: str, instance: str, *, but_generations: Collection[str] = ()) -> None:
-        """Remove an instance's state files, but those of some generations. Already done: there are none."""
+        """Remove an instance's state files, but those of some generations. Already done: there are none.
+
+        Other instances of the transfer may do the same, or make theirs, at any moment: the directory goes with the last
+        file, and not while an instance still needs it.
+        """
         directory = self.state_directory(transfer_id)
-        for path in directory.glob(f"{_encoded(instance)}-*"):
-            if not any(f"-{each[:8]}.map" in path.name for each in but_generations):
-                path.unlink(missing_ok=True)
-        if directory.is_dir() and not any(directory.iterdir()):
-            directory.rmdir()
+        with suppress(FileNotFoundError):
+            for path in directory.glob(f"{_encoded(instance)}-*"):
+                if not any(f"-{each[:8]}.map" in path.name for each in but_generations):
+                    path.unlink(missing_ok=True)
+            if not but_generations and not any(directory.iterdir()):
+                _remove_if_empty(directory)
+
+
+def _remove_if_empty(directory: Path) -> None:
+    try:
+        directory.rmdir()
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
 
 
 def writing_owner(action_id: str, instance: str) -> str:

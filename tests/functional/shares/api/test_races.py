@@ -12,7 +12,7 @@ from lab.control_plane import ControlPlane
 from sqlalchemy import create_engine, event, select, update
 from tests.functional.shares.api import made
 from tests.functional.shares.api.ledger import LedgerDriver
-from tests.functional.shares.api.parts import HOST, MEMBER, STRANGER, Shares, refused
+from tests.functional.shares.api.parts import HOST, MEMBER, POOL, STRANGER, Shares, refused
 from tests.functional.shares.api.test_share_groups import available, make_group_type
 
 from isthmus.control import configuration, migrations
@@ -137,6 +137,19 @@ def test_a_groups_snapshot_and_the_deletion_of_its_share(shares: Shares) -> None
             partial(status_of, shares, "DELETE", path),
         )
         assert statuses in ([202, 403], [409, 202]), statuses
+
+
+def manage_status(shares: Shares, body: object) -> int:
+    return shares.call("POST", "/shares/manage", body).status_code
+
+
+def test_of_calls_to_manage_one_path_one_wins(shares: Shares) -> None:
+    shares.share_type()
+    shares.back_end()
+    for number in range(ROUNDS):
+        body = {"share": {"service_host": POOL, "export_path": f"node:/kept/{number}", "protocol": "nfs"}}
+        statuses = at_once(*[partial(manage_status, shares, body)] * 3)
+        assert sorted(statuses) == [200, 409, 409], statuses
 
 
 def test_a_quota_of_one_is_given_once(shares: Shares) -> None:
