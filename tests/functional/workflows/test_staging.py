@@ -81,7 +81,7 @@ def crowded(room: EngineRoom) -> Iterator[None]:
     run_id, now = str(uuid.uuid4()), utc_now()
     with room.database.transaction() as session:
         hub = next(row for row in session.scalars(select(WorkerRow)) if row.regions == ["hub"])
-        wish = Wish(("hub",), "", staging_bytes=hub.staging_free, stores=True)
+        wish = Wish(("hub",), "", staging_bytes=hub.staging_total, stores=True)
         facts = {"action_id": holder.id, "project_id": PROJECT, "number": 1, "created_at": now}
         session.add(ExecutionRow(id=run_id, type="transfer_execution", status="RUNNING", **facts))
         session.flush()
