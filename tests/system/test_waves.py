@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def _transfers(user: RestUser, east: LibvirtCloud, west: LibvirtCloud) -> dict[s
             "instances": [name],
             "network_map": {"default": "default"},
             "skip_os_morphing": True,
+            "clone_disks": False,
         }
         made[name] = user.made("POST", "/transfers", {"transfer": body})["transfer"]["id"]
     return made
@@ -48,6 +50,12 @@ def _members(user: RestUser, wave_id: str) -> dict[str, dict[str, Any]]:
     """Return a wave's members by transfer."""
     groups = user.made("GET", f"/waves/{wave_id}")["wave"]["groups"]
     return {member["transfer_id"]: member for group in groups for member in group["members"]}
+
+
+def _running(cloud: LibvirtCloud) -> set[str]:
+    """Return the names of the machines that are on (or paused) in a cloud."""
+    with closing(cloud.connect()) as connection:
+        return {each.name() for each in connection.listAllDomains() if each.isActive()}
 
 
 @pytest.mark.timeout(400)
@@ -61,7 +69,8 @@ def test_of_twenty_machines_one_is_rolled_back_and_its_retry_completes(
     transfers = _transfers(user, east, west)
     group = f"all={','.join(transfers.values())}"
 
-    wave = cli.made("wave", "create", "night", "--group", group, "--max-in-flight", "4", "--shutdown-instances")["id"]
+    options = ("--max-in-flight", "4", "--shutdown-instances", "--auto-deploy")
+    wave = cli.made("wave", "create", "night", "--group", group, *options)["id"]
     assert cli.made("wave", "start", wave)["status"] == "SCHEDULED"
     watched = cli.run("wave", "watch", wave)
 
@@ -76,6 +85,8 @@ def test_of_twenty_machines_one_is_rolled_back_and_its_retry_completes(
     undone = [each["task_type"] for each in user.made("GET", path)["execution"]["tasks"] if each["on_error"]]
     assert "DELETE_TRANSFER_DISKS" in undone
     assert len(small_machines.volumes(west)) == 19
+    assert _running(west) == set(MACHINES) - {STUBBORN}
+    assert _running(east) == {STUBBORN}
 
     by_hand = cli.made("execution", "retry", transfers[STUBBORN], failed["execution_id"])["id"]
     again_failed = user.ended(f"/transfers/{transfers[STUBBORN]}/executions/{by_hand}", "execution")
@@ -89,6 +100,7 @@ def test_of_twenty_machines_one_is_rolled_back_and_its_retry_completes(
     assert watched.returncode == 0, watched.stderr
     assert "COMPLETED (20 COMPLETED)" in watched.stdout
     assert len(small_machines.volumes(west)) == 20
+    assert (_running(west), _running(east)) == (set(MACHINES), set())
     again = _members(user, wave)
     assert again.pop(transfers[STUBBORN])["execution_id"] != failed["execution_id"]
     assert {key: each["execution_id"] for key, each in again.items()} == {
