@@ -187,6 +187,42 @@ def _text(text: str) -> str:
     return text.encode("latin-1", "replace").decode("utf-8", "replace").replace("\x00", "�")
 
 
+def record_consequence(
+    session: Session,
+    *,
+    service: str,
+    user_id: str,
+    project_id: str,
+    resource: str,
+    object_id: str,
+    cause: str,
+    now: datetime,
+) -> None:
+    """Record what was made in a user's name without a call of theirs, in the transaction that makes it.
+
+    `cause` is the path of what they had made for it: a schedule, a wave, an execution to be deployed after. Such a row
+    has neither request nor address, roles or status.
+    """
+    row = AuditRow(
+        id=str(uuid.uuid4()),
+        created_at=now,
+        ended_at=now,
+        request_id="",
+        service=service,
+        user_id=user_id[:64],
+        project_id=project_id[:64],
+        roles="",
+        address="",
+        action="create",
+        resource=resource,
+        object_id=object_id,
+        path=cause,
+        outcome=SUCCESS,
+    )
+    session.add(row)
+    LINES.info("%s", json.dumps(shown(row)))
+
+
 def fetch(session: Session, wanted: Mapping[str, str], marker: str | None, limit: int | None) -> Sequence[AuditRow]:
     """Return records, the newest first, whose columns are as wanted; `NotFound` for an unknown marker."""
     query = select(AuditRow).order_by(AuditRow.created_at.desc(), AuditRow.id.desc()).limit(limit)

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import select, update
 from tests.functional.api.parts import BARBICAN, Api, assert_fault
+from tests.functional.api.test_audit import records
 
 from isthmus.control.database import utc_now
 from isthmus.migration.model import ExecutionStatus
@@ -237,6 +238,9 @@ def test_what_deploys_by_itself_has_the_keys_and_holds_as_its_execution(api: Api
     with api.database.transaction() as session:
         deploying = session.scalars(select(ExecutionRow).where(ExecutionRow.action_id == made["id"])).one()
         assert deploying.hold_on_error
+    (told,) = records(api)
+    assert (told["resource"], told["object_id"], told["user_id"]) == ("deployments", made["id"], "noauth")
+    assert told["path"].endswith(f"/transfers/{transfer}/executions/{run['id']}")
 
 
 def test_a_transfers_keys_must_be_a_secret_of_barbican(api: Api) -> None:

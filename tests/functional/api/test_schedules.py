@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 from tests.functional.api.parts import Api, assert_fault
+from tests.functional.api.test_audit import records
 
 from isthmus.control.database import utc_now
 from isthmus.control.outbox import OutboxRow
@@ -163,6 +164,10 @@ def test_what_is_due_begins_an_execution_once(api: Api) -> None:
     shown = _show(api, made)
     assert [(each["outcome"], each["execution_id"]) for each in shown["firings"]] == [("STARTED", run.id)]
     assert _due(shown) == _due(made) + timedelta(hours=1)
+    (told,) = records(api)
+    assert (told["action"], told["resource"], told["object_id"]) == ("create", "transfers/executions", run.id)
+    assert (told["user_id"], told["outcome"]) == ("noauth", "success")
+    assert told["path"] == f"/{run.project_id}/transfers/{made['transfer_id']}/schedules/{made['id']}"
 
 
 def test_of_many_conductors_at_once_one_fires(api: Api) -> None:

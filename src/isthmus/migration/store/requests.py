@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from isthmus.control import outbox
+from isthmus.control import audit, outbox
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.migration.model import ACTIVE, EXECUTION_MOVES, ExecutionStatus, ExecutionType, sources_of
 from isthmus.migration.store import limits, pools, reading
@@ -92,6 +92,21 @@ def start_execution(
         raise Conflict(f"transfer {transfer.id} is {transfer.last_execution_status}; wait until it is not")
     session.refresh(transfer)
     return _start(session, execution, trust_id, now)
+
+
+def record_begun(session: Session, execution: ExecutionRow, user_id: str, cause: str, now: datetime) -> None:
+    """Leave an audit record of an execution that nobody's call began, but what a user had made for it (`cause`)."""
+    deployed = execution.type is ExecutionType.DEPLOYMENT
+    audit.record_consequence(
+        session,
+        service="migration",
+        user_id=user_id,
+        project_id=execution.project_id,
+        resource="deployments" if deployed else "transfers/executions",
+        object_id=execution.action_id if deployed else execution.id,
+        cause=f"/{execution.project_id}{cause}",
+        now=now,
+    )
 
 
 def start_verification(session: Session, transfer: TransferRow, execution: ExecutionRow) -> ExecutionRow:

@@ -190,6 +190,8 @@ def deploy_after(session: Session, execution: ExecutionRow, new_id: Callable[[],
         created_at=now,
     )
     requests.start_deployment(session, transfer, deployment, run)
+    cause = f"/transfers/{transfer.id}/executions/{execution.id}"
+    requests.record_begun(session, run, deployment.user_id, cause, now)
     return deployment
 
 

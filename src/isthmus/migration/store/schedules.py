@@ -132,6 +132,7 @@ def fire(session: Session, wanted: DueSchedule, now: datetime, new_id: Callable[
         last.outcome, last.message = FiringOutcome.SKIPPED, refused.message
         return FiringOutcome.SKIPPED
     last.outcome, last.message, last.execution_id = FiringOutcome.STARTED, None, run.id
+    requests.record_begun(session, run, row.user_id, f"/transfers/{transfer.id}/schedules/{row.id}", now)
     return FiringOutcome.STARTED
 
 

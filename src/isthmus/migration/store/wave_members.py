@@ -104,6 +104,7 @@ def begin(
     )
     transfer.trust_id = row.trust_id
     _start(session, transfer, found, run)
+    requests.record_begun(session, run, row.user_id, f"/waves/{row.id}", now)
     found.execution_id, found.deployment_id, found.message = run.id, None, None
     found.status, found.started_at, found.ended_at = MemberStatus.EXECUTING, now, None
 
