@@ -225,6 +225,26 @@ def test_what_changed_long_ago_is_not_told_again(api: Api) -> None:
     assert run not in api.call("GET", "/events", headers={"Last-Event-ID": "0"}).text
 
 
+def test_waves_and_minion_pools_are_told_too(api: Api) -> None:
+    transfers = [api.transfer()["id"] for _ in range(3)]
+    body = {"name": "night", "groups": [{"name": "all", "members": [{"transfer_id": each} for each in transfers]}]}
+    wave = api.call("POST", "/waves", {"wave": body}).json["wave"]["id"]
+    quiet = api.call("GET", "/events").text
+    assert wave not in quiet  # it waits to be started
+    assert api.call("POST", f"/waves/{wave}/actions", {"start": None}).status_code == 200
+    endpoint = api.endpoint("east")["id"]
+    pool = {"name": "p", "endpoint_id": endpoint, "os_type": "linux", "platform": "source", "maximum_minions": 3}
+    made = api.call("POST", "/minion_pools", {"minion_pool": pool}).json["minion_pool"]["id"]
+    told = {}
+    for block in api.call("GET", "/events", headers={"Last-Event-ID": "0"}).text.split("\n\n"):
+        fields = dict(line.split(": ", 1) for line in block.splitlines() if ": " in line)
+        if "data" in fields and fields.get("event") in {"wave", "minion_pool"}:
+            told[fields["event"]] = json.loads(fields["data"])
+    assert (told["wave"]["id"], told["wave"]["name"], told["wave"]["members"]) == (wave, "night", {"PENDING": 3})
+    assert told["minion_pool"]["id"] == made
+    assert api.call("GET", "/events", project="p2").text.count("wave") == 0
+
+
 def test_a_deployment_has_its_own(api: Api) -> None:
     transfer = api.transfer()
     api.execution(transfer["id"])

@@ -3,6 +3,8 @@
 import json
 import urllib.error
 import urllib.request
+import uuid
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -11,8 +13,29 @@ from sqlalchemy import update
 from tests.functional.api.test_events import add_execution, end_execution
 from tests.functional.api.test_server import serving
 
-from isthmus.control.database import Database
-from isthmus.migration.tables import TaskEventRow, TaskProgressRow
+from isthmus.control.database import Database, utc_now
+from isthmus.migration.tables import TaskEventRow, TaskProgressRow, WaveGroupRow, WaveMemberRow, WaveRow
+
+
+def _database(directory: Path) -> Database:
+    return Database(f"sqlite:///{directory}/isthmus.sqlite")
+
+
+def add_wave(database: Database, members: list[str]) -> str:
+    """Write a wave of one group that is under way, with members of these statuses."""
+    made, now = str(uuid.uuid4()), utc_now()
+    facts = {"project_id": "p1", "user_id": "u", "max_in_flight": 4, "auto_deploy": False, "shutdown_instances": False}
+    with database.transaction() as session:
+        session.add(WaveRow(id=made, name="night", status="RUNNING", after=[], run=1, created_at=now, **facts))
+        session.flush()
+        group = WaveGroupRow(id=str(uuid.uuid4()), wave_id=made, index=0, name="all", gate="none", status="RUNNING")
+        session.add(group)
+        session.flush()
+        for index, status in enumerate(members):
+            row = WaveMemberRow(id=str(uuid.uuid4()), group_id=group.id, index=index, transfer_id=f"t{index}")
+            row.status = status
+            session.add(row)
+    return made
 
 
 def test_work_is_seen_live_in_a_browser(tmp_path: Path) -> None:
@@ -36,6 +59,24 @@ def test_work_is_seen_live_in_a_browser(tmp_path: Path) -> None:
         browser.wait(lambda: browser.run(f"!!document.querySelector('[data-execution=\"{second}\"]')"), "the second")
         assert browser.problems == []
         database.close()
+
+
+def test_a_wave_has_a_bar_of_its_members(tmp_path: Path) -> None:
+    with serving(tmp_path) as (_, port), Browser() as browser, closing(_database(tmp_path)) as database:
+        wave = add_wave(database, ["COMPLETED", "COMPLETED", "EXECUTING", "PENDING"])
+        browser.open(f"http://127.0.0.1:{port}/ui")
+        browser.run("document.getElementById('project').value = 'p1'")
+        browser.run("document.querySelector('#login button').click()")
+        card = f"document.querySelector('[data-wave=\"{wave}\"]')"
+        browser.wait(lambda: browser.run(f"!!{card}"), "wave")
+        assert "wave night: RUNNING" in browser.run(f"{card}.innerText")
+        assert "2 COMPLETED, 1 EXECUTING, 1 PENDING" in browser.run(f"{card}.innerText")
+        assert browser.run(f"[{card}.querySelector('progress').value, {card}.querySelector('progress').max]") == [2, 4]
+        with database.transaction() as session:
+            session.execute(update(WaveMemberRow).values(status="COMPLETED"))
+            session.execute(update(WaveRow).values(status="COMPLETED", updated_at=utc_now()))
+        browser.wait(lambda: "4 COMPLETED" in browser.run(f"{card}.innerText"), "all COMPLETED")
+        assert browser.problems == []
 
 
 def test_what_a_guest_says_is_text_and_never_a_page(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What has changed lately in a project: executions, their steps, what these tell, and assessments.
+"""What has changed lately in a project: executions, their steps, what these tell, assessments, waves, minion pools.
 
 Nothing is written for it. Rows carry the time of their last change, so "since" is a question to the tables; states that
 lasted less than a look are not seen, the last one always is.
@@ -9,11 +9,23 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, RowMapping, or_, select
+from sqlalchemy import ColumnElement, RowMapping, func, or_, select
 from sqlalchemy.orm import Session
 
-from isthmus.migration.model import ACTIVE, AssessmentStatus, TaskStatus
-from isthmus.migration.tables import AssessmentRow, ExecutionRow, TaskEventRow, TaskProgressRow, TaskRow
+from isthmus.migration.model import ACTIVE, WAVE_ACTIVE, AssessmentStatus, PoolStatus, TaskStatus
+from isthmus.migration.tables import (
+    AssessmentRow,
+    ExecutionRow,
+    MinionPoolRow,
+    TaskEventRow,
+    TaskProgressRow,
+    TaskRow,
+    WaveGroupRow,
+    WaveMemberRow,
+    WaveRow,
+)
+
+_POOL_RESTS = (PoolStatus.UNKNOWN, PoolStatus.ERROR, PoolStatus.DEALLOCATED, PoolStatus.ALLOCATED)
 
 
 @dataclass(frozen=True)
@@ -39,13 +51,19 @@ def changes(session: Session, scope: Scope, since: datetime | None) -> list[Chan
     Objects come before what belongs to them, and each in the order in which it came about.
     """
     chosen = _chosen(session, scope, since)
-    return [
+    found = [
         *_executions(session, chosen),
         *_tasks(session, chosen, since),
         *_messages(session, chosen, since),
         *_progress(session, chosen),
-        *(_assessments(session, scope, since) if scope.execution_id is None else ()),
     ]
+    if scope.execution_id is None:
+        found += [
+            *_assessments(session, scope, since),
+            *_waves(session, scope, since),
+            *_pools(session, scope, since),
+        ]
+    return found
 
 
 def _lately(row: Any, since: datetime) -> ColumnElement[bool]:
@@ -116,6 +134,41 @@ def _assessments(session: Session, scope: Scope, since: datetime | None) -> Iter
     )
     for each in session.execute(wanted.order_by(row.created_at, row.id)):
         yield Change("assessment", each.id, _shown(each._mapping))
+
+
+def _waves(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
+    """Members have no time of their last change: those of a wave under way are counted at each look."""
+    row = WaveRow
+    active = row.status.in_(WAVE_ACTIVE)
+    wanted = select(row.id, row.name, row.status, row.message, row.created_at, row.updated_at).where(
+        row.project_id == scope.project_id,
+        row.deleted_at.is_(None),
+        active if since is None else or_(active, _lately(row, since)),
+    )
+    found = session.execute(wanted.order_by(row.created_at, row.id)).all()
+    counted = (
+        select(WaveGroupRow.wave_id, WaveMemberRow.status, func.count())
+        .join(WaveGroupRow, WaveGroupRow.id == WaveMemberRow.group_id)
+        .where(WaveGroupRow.wave_id.in_([each.id for each in found]))
+        .group_by(WaveGroupRow.wave_id, WaveMemberRow.status)
+    )
+    members: dict[str, dict[str, int]] = {each.id: {} for each in found}
+    for wave_id, status, count in session.execute(counted):
+        members[wave_id][status] = count
+    for each in found:
+        yield Change("wave", each.id, {**_shown(each._mapping), "members": members[each.id]})
+
+
+def _pools(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
+    row = MinionPoolRow
+    moving = row.status.not_in(_POOL_RESTS)
+    wanted = select(row.id, row.name, row.status, row.created_at, row.updated_at).where(
+        row.project_id == scope.project_id,
+        row.deleted_at.is_(None),
+        moving if since is None else or_(moving, _lately(row, since)),
+    )
+    for each in session.execute(wanted.order_by(row.created_at, row.id)):
+        yield Change("minion_pool", each.id, _shown(each._mapping))
 
 
 def _shown(found: RowMapping) -> dict[str, Any]:

@@ -1,7 +1,7 @@
 "use strict";
 // Follows the project's events and draws them. All text from the API is set as text, never as HTML.
 
-const known = { executions: new Map(), tasks: new Map(), progress: new Map(), said: new Map() };
+const known = { waves: new Map(), executions: new Map(), tasks: new Map(), progress: new Map(), said: new Map() };
 const element = (id) => document.getElementById(id);
 let lastId = "";
 
@@ -72,6 +72,7 @@ function take(block) {
   if (!fields.data) return;
   lastId = fields.id;
   const data = JSON.parse(fields.data);
+  if (fields.event === "wave") known.waves.set(data.id, data);
   if (fields.event === "execution") known.executions.set(data.id, data);
   if (fields.event === "task") known.tasks.set(data.id, data);
   if (fields.event === "progress") known.progress.set(data.id, data);
@@ -91,8 +92,26 @@ function made(name, text, className) {
 
 function draw() {
   const shown = [...known.executions.values()].sort((a, b) => b.created_at.localeCompare(a.created_at)).slice(0, 50);
-  element("nothing").hidden = shown.length > 0;
+  const waves = [...known.waves.values()].sort((a, b) => b.created_at.localeCompare(a.created_at)).slice(0, 20);
+  element("nothing").hidden = shown.length + waves.length > 0;
+  element("waves").replaceChildren(...waves.map(wave));
   element("executions").replaceChildren(...shown.map(article));
+}
+
+function wave(each) {
+  const node = made("article");
+  node.dataset.wave = each.id;
+  node.append(made("h3", `wave ${each.name}: `));
+  node.firstChild.append(made("span", each.status, each.status));
+  if (each.message) node.append(made("p", each.message));
+  const counts = Object.entries(each.members).sort();
+  const total = counts.reduce((sum, [, count]) => sum + count, 0);
+  node.append(bar({
+    message: counts.map(([status, count]) => `${count} ${status}`).join(", "),
+    current_step: each.members.COMPLETED ?? 0,
+    total_steps: total,
+  }));
+  return node;
 }
 
 function article(execution) {
