@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import InterfaceError, OperationalError, SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from isthmus.control import metrics
@@ -141,9 +141,21 @@ def carry_out(work: Work, job: Job, owner: str) -> None:
             _put_back(work, job, owner, None)
             return
         log.exception("job %s (%s of %s) failed for good", job.id, job.kind, job.subject)
-        unforeseen = DriverFailed(f"back end {work.backend} failed in a way nobody foresaw ({type(error).__name__})")
-        record = operation.fail(work, job, unforeseen)
-    _record(work, job, owner, record)
+        record = operation.fail(work, job, _unforeseen(work, error))
+    try:
+        _record(work, job, owner, record)
+    except (OperationalError, InterfaceError):
+        raise
+    except Exception as error:
+        if job.attempts < TRIES_OF_A_BROKEN_JOB:
+            raise
+        # Such as an export that is longer than the database keeps: it would fail for ever, without a word.
+        log.exception("what job %s (%s of %s) came to cannot be recorded", job.id, job.kind, job.subject)
+        _record(work, job, owner, operation.fail(work, job, _unforeseen(work, error)))
+
+
+def _unforeseen(work: Work, error: Exception) -> DriverFailed:
+    return DriverFailed(f"back end {work.backend} failed in a way nobody foresaw ({type(error).__name__})")
 
 
 def _record(work: Work, job: Job, owner: str, record: Record) -> None:

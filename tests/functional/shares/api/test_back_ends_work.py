@@ -5,12 +5,15 @@ from uuid import uuid4
 
 import pytest
 from sqlalchemy import insert, select
-from tests.functional.shares.api.ledger import LedgerDriver, work_off
+from sqlalchemy.exc import IntegrityError
+from tests.functional.shares.api.ledger import OWNER, LedgerDriver, work_off
 from tests.functional.shares.api.made import share_feature
 from tests.functional.shares.api.parts import MEMBER, STRANGER, Shares, refused
 
 from isthmus.control.database import utc_now
-from isthmus.shares.store import usage
+from isthmus.shares.drivers.facts import Creation, ExportLocation
+from isthmus.shares.services.running import TRIES_OF_A_BROKEN_JOB
+from isthmus.shares.store import jobs, usage
 from isthmus.shares.tables import (
     GroupTypeRow,
     GroupTypeShareTypeRow,
@@ -81,6 +84,28 @@ def test_what_cannot_be_mounted_shows_no_way(shares: Shares, driver: LedgerDrive
     snapshot = take(shares, driver, share)
     shown = shares.get(f"/snapshots/{snapshot['id']}/export-locations", by=MEMBER)
     assert shown["share_snapshot_export_locations"] == []
+
+
+def test_a_result_that_cannot_be_recorded_is_an_error_and_its_owner_told(
+    shares: Shares, driver: LedgerDriver, share: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nowhere = ExportLocation(path=None)  # type: ignore[arg-type] # what the database does not take
+    monkeypatch.setattr(driver, "create_share", lambda _: Creation((nowhere,)))
+    body = {"share": {"size": 1, "share_proto": "NFS"}}
+    made = shares.post("/shares", body, by=MEMBER)["share"]["id"]
+    for _ in range(TRIES_OF_A_BROKEN_JOB - 1):
+        with pytest.raises(IntegrityError):
+            work_off(shares, driver)
+        release_all(shares)
+    work_off(shares, driver)
+    assert shares.get(f"/shares/{made}", by=MEMBER)["share"]["status"] == "error"
+    assert "nobody foresaw (IntegrityError)" in told(shares)[0]
+    assert shares.jobs() == []
+
+
+def release_all(shares: Shares) -> None:
+    with shares.database.transaction() as session:
+        jobs.release(session, OWNER)
 
 
 def test_a_snapshot_that_fails_is_in_error_and_its_owner_told(shares: Shares, driver: LedgerDriver, share: str) -> None:
