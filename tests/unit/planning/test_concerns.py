@@ -9,6 +9,7 @@ import pytest
 
 from isthmus.migration.machine import Capacity, Disk, Firmware, Machine, Network, Nic, PowerState, StorageBackend
 from isthmus.migration.planning.concerns import (
+    REMEDIES,
     Arrival,
     Code,
     Observed,
@@ -156,5 +157,14 @@ def test_machines_with_the_same_address_are_told_of_once() -> None:
 
 def test_the_documentation_has_each_code_with_its_severity_and_a_remedy() -> None:
     page = (Path(__file__).parents[3] / "docs" / "assessments.md").read_text()
-    rows = re.findall(r"^\| `([A-Z_]+)` \| (critical|warning|information) \| .{10,} \| .{10,} \|$", page, re.MULTILINE)
-    assert rows == [(code.value, severity_of(code).value) for code in Code]
+    rows = re.findall(
+        r"^\| `([A-Z_]+)` \| (critical|warning|information) \| .{10,} \| (.{10,}) \|$", page, re.MULTILINE
+    )
+    told = [(code, severity, remedy.replace("`", "")) for code, severity, remedy in rows]
+    assert told == [(code.value, severity_of(code).value, REMEDIES[code]) for code in Code]
+
+
+def test_a_concern_brings_its_remedy() -> None:
+    found = {each.code: each.remedy for each in concerns(Observed("web", replace(MACHINE, disks=())), None, Wishes())}
+    assert found[Code.NO_DISK] == "leave it out"
+    assert found == {code: REMEDIES[code] for code in found}

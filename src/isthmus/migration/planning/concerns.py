@@ -1,8 +1,8 @@
 """What stands in the way of a migration, told before it is begun: pure, from facts of both ends.
 
 A *critical* concern would make the migration fail as it was asked for. A *warning* is about something that works and
-that people should know before, an *information* about something that changes how it works. Codes are stable;
-docs/assessments.md has the remedy of each.
+that people should know before, an *information* about something that changes how it works. Codes are stable, each with
+its remedy; docs/assessments.md has the same table.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -71,6 +71,37 @@ _INFORMATION = frozenset(
 )
 
 
+REMEDIES: Mapping[Code, str] = {
+    Code.MACHINE_UNREADABLE: "correct the name, or the machine's definition",
+    Code.NO_DISK: "leave it out",
+    Code.SHARED_DISK: "detach it, or end the sharing (a share can take its place)",
+    Code.SOURCE_REFUSES: "do what the message says",
+    Code.OS_UNSUPPORTED: "prepare the guest by hand and use skip_os_morphing",
+    Code.UNMAPPED_NETWORK: "map it to a network of the destination",
+    Code.UNKNOWN_NETWORK: "correct the map, or make the network",
+    Code.UNMAPPED_STORAGE: "set storage_mappings.default, or map the disk",
+    Code.TOO_LITTLE_SPACE: "make room, map them elsewhere, or allow_overcommit",
+    Code.TOO_LITTLE_SPACE_TOGETHER: "make room, map some elsewhere, or migrate in waves",
+    Code.UEFI_TO_BIOS: "install the destination's UEFI firmware",
+    Code.INSTANCE_TOO_LARGE: "make the machine smaller, or choose another destination",
+    Code.DESTINATION_REFUSES: "do what the message says",
+    Code.LITTLE_SPACE_FOR_CLONES: "make room, or deploy with clone_disks false",
+    Code.HOST_MEMORY_SHORT: "stop something there before the deployment",
+    Code.DUPLICATE_MAC: "keep the networks apart, or change one",
+    Code.NO_BITMAP: "convert the disk to qcow2 for a shorter down time",
+    Code.ENCRYPTED_DISK: "encrypt the destination's storage",
+    Code.HOST_DEVICE: "see that it boots without, or give it one at the destination",
+    Code.TPM: "have recovery keys ready, or release the disks from it",
+    Code.SNAPSHOTS: "delete those that nobody needs",
+    Code.SNAPSHOT_CHAIN: "nothing: it arrives as one whole image",
+    Code.OS_UNKNOWN: "install the guest agent, or name the system in the metadata",
+    Code.GUEST_AGENT_ABSENT: "install the guest agent if that matters",
+    Code.POWERED_OFF: "nothing, or leave it out",
+    Code.NAME_TAKEN: "set name_suffix; without, a suffix is chosen",
+}
+"""What to do about each, the same for every object."""
+
+
 def severity_of(code: Code) -> Severity:
     """Return how much a concern of this code matters, always the same."""
     if code in _WARNINGS:
@@ -80,11 +111,12 @@ def severity_of(code: Code) -> Severity:
 
 @dataclass(frozen=True)
 class Concern:
-    """One thing in the way. `message` names the object and what to do."""
+    """One thing in the way. `message` names the object, `remedy` tells what to do."""
 
     code: Code
     severity: Severity
     message: str
+    remedy: str
 
 
 @dataclass(frozen=True)
@@ -189,7 +221,7 @@ def same_addresses(addresses: Iterable[tuple[str, str]]) -> tuple[Concern, ...]:
 
 
 def _concern(code: Code, message: str) -> Concern:
-    return Concern(code, severity_of(code), message)
+    return Concern(code, severity_of(code), message, REMEDIES[code])
 
 
 def _unless_critical(found: Iterable[Concern], code: Code, refusal: str | None) -> Iterator[Concern]:
