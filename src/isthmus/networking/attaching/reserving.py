@@ -57,6 +57,7 @@ class Reservations:
                 # If Neutron made it after all, the repairs find it by its tag.
                 parts.attachments.delete(wish.key)
                 raise
+            network = self._network_of(row, port, network)
             parts.attachments.set_port(wish.key, port, network, labelled=True)
         parts.nudge.set()
         return Attachment(wish, State.RESERVED, port, network)
@@ -114,6 +115,20 @@ class Reservations:
             with self._parts.locks.hold(("spares", network.id), deadline):
                 self._give_up_spares(row, network)
                 return neutron.create_port(**body)
+
+    def _network_of(self, row: Row, port: Port, network: Network) -> Network:
+        """Return the network as it is now if the port has an address of a subnet that it had not when it was read.
+
+        What plugs the port needs that subnet's routes, and the warm ports that lack it must go.
+        """
+        known = {each.id for each in network.subnets}
+        if all(each.subnet_id in known for each in port.fixed_ips):
+            return network
+        try:
+            return self._networks.read(network.id, row.project)
+        except IsthmusError as error:
+            log.warning("network %s has changed, and cannot be read now: %s", network.id, error.message)
+            return network
 
     def _give_up_spares(self, row: Row, network: Network) -> None:
         """Delete this host's idle ports that hold the address or the MAC that the wish demands; all, if it has none."""

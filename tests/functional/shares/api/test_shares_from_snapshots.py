@@ -108,7 +108,8 @@ def test_a_share_is_put_back_to_its_newest_snapshot(world: Shares, source: tuple
     assert world.get(f"/snapshots/{snapshot_id}")["snapshot"]["status"] == "restoring"
     job = world.jobs()[-1]
     assert job.kind == "revert_share"
-    assert job.argument.keys() == {"instance_id", "snapshot_instance_id"}
+    assert job.argument.keys() == {"instance_id", "snapshot_instance_id", "grown"}
+    assert job.argument["grown"] == 0
 
 
 def test_what_forbids_a_revert(world: Shares, source: tuple[str, str]) -> None:
