@@ -13,6 +13,7 @@ from lab import small_machines
 from lab.clouds import LibvirtCloud
 from lab.command_line import CommandLine
 from lab.control_plane import ControlPlane
+from lab.looking_around import look_back
 from lab.rest_user import RestUser
 
 MACHINE = "small"
@@ -121,6 +122,10 @@ def test_a_replica_is_verified_tested_deployed_reported_and_brought_home(
     assert told["verification"]["equal"] is True
     Path(report["File"]).write_text(json.dumps({**told, "instance": "other"}))
     assert cli.run("report", "verify", report["File"], "--key", str(key)).returncode == 1
+    said: list[str] = []
+    look_back(control_plane.demo_environment, said.append, deployment=deployment)
+    assert 'report: instance: "' in "\n".join(said)
+    assert said[-1].endswith("unchanged")
 
     small_machines.power_off(west, MACHINE)
     away = _disk_of(west, MACHINE)
