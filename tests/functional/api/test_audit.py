@@ -10,7 +10,8 @@ import pytest
 from sqlalchemy import select, text
 from tests.functional.api.parts import Api
 
-from isthmus.control.audit import AuditRow, audited
+from isthmus.control.audit import audited
+from isthmus.control.audit_records import AuditRow
 
 SERVICES = {"/v1/": "migration", "/share/v2/": "shares"}
 

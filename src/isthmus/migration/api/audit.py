@@ -2,7 +2,7 @@
 
 import falcon
 
-from isthmus.control import audit
+from isthmus.control import audit_records
 from isthmus.migration.api.queries import limit_of, text
 from isthmus.migration.api.service import Service
 
@@ -23,5 +23,5 @@ class AuditRecords:
         wanted = {name: value for name, value in given.items() if value is not None}
         limit = min(limit_of(req) or MOST, MOST)
         with self._service.database.transaction() as session:
-            found = audit.fetch(session, wanted, text(req, "marker"), limit)
-            resp.media = {"audit": [audit.shown(row) for row in found]}
+            found = audit_records.fetch(session, wanted, text(req, "marker"), limit)
+            resp.media = {"audit": [audit_records.shown(row) for row in found]}

@@ -10,7 +10,7 @@ from datetime import datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from isthmus.control import audit, outbox
+from isthmus.control import audit_records, outbox
 from isthmus.control.errors import Conflict, InvalidInput
 from isthmus.migration.model import ACTIVE, EXECUTION_MOVES, ExecutionStatus, ExecutionType, sources_of
 from isthmus.migration.store import limits, pools, reading
@@ -97,7 +97,7 @@ def start_execution(
 def record_begun(session: Session, execution: ExecutionRow, user_id: str, cause: str, now: datetime) -> None:
     """Leave an audit record of an execution that nobody's call began, but what a user had made for it (`cause`)."""
     deployed = execution.type is ExecutionType.DEPLOYMENT
-    audit.record_consequence(
+    audit_records.record_consequence(
         session,
         service="migration",
         user_id=user_id,
