@@ -20,6 +20,7 @@ from isthmus.migration.disks.connection import Wheel
 from isthmus.migration.disks.extents import CHUNK, Range, chunks_in, interleaved
 from isthmus.migration.disks.job import CopyJob, CopyReport, Reads
 from isthmus.migration.disks.limiter import Limiter
+from isthmus.migration.disks.measuring import count_data
 from isthmus.migration.disks.progress import Meter
 from isthmus.migration.disks.settling import Settlement, Tally, Written, runs
 from isthmus.migration.disks.source import Origin
@@ -87,7 +88,7 @@ class Transfer:
     def run(self) -> CopyReport:
         """Copy; raises Cancelled, Unavailable (resumable), StepFailed."""
         began = time.monotonic()
-        self._meter = Meter(self._subject, self._count())
+        self._meter = Meter(self._subject, count_data(self._source, self._job.size_bytes, self._wait))
         while not self._finished():
             self._tell()
             self._ask()
@@ -111,22 +112,9 @@ class Transfer:
 
     # -- what is to be done ------------------------------------------------------------------------------------------
 
-    def _count(self) -> int:
-        """Bytes to read, by asking for the status of the whole disk once before: cheap, and nothing is kept."""
-        total = position = 0
-
-        def answered(reached: int, found: list[Range]) -> None:
-            nonlocal total, position
-            total += sum(piece.length for piece in found if not piece.zero)
-            position = reached
-
-        while position < self._job.size_bytes:
-            asked = position
-            self._source.ranges_from(position, answered)
-            while position == asked:
-                self._tell()
-                self._wheel.turn(_REPORT_SECONDS)
-        return total
+    def _wait(self) -> None:
+        self._tell()
+        self._wheel.turn(_REPORT_SECONDS)
 
     def _ask(self) -> None:
         if not self._asked and len(self._queue) < _QUEUE_LOW and self._position < self._job.size_bytes:

@@ -8,9 +8,10 @@ Where the operator says that the two cannot reach each other, both connect to a 
 
 import time
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import TypeVar
 
 from isthmus.control.diagnostics import host_name
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
@@ -40,6 +41,49 @@ LONGEST_WAIT_SECONDS = 180.0
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 _REASON_SECONDS = 5.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class FarEnd:
+    """The other end of a visit: where it is, and on whose side its errors arise, for people."""
+
+    visit: str
+    meeting: Meeting
+    where: str
+    side: str = "the destination's"
+
+    def look(self) -> ReceiverState | None:
+        """Return how it is, None while the conductors are away. Raises what it has failed with."""
+        state = self.meeting.look(self.visit)
+        if (error := self.error_of(state)) is not None:
+            raise error
+        return state
+
+    def error_of(self, state: ReceiverState | None) -> IsthmusError | None:
+        """Return what it has failed with, if it has."""
+        if state is None or not state.error:
+            return None
+        message = f"at {self.side} side ({self.where}): {state.error}"
+        return Unavailable(message) if state.retryable else StepFailed(message)
+
+    def awaited(self, told: Callable[[ReceiverState], T | None], report: Report, nobody: str) -> T:
+        """Wait until it has told something. Raises what it failed with, or Unavailable if that is in vain."""
+        waited, pause = 0.0, _FIRST_PAUSE
+        while waited < LONGEST_WAIT_SECONDS:
+            state = self.look()
+            if state is not None and (found := told(state)) is not None:
+                return found
+            # While nobody answers the conductors are away, and everything waits for those. A line may be long.
+            waited += pause if state is not None and not state.waits else 0.0
+            _sleep(pause, report)
+            pause = min(_LONGEST_PAUSE, pause * 2)
+        raise Unavailable(f"no worker of {self.where} {nobody}; check the workers there")
+
+    def offer(self, report: Report) -> ReceiverOffer:
+        """Wait until it listens; see `awaited`."""
+        return self.awaited(lambda state: state.offer, report, "has opened a data channel")
 
 
 @dataclass(frozen=True)
@@ -73,14 +117,20 @@ class Crossing:
 
         Raises what the receiver failed with, Unavailable if none comes, and what `report.check()` raises.
         """
-        return self._seen(await_offer(self.visit, self.meeting, report, self.where), report)
+        return self._seen(self.far_end.offer(report), report)
 
     @property
-    def where(self) -> str:
-        """Where the other end is, for people."""
+    def far_end(self) -> FarEnd:
+        """The receiver."""
         if self.stage:
-            return f"region {self.stage}, which stages for region {self.region}"
-        return f"region {self.region}" + (f" by way of region {self.relay}" if self.relay else "")
+            where = f"region {self.stage}, which stages for region {self.region}"
+            return FarEnd(self.visit, self.meeting, where, "the staging worker's")
+        where = f"region {self.region}" + (f" by way of region {self.relay}" if self.relay else "")
+        return FarEnd(self.visit, self.meeting, where)
+
+    def introduction(self, report: Report) -> ReceiverIntroduced:
+        """Wait until a receiver that will connect to this worker says who it is. Raises as `receiver` does."""
+        return self.far_end.awaited(lambda state: state.introduced, report, "takes the disks that are staged")
 
     def channels(self, offer: ReceiverOffer, disk_ids: list[str]) -> Mapping[str, Channel]:
         """Return the way of each disk."""
@@ -93,9 +143,9 @@ class Crossing:
         """Return why the receiver hung up, if it says so within seconds; else that it did."""
         until = time.monotonic() + _REASON_SECONDS
         while time.monotonic() < until:
-            state = self.meeting.look(self.visit)
-            if state is not None and state.error:
-                return _theirs(state, self.where)
+            error = self.far_end.error_of(self.meeting.look(self.visit))
+            if error is not None:
+                return error
             _sleep(_LONGEST_PAUSE / 2, report)
         return lost
 
@@ -130,50 +180,6 @@ class Crossing:
             "worker writes to the destination itself",
         )
         return None
-
-
-def await_offer(visit: str, meeting: Meeting, report: Report, where: str) -> ReceiverOffer:
-    """Wait until the far end of a visit listens. Raises what that failed with, or Unavailable if it does not come."""
-    waited, pause = 0.0, _FIRST_PAUSE
-    while waited < LONGEST_WAIT_SECONDS:
-        state = meeting.look(visit)
-        if state is not None and state.error:
-            raise _theirs(state, where)
-        if state is not None and state.offer is not None:
-            return state.offer
-        # While nobody answers the conductors are away, and everything waits for those. A line may be long.
-        waited += pause if state is not None and not state.waits else 0.0
-        _sleep(pause, report)
-        pause = min(_LONGEST_PAUSE, pause * 2)
-    raise Unavailable(f"no worker of {where} has opened a data channel; check the workers there")
-
-
-def await_introduction(crossing: Crossing, report: Report) -> ReceiverIntroduced:
-    """Wait until a receiver that will connect to this worker says who it is. Raises as `await_offer` does."""
-    waited, pause = 0.0, _FIRST_PAUSE
-    while waited < LONGEST_WAIT_SECONDS:
-        state = crossing.meeting.look(crossing.visit)
-        if state is not None and state.error:
-            raise _theirs(state, crossing.where)
-        if state is not None and state.introduced is not None:
-            return state.introduced
-        waited += pause if state is not None else 0.0
-        _sleep(pause, report)
-        pause = min(_LONGEST_PAUSE, pause * 2)
-    raise Unavailable(f"no worker of {crossing.where} takes the disks that are staged; check the workers there")
-
-
-def raise_what_ended(crossing: Crossing) -> None:
-    """Raise what the receiver has failed with, if it has."""
-    state = crossing.meeting.look(crossing.visit)
-    if state is not None and state.error:
-        raise _theirs(state, crossing.where)
-
-
-def _theirs(state: ReceiverState, where: str) -> IsthmusError:
-    side = "at the staging worker's side" if ", which stages" in where else "at the destination's side"
-    message = f"{side} ({where}): {state.error}"
-    return Unavailable(message) if state.retryable else StepFailed(message)
 
 
 def crossing_of(call: StepCall, site: Site) -> Crossing | None:
@@ -249,7 +255,7 @@ def _at_relay(
     """Connect to the relay once for each disk, for the sender to find us; None if it is none: the sender says so."""
     identity, comes_as = Identity.make(), uuid.uuid4().hex
     meeting.introduce(ReceiverIntroduced(visit, comes_as, identity.certificate))
-    offer = await_offer(visit, meeting, report, "the relay's region")
+    offer = FarEnd(visit, meeting, "the relay's region").offer(report)
     arrivals = Arrivals()
     stack.callback(arrivals.close)
     if not offer.host:

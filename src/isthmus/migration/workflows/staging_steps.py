@@ -25,9 +25,7 @@ from isthmus.migration.workflows.calls import ForwardCall, ReceiverOffer, StageC
 from isthmus.migration.workflows.channel_steps import (
     NOWHERE,
     Crossing,
-    await_introduction,
     meeting_of,
-    raise_what_ended,
 )
 from isthmus.migration.workflows.site import Site
 
@@ -63,7 +61,7 @@ def forward(asked: ForwardCall, site: Site, report: Report) -> StepOutcome:
     crossing = Crossing(call.step.id, region, "", "", uuid.uuid4().hex, Identity.make(), meeting)
     with area.locked():
         crossing.ask_in_turn()
-        receiver = await_introduction(crossing, report)
+        receiver = crossing.introduction(report)
         with site.door.expecting(receiver.comes_as, crossing.identity, receiver.certificate) as arrivals:
             host, port = site.door.address_of(arrivals)
             meeting.tell(ReceiverOffer(crossing.visit, host_name(), host, port, crossing.identity.certificate))
@@ -96,7 +94,7 @@ def _connected(arrivals: Visit, crossing: Crossing, disks: int, report: Report) 
                 undo.callback(come[1].close)
                 found[come[0]] = Accepted(come[1])
                 continue
-            raise_what_ended(crossing)
+            crossing.far_end.look()
             if time.monotonic() > deadline:
                 raise Unavailable(
                     f"the receiver in region {crossing.region} has not connected to {_here()}: let the workers there "
