@@ -70,6 +70,14 @@ def _lately(row: Any, since: datetime) -> ColumnElement[bool]:
     return or_(row.updated_at >= since, row.created_at >= since)
 
 
+def _told(
+    row: Any, under_way: ColumnElement[bool], scope: Scope, since: datetime | None
+) -> tuple[ColumnElement[bool], ...]:
+    """Which of a project's objects to tell of: those under way, and since then those that have changed."""
+    told = under_way if since is None else or_(under_way, _lately(row, since))
+    return row.project_id == scope.project_id, row.deleted_at.is_(None), told
+
+
 def _chosen(session: Session, scope: Scope, since: datetime | None) -> list[str]:
     """Return the ids of the executions to tell of: two questions, each with an index, where one with OR has none."""
     row = ExecutionRow
@@ -126,12 +134,8 @@ def _progress(session: Session, chosen: Sequence[str]) -> Iterator[Change]:
 
 def _assessments(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
     row = AssessmentRow
-    running = row.status == AssessmentStatus.RUNNING
-    wanted = select(row.id, row.endpoint_id, row.status, row.done, row.total, row.updated_at).where(
-        row.project_id == scope.project_id,
-        row.deleted_at.is_(None),
-        running if since is None else or_(running, _lately(row, since)),
-    )
+    columns = (row.id, row.endpoint_id, row.status, row.done, row.total, row.updated_at)
+    wanted = select(*columns).where(*_told(row, row.status == AssessmentStatus.RUNNING, scope, since))
     for each in session.execute(wanted.order_by(row.created_at, row.id)):
         yield Change("assessment", each.id, _shown(each._mapping))
 
@@ -139,12 +143,8 @@ def _assessments(session: Session, scope: Scope, since: datetime | None) -> Iter
 def _waves(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
     """Members have no time of their last change: those of a wave under way are counted at each look."""
     row = WaveRow
-    active = row.status.in_(WAVE_ACTIVE)
-    wanted = select(row.id, row.name, row.status, row.message, row.created_at, row.updated_at).where(
-        row.project_id == scope.project_id,
-        row.deleted_at.is_(None),
-        active if since is None else or_(active, _lately(row, since)),
-    )
+    columns = (row.id, row.name, row.status, row.message, row.created_at, row.updated_at)
+    wanted = select(*columns).where(*_told(row, row.status.in_(WAVE_ACTIVE), scope, since))
     found = session.execute(wanted.order_by(row.created_at, row.id)).all()
     counted = (
         select(WaveGroupRow.wave_id, WaveMemberRow.status, func.count())
@@ -161,12 +161,8 @@ def _waves(session: Session, scope: Scope, since: datetime | None) -> Iterator[C
 
 def _pools(session: Session, scope: Scope, since: datetime | None) -> Iterator[Change]:
     row = MinionPoolRow
-    moving = row.status.not_in(_POOL_RESTS)
-    wanted = select(row.id, row.name, row.status, row.created_at, row.updated_at).where(
-        row.project_id == scope.project_id,
-        row.deleted_at.is_(None),
-        moving if since is None else or_(moving, _lately(row, since)),
-    )
+    columns = (row.id, row.name, row.status, row.created_at, row.updated_at)
+    wanted = select(*columns).where(*_told(row, row.status.not_in(_POOL_RESTS), scope, since))
     for each in session.execute(wanted.order_by(row.created_at, row.id)):
         yield Change("minion_pool", each.id, _shown(each._mapping))
 

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 
 from isthmus.control.errors import Conflict, IsthmusError, NotFound, Unavailable
@@ -20,6 +20,7 @@ from isthmus.networking.model import (
     Key,
     Network,
     Owner,
+    Port,
     Row,
     SparePort,
     State,
@@ -28,6 +29,7 @@ from isthmus.networking.model import (
     Wish,
     addresses_of,
 )
+from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.time_left import within
 from isthmus.networking.planning.interface import interface_configuration
 from isthmus.networking.planning.wishes import WARM_NAME, changes_for, host_tag, is_warm, misfit, pool_of
@@ -227,9 +229,7 @@ class HostAttachments(Attachments):
             # container's port is called so until its label is written.
             neutron = self._parts.neutron(self._parts.projects.name_of(project))
             found = neutron.ports(network_id=network_id, name=WARM_NAME, tags=host_tag(self._parts.host))
-            for port in found:
-                if not port.device_id and port.id not in self._parts.spares.known_ports():
-                    neutron.delete("ports", port.id)
+            self._delete_unknown(neutron, found)
 
     def empty_network(self, network_id: str, project: str | None, deadline: float | None = None) -> None:
         """Do as `forget_network`, and delete other hosts' warm ports too."""
@@ -237,9 +237,13 @@ class HostAttachments(Attachments):
         neutron = self._parts.neutron(self._parts.projects.name_of(project))
         left = neutron.ports(network_id=network_id)
         if all(is_warm(port) or port.device_owner in _NEUTRONS_OWN for port in left):
-            for port in filter(is_warm, left):
-                if port.id not in self._parts.spares.known_ports():
-                    neutron.delete("ports", port.id)
+            self._delete_unknown(neutron, left)
+
+    def _delete_unknown(self, neutron: Neutron, ports: Iterable[Port]) -> None:
+        """Delete those of the ports that are warm and that nothing here knows."""
+        for port in filter(is_warm, ports):
+            if port.id not in self._parts.spares.known_ports():
+                neutron.delete("ports", port.id)
 
     def _drop_now(self, port_id: str) -> None:
         for spare in self._parts.spares.list_all():

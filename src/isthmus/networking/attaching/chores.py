@@ -145,8 +145,8 @@ class Chores:
         body = port_body(wish, network, None if nested else self._parts.host)
         body |= {"name": WARM_NAME, "device_owner": "compute:kuryr"}
         with self._spares_of(network_id), self._parts.in_flight.creating() as trying:
-            if all(each.pool != pool.pool for each in self._parts.spares.pools()):
-                return  # The network was forgotten meanwhile.
+            if self._is_forgotten(pool):
+                return  # Meanwhile.
             body["tags"] = [host_tag(self._parts.host), trying]
             try:
                 check_groups(self._parts.neutron(pool.project), wish)
@@ -162,12 +162,15 @@ class Chores:
             for port in made:
                 self._parts.spares.put(SparePort(port, Fate.WARM, pool.pool, pool.project, binder))
             self._parts.spares.keep_rules(pool.pool, rules_of(made[0]))
-            if all(each.pool != pool.pool for each in self._parts.spares.pools()):
-                # It was forgotten while Neutron made them.
+            if self._is_forgotten(pool):
+                # While Neutron made them.
                 for port in made:
                     self._parts.spares.doom(port.id)
         log.info("made %d warm ports on network %s", count, network_id)
         self._parts.nudge.set()
+
+    def _is_forgotten(self, pool: Pool) -> bool:
+        return all(each.pool != pool.pool for each in self._parts.spares.pools())
 
     def _prepare(self) -> bool:
         spares = [spare for spare in self._parts.spares.list_all(Fate.WARM) if not spare.prepared]
