@@ -1,6 +1,5 @@
 """Two sites that cannot connect to each other, and a hub between them that stores their disks or passes them on."""
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +10,7 @@ from lab.control_plane import ControlPlane
 from lab.network_host import wait_for
 from lab.rest_user import RestUser
 from lab.two_sites import HUB, ByHub, Capture, SiteHost
-from tests.functional.disks.certificates import certificates
-from tests.image_packages import make_site
-from tests.system.test_two_sites import MIB, Ends, content, forget_workers, result, said
-from tests.temporal_frontend import files, running_frontend
+from tests.system.test_two_sites import MIB, Ends, content, result, said, sites_of
 
 from isthmus.control.engine import EngineAddress
 
@@ -50,22 +46,12 @@ class HubEnds(Ends):
 @pytest.fixture(scope="module")
 def ends(control_plane: ControlPlane) -> Iterator[HubEnds]:
     user = RestUser.of(control_plane.demo_environment)
-    with tempfile.TemporaryDirectory(prefix="/tmp/hub-") as name:
-        place = Path(name)
-        east, west = make_site(place / "east"), make_site(place / "west")
-        pki = certificates(place / "pki")
-        with running_frontend(pki, control_plane.temporal_address) as port:
-            tls = "".join(f"{key} = {value}\n" for key, value in files(pki).items())
-            lines = f"[temporal]\naddress = localhost:{port}\n{tls}"
-            with ByHub(control_plane, place, port, lines) as sites:
-                for site, other in ((sites.east, "west"), (sites.west, "east")):
-                    site.hide(str(place / other))
-                sites.hub.start(STORES)
-                sites.west.start("")
-                sites.east.start(STAGED)
-                engine = EngineAddress(control_plane.temporal_address, "default")
-                yield HubEnds(sites, user, engine, east, west, place / "staging-hub")
-    forget_workers(RestUser.of(control_plane.admin_environment))
+    with sites_of(control_plane, ByHub) as (sites, place, east, west):
+        sites.hub.start(STORES)
+        sites.west.start("")
+        sites.east.start(STAGED)
+        engine = EngineAddress(control_plane.temporal_address, "default")
+        yield HubEnds(sites, user, engine, east, west, place / "staging-hub")
 
 
 def in_the_midst(ends: HubEnds, path: str, subject: str) -> int:

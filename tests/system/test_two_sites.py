@@ -7,10 +7,10 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from lab.clouds import LibvirtCloud
@@ -93,9 +93,14 @@ async def _forgotten(temporal: EngineAddress, transfer: str) -> Any:
     return "not begun"
 
 
-@pytest.fixture(scope="module")
-def ends(control_plane: ControlPlane) -> Iterator[Ends]:
-    user = RestUser.of(control_plane.demo_environment)
+Sites = TypeVar("Sites", bound=TwoSites)
+
+
+@contextmanager
+def sites_of(
+    control_plane: ControlPlane, kind: type[Sites]
+) -> Iterator[tuple[Sites, Path, dict[str, Any], dict[str, Any]]]:
+    """Two sites, where their files are, and the directory of images of each, which the other does not see."""
     with tempfile.TemporaryDirectory(prefix="/tmp/sites-") as name:
         place = Path(name)
         east, west = make_site(place / "east"), make_site(place / "west")
@@ -103,13 +108,20 @@ def ends(control_plane: ControlPlane) -> Iterator[Ends]:
         with running_frontend(pki, control_plane.temporal_address) as port:
             tls = "".join(f"{key} = {value}\n" for key, value in files(pki).items())
             lines = f"[temporal]\naddress = localhost:{port}\n{tls}"
-            with TwoSites(control_plane, place, port, lines) as sites:
+            with kind(control_plane, place, port, lines) as sites:
                 sites.east.hide(str(place / "west"))
                 sites.west.hide(str(place / "east"))
-                sites.west.start(RECEIVES)
-                sites.east.start("")
-                yield Ends(sites, user, EngineAddress(control_plane.temporal_address, "default"), east, west)
+                yield sites, place, east, west
     forget_workers(RestUser.of(control_plane.admin_environment))
+
+
+@pytest.fixture(scope="module")
+def ends(control_plane: ControlPlane) -> Iterator[Ends]:
+    user = RestUser.of(control_plane.demo_environment)
+    with sites_of(control_plane, TwoSites) as (sites, _, east, west):
+        sites.west.start(RECEIVES)
+        sites.east.start("")
+        yield Ends(sites, user, EngineAddress(control_plane.temporal_address, "default"), east, west)
 
 
 def forget_workers(administrator: RestUser) -> None:

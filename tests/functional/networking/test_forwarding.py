@@ -4,7 +4,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from ipaddress import ip_address
 
 import pytest
@@ -41,12 +41,28 @@ def inside(space: str) -> Inside:
     return Inside(f"/run/netns/{space}", ip_address(ADDRESS))
 
 
-def serve(space: str, kind: int) -> socket.socket:
-    """Answer one TCP connection with what it said, or each datagram, in the namespace."""
+def bound(space: str, kind: int) -> socket.socket:
+    """Return a socket of the namespace on the container's port."""
     path = f"/run/netns/{space}"
     with open_namespace(path) as namespace:
         server = socket_inside(namespace, path, socket.AF_INET, kind)
     server.bind((ADDRESS, 7000))
+    return server
+
+
+@contextmanager
+def connected(forwards: Forwards, space: str) -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Connect to the published port; both ends, the container's last."""
+    with bound(space, socket.SOCK_STREAM) as server:
+        server.listen()
+        forwards.replace("one", [PublishedPort(Protocol.TCP, 7000, 8000)], inside(space))
+        with socket.create_connection(("127.0.0.1", 8000), timeout=LIMIT) as client, server.accept()[0] as other:
+            yield client, other
+
+
+def serve(space: str, kind: int) -> socket.socket:
+    """Answer one TCP connection with what it said, or each datagram, in the namespace."""
+    server = bound(space, kind)
 
     def answer_tcp() -> None:
         server.listen()
@@ -92,37 +108,23 @@ def test_a_side_that_does_not_read_yet_holds_up_nothing_that_it_sends(forwards: 
     # More than all the kernel's buffers on the way hold.
     much = b"isthmus" * (24 * 1024 * 1024 // 7)
 
-    path = f"/run/netns/{space}"
-    with open_namespace(path) as namespace:
-        server = socket_inside(namespace, path, socket.AF_INET, socket.SOCK_STREAM)
-    with server:
-        server.bind((ADDRESS, 7000))
-        server.listen()
-        forwards.replace("one", [PublishedPort(Protocol.TCP, 7000, 8000)], inside(space))
-        with socket.create_connection(("127.0.0.1", 8000), timeout=LIMIT) as client, server.accept()[0] as other:
-            sender = threading.Thread(target=_send, args=(other, much))
-            sender.start()
-            with ThreadPoolExecutor() as pool:
-                arrived = pool.submit(_receive, other)
-                _send(client, much)
-                returned = _receive(client)
-            sender.join()
+    with connected(forwards, space) as (client, other):
+        sender = threading.Thread(target=_send, args=(other, much))
+        sender.start()
+        with ThreadPoolExecutor() as pool:
+            arrived = pool.submit(_receive, other)
+            _send(client, much)
+            returned = _receive(client)
+        sender.join()
     assert (arrived.result(), returned) == (len(much), len(much))
 
 
 def test_an_end_of_one_side_leaves_the_other_way_open(forwards: Forwards, space: str) -> None:
-    path = f"/run/netns/{space}"
-    with open_namespace(path) as namespace:
-        server = socket_inside(namespace, path, socket.AF_INET, socket.SOCK_STREAM)
-    with server:
-        server.bind((ADDRESS, 7000))
-        server.listen()
-        forwards.replace("one", [PublishedPort(Protocol.TCP, 7000, 8000)], inside(space))
-        with socket.create_connection(("127.0.0.1", 8000), timeout=LIMIT) as client, server.accept()[0] as other:
-            client.shutdown(socket.SHUT_WR)
-            assert _receive(other) == 0
-            _send(other, BIG)
-            assert _receive(client) == len(BIG)
+    with connected(forwards, space) as (client, other):
+        client.shutdown(socket.SHUT_WR)
+        assert _receive(other) == 0
+        _send(other, BIG)
+        assert _receive(client) == len(BIG)
 
 
 def test_datagrams_are_carried_and_answered(forwards: Forwards, space: str) -> None:
