@@ -127,12 +127,13 @@ class Placing:
 
 def _told(session: Session, row: PlacementRow, outcome: Outcome | None, now: datetime, *, waited: bool) -> StepBegun:
     """Show in a step's task what became of it, and return it for its workflow."""
-    task_id = _WISH.validate_python(row.wish).shown_at or row.step_id
+    wish = _WISH.validate_python(row.wish)
+    task_id = wish.shown_at or row.step_id
     match outcome:
         case Place(worker, bandwidth):
             if waited:
                 _progress(session, task_id, 1, 1, now)
-                recording.add_conductor_event(session, task_id, Level.INFO, _placed(row, worker), now)
+                recording.add_conductor_event(session, task_id, Level.INFO, _placed(wish, worker), now)
             return StepBegun(queue=own_queue(worker.id), worker=worker.id, bandwidth=bandwidth)
         case Never(reason):
             return StepBegun(refused=reason)
@@ -154,8 +155,7 @@ def _newcomer(start: StepStart, wish: Wish, number: int, now: datetime) -> Place
     )
 
 
-def _placed(row: PlacementRow, worker: Worker) -> str:
-    wish = _WISH.validate_python(row.wish)
+def _placed(wish: Wish, worker: Worker) -> str:
     lost = wish.avoid
     if wish.stores:
         return f"worker {worker.name} has room to stage {wish.staging_bytes} bytes now"
