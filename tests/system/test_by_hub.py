@@ -55,7 +55,10 @@ def ends(control_plane: ControlPlane) -> Iterator[HubEnds]:
 
 
 def in_the_midst(ends: HubEnds, path: str, subject: str) -> int:
-    wait_for(f"a part of {subject}", lambda: ends.progress(path, subject) > 0, 120)
+    try:
+        wait_for(f"a part of {subject}", lambda: ends.progress(path, subject) > 0, 120)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; the execution: {ends.user.made('GET', path)}") from error
     return ends.progress(path, subject)
 
 

@@ -1,5 +1,6 @@
 """The btrfs back end's own side: half-made things, hostile trees, lost and full pools, the keeper of the mounts."""
 
+import errno
 import itertools
 import os
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.functional.shares.btrfs_sites import RW, allow, open_site, share, snapshot_of
@@ -19,7 +21,7 @@ from isthmus.control.errors import InvalidInput, IsthmusError
 from isthmus.embedded import share_servers
 from isthmus.shares.drivers.btrfs import mounts
 from isthmus.shares.drivers.btrfs.driver import BtrfsDriver
-from isthmus.shares.drivers.btrfs.pool import Pool
+from isthmus.shares.drivers.btrfs.pool import SHARES, Pool
 from isthmus.shares.drivers.contract import BackendFull, BackendUnavailable, DataWouldBeLost
 from isthmus.shares.drivers.facts import ShareFacts
 
@@ -443,6 +445,31 @@ def test_shares_that_are_deleted_while_all_are_shown_again_trouble_nothing(
     assert troubles == []
     with opened(site) as found:
         assert found.served() == ()
+
+
+@pytest.mark.parametrize("gone", [errno.ENOENT, errno.ENODEV])
+def test_a_share_that_goes_away_while_promises_are_counted_promises_nothing(
+    site: ShareSite, driver: BtrfsDriver, monkeypatch: pytest.MonkeyPatch, gone: int
+) -> None:
+    """The kernel removes a group at any moment: before its file is opened, or between that and the reading."""
+    staying, going = share("NFS"), share("NFS")
+    driver.create_share(staying)
+    driver.create_share(going)
+    with opened(site) as pool:
+        before = pool.promised()
+        group = f"0_{pool.facts(SHARES, f'share-{going.instance_id}').tree_id}"
+        real = Path.read_text
+
+        def read_text(path: Path, *arguments: Any, **options: Any) -> str:
+            if path.parent.name == group:
+                raise OSError(gone, os.strerror(gone))
+            return real(path, *arguments, **options)
+
+        monkeypatch.setattr(Path, "read_text", read_text)
+        assert pool.promised() == before - (going.size_gib << 30)
+        monkeypatch.undo()
+    driver.delete_share(staying)
+    driver.delete_share(going)
 
 
 def driver_shown(site: ShareSite, driver: BtrfsDriver) -> ShareFacts:

@@ -8,7 +8,8 @@ import errno
 import fcntl
 import os
 import struct
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -194,10 +195,20 @@ class Counts:
         with os.scandir(self._place) as groups:
             names = [group.name for group in groups if group.name.startswith("0_")]
         for name in names:
-            with suppress(FileNotFoundError):  # it went away meanwhile
+            with _that_may_go_away():
                 found = self._read(f"{name}/max_referenced")
                 total += 0 if found == _NO_LIMIT else found
         return total
 
     def _read(self, name: str) -> int:
         return int((self._place / name).read_text())
+
+
+@contextmanager
+def _that_may_go_away() -> Iterator[None]:
+    """Take it as nothing that a counted tree is removed meanwhile: ENOENT before its file is open, ENODEV after."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            raise
