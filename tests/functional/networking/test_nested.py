@@ -6,6 +6,7 @@ no VLANs, a real guest, whose kernel has them, plays the machine for the trunk's
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -23,11 +24,12 @@ from openstack.exceptions import ConflictException
 from tests.network_ports import LONG, Ports, made_network, place
 
 from isthmus.embedded.keystone import REGION
-from isthmus.networking.attaching.nesting import join_parent, leave_parent
+from isthmus.networking.attaching.nesting import carried_ports, join_parent, leave_parent
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.binding.nested import VlanBinder
 from isthmus.networking.neutron.brake import Brake
 from isthmus.networking.neutron.client import Neutron
+from isthmus.networking.planning.wishes import host_tag
 
 VRRP_MAC = "00:00:5e:00:01:07"
 """Neutron's OVN driver (29) takes no other MAC addresses than these (RFC 5798) in a pair, but the parent's own."""
@@ -141,6 +143,26 @@ def test_a_pair_that_neutron_refuses_is_told_and_leaves_nothing(machine: NestedH
     wait_for("its port is gone", lambda: {port.id for port in demo.ports(network_id=network.id)} <= before, LONG)
 
 
+def test_what_a_killed_agent_left_goes_unless_the_machine_carries_it(
+    machine: NestedHost, network: Any, demo: Any
+) -> None:
+    """The store is lost, too: Neutron's word alone says which port may be in a container."""
+    left = demo.create_port(network_id=network.id, name="left")
+    carried = demo.create_port(network_id=network.id, name="carried", mac_address=VRRP_MAC)
+    for port in (left, carried):
+        demo.set_tags(port, [host_tag("nested")])
+    pair = {"ip_address": carried.fixed_ips[0]["ip_address"], "mac_address": VRRP_MAC}
+    demo.update_port(machine.parent.id, allowed_address_pairs=[pair])
+    machine.start_agent("macvlan")
+    wait_for("the port that nothing carries is gone", lambda: demo.find_port(left.id) is None, LONG)
+    # What else is planned in the same round is done by the time that something is attached and let go.
+    port = attach(machine, network.id, "--mac", "00:00:5e:00:01:08")
+    detach(machine)
+    wait_for("the attached port is gone", lambda: demo.find_port(port["port_id"]) is None, LONG)
+    assert demo.find_port(carried.id) is not None
+    demo.delete_port(carried.id)
+
+
 def test_a_trunk_gives_back_what_a_machine_without_vlans_cannot_use(
     machine: NestedHost, network: Any, demo: Any, neighbour: Any
 ) -> None:
@@ -190,6 +212,7 @@ def test_a_subport_of_a_trunk_carries_a_guests_vlan(
     made = client.create_port(network_id=network.id, name="subport")
     joined = join_parent(parts, binder, made)
     assert join_parent(parts, binder, made) == joined
+    assert carried_ports(parts, binder, [made, replace(made, id="another")]) == {made.id}
     vlan, mine = joined.vif_details["segmentation_id"], str(made.fixed_ips[0].address)
     with NetworkGuest(host, tmp_path, tap="trunktap", mac=parent.mac_address) as guest:
         for command in (
@@ -205,6 +228,7 @@ def test_a_subport_of_a_trunk_carries_a_guests_vlan(
         leave_parent(parts, binder, made)
         leave_parent(parts, binder, made)
         assert not demo.get_trunk(trunk.id).sub_ports
+        assert carried_ports(parts, binder, [made]) == set()
         wait_for("it is cut off", lambda: not guest.succeeds(f"ping -c1 -W2 {address}"), LONG)
     host.run(ISTHMUS, "port", "detach", "--tap", "trunktap", *socket, limit=LONG)
     host.run("ip", "link", "del", "trunktap")

@@ -10,6 +10,8 @@ from lab.network_playground import NetworkPlayground
 NETWORK = "d" * 64
 ENDPOINT = "e" * 64
 SPACE = "isthmus_local"
+SWEPT = 240
+"""Seconds until what Docker does not know was missed for long enough, and is swept away."""
 
 
 class Engine:
@@ -87,6 +89,67 @@ def test_an_address_is_not_given_again_before_it_is_released(networks: DockerNet
     engine.endpoint("DeleteEndpoint")
     engine.call("IpamDriver.ReleaseAddress", PoolID=pool_id, Address=second.split("/")[0])
     engine.end(pool_id)
+
+
+EXPOSED = {"com.docker.network.endpoint.exposedports": [{"Proto": 6, "Port": 80}, {"Proto": 17, "Port": 53}]}
+
+
+def test_what_an_endpoint_exposes_is_opened_once_and_closed(networks: DockerNetworks) -> None:
+    engine = Engine(networks)
+    pool_id = engine.make("10.65.0.0/24")
+    address = engine.call("IpamDriver.RequestAddress", PoolID=pool_id, Address="", Options={})["Address"]
+    engine.endpoint("CreateEndpoint", Interface={"Address": address}, Options={})
+    (port_id, before) = port_of(networks, engine)
+    for _ in range(2):
+        engine.endpoint("ProgramExternalConnectivity", Options=EXPOSED)
+    (group,) = groups_of(networks, port_id)
+    assert set(port_of(networks, engine)[1]) == {*before, group.id}
+    opened = {(rule["protocol"], rule["port_range_min"], rule["ethertype"]) for rule in ingress(group)}
+    assert opened == {(*what, family) for what in (("tcp", 80), ("udp", 53)) for family in ("IPv4", "IPv6")}
+    for _ in range(2):
+        engine.endpoint("RevokeExternalConnectivity")
+    assert groups_of(networks, port_id) == []
+    assert port_of(networks, engine)[1] == before
+    # One that a crash left half made is made anew.
+    networks.cloud.network.create_security_group(name=f"{port_id}-exposed_ports", project_id=group.project_id)
+    engine.endpoint("ProgramExternalConnectivity", Options=EXPOSED)
+    (again,) = groups_of(networks, port_id)
+    assert len(ingress(again)) == 4
+    engine.endpoint("DeleteEndpoint")
+    assert groups_of(networks, port_id) == []
+    engine.call("IpamDriver.ReleaseAddress", PoolID=pool_id, Address=address.split("/")[0])
+    engine.end(pool_id)
+
+
+def test_a_port_of_an_endpoint_that_docker_forgot_exposes_nothing_to_the_next(networks: DockerNetworks) -> None:
+    engine = Engine(networks)
+    networks.make("green", "10.68.0.0/24")
+    pool_id = engine.make("10.66.0.0/24")
+    engine.endpoint("CreateEndpoint", Interface={}, Options={})
+    port_id, _ = port_of(networks, engine)
+    engine.endpoint("ProgramExternalConnectivity", Options=EXPOSED)
+    (group,) = groups_of(networks, port_id)
+
+    wait_for("what Docker forgot is closed", lambda: groups_of(networks, port_id) == [], SWEPT)
+    left = networks.cloud.network.find_port(port_id)
+    assert left is None or group.id not in left.security_group_ids
+    engine.end(pool_id)
+
+
+def port_of(networks: DockerNetworks, engine: Engine) -> tuple[str, list[str]]:
+    """Return the id of the endpoint's port, and its security groups."""
+    port_id = engine.endpoint("EndpointOperInfo")["Value"]["isthmus.port"]
+    return port_id, networks.cloud.network.get_port(port_id).security_group_ids
+
+
+def groups_of(networks: DockerNetworks, port_id: str) -> list[Any]:
+    """Return the security groups that open a port's exposed ports."""
+    return list(networks.cloud.network.security_groups(name=f"{port_id}-exposed_ports"))
+
+
+def ingress(group: Any) -> list[dict[str, Any]]:
+    """Return the rules of a group that let something in."""
+    return [rule for rule in group.security_group_rules if rule["direction"] == "ingress"]
 
 
 @pytest.mark.nightly  # three minutes; in each run tests/chaos kills the agent among others

@@ -103,6 +103,13 @@ def test_a_lost_store_costs_no_running_container_its_network() -> None:
     assert kinds([], [], seen(PORT, interfaces=(interface(PORT.id[:11]),))) == []
 
 
+def test_a_port_that_a_parent_carries_may_be_in_a_container_that_nobody_sees() -> None:
+    orphan = replace(PORT, id="orphan")
+    (repair,) = plan_repairs([], [], seen(PORT, orphan, blind={"ovs"}, carried={PORT.id}))
+    assert (repair.kind, repair.port_id) == (RepairKind.DELETE_ORPHAN, "orphan")
+    assert kinds([], [], seen(PORT, orphan, blind={"ovs"}, carried=None)) == []
+
+
 def test_what_was_not_observed_is_not_judged() -> None:
     assert kinds([row()], [], seen(PORT, interfaces=None)) == []
     assert kinds([row()], [], Observed({"p": None}, {"ovs": (interface(),)})) == []

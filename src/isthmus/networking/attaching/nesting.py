@@ -71,6 +71,19 @@ def leave_parent(parts: Parts, binder: Binder, port: Port) -> None:
     raise Conflict(f"the port of {binder.parent} changes all the time; port {port.id} stays with it for now")
 
 
+def carried_ports(parts: Parts, binder: Binder, ports: Iterable[Port]) -> frozenset[str]:
+    """Return the ids of those of some ports that the parent carries. `NotFound` where it has none."""
+    if not isinstance(binder, NestedBinder):
+        return frozenset()
+    neutron = parts.neutron(parts.projects.names[0])
+    parent = _parent(neutron, binder)
+    if binder.nesting is Nesting.SUBPORT:
+        subports = {each["port_id"] for each in _trunk(neutron, parent)["sub_ports"]}
+        return frozenset(port.id for port in ports if port.id in subports)
+    have = parent.get("allowed_address_pairs") or []
+    return frozenset(port.id for port in ports if len(_others(parent, port)) < len(have))
+
+
 def _parent(neutron: Neutron, binder: NestedBinder) -> Json:
     mac = binder.parent_mac()
     found = [each for each in neutron.list("ports", {"mac_address": mac}) if each["project_id"] == neutron.project_id]

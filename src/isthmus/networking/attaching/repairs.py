@@ -6,15 +6,16 @@ Each repair looks again with the lock held before it acts, so it may be planned 
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from isthmus.control.errors import IsthmusError, NotFound
 from isthmus.networking.attaching.attachments import release_row
 from isthmus.networking.attaching.limiting import apply_limits, missing_limits
+from isthmus.networking.attaching.nesting import carried_ports
 from isthmus.networking.attaching.parts import Parts
 from isthmus.networking.attaching.plugging import plug_row, unplug_row
-from isthmus.networking.binding.contract import BindingUnavailable, NamespaceGone
+from isthmus.networking.binding.contract import Binder, BindingUnavailable, NamespaceGone
 from isthmus.networking.model import Key, Port, Row, State, TargetKind
 from isthmus.networking.planning.interface import interface_configuration
 from isthmus.networking.planning.repairs import Interface, Observed, Repair, RepairKind, plan_repairs
@@ -94,8 +95,25 @@ class Repairs:
                 log.warning("%s", error.message)
                 interfaces[binder.name] = None
         held = {key for key in parts.locks.held() if isinstance(key, Key)}
-        blind = {binder.name for binder in parts.binders.in_use() if not binder.sees_containers}
-        return Observed(ports, interfaces, held, before | parts.in_flight.tags(), blind, self._unlimited())
+        blind = [binder for binder in parts.binders.in_use() if not binder.sees_containers]
+        mine = [port for found in ports.values() for port in (found or {}).values()]
+        return Observed(
+            ports,
+            interfaces,
+            settling_keys=held,
+            settling_tags=before | parts.in_flight.tags(),
+            blind={binder.name for binder in blind},
+            carried=self._carried(blind, mine),
+            unlimited=self._unlimited(),
+        )
+
+    def _carried(self, blind: Sequence[Binder], ports: Sequence[Port]) -> frozenset[str] | None:
+        """Return which ports the parents carry: in a container, where the binder does not see, or about to be."""
+        try:
+            return frozenset(each for binder in blind for each in carried_ports(self._parts, binder, ports))
+        except IsthmusError as error:
+            log.warning("what the parent of this host carries is not known now: %s", error.message)
+            return None
 
     def _unlimited(self) -> list[Key]:
         found = []

@@ -45,7 +45,7 @@ class Method:
 def make_application(agent: Agent) -> Wsgi:
     """Return the WSGI application of the plugin's socket; `conf.state_dir` keeps its records."""
     driver = Driver(agent, Records(Path(agent.conf.state_dir) / "libnetwork.sqlite"))
-    start_sweeping(agent, driver.networks)
+    start_sweeping(agent, driver.networks, driver.connectivity)
     return serve(driver.methods())
 
 
@@ -68,7 +68,7 @@ class Driver:
         self.networks = Networks(agent, records)
         self._addresses = Addresses(agent, records, self._pools)
         self._endpoints = Endpoints(agent, self.networks)
-        self._connectivity = Connectivity(agent, records, self.networks)
+        self.connectivity = Connectivity(agent, records, self.networks)
 
     def methods(self) -> dict[str, Method]:
         """Return every method by its name."""
@@ -94,8 +94,8 @@ class Driver:
             "Leave": Method(messages.OneEndpoint, endpoints.leave),
             "DiscoverNew": nothing,
             "DiscoverDelete": nothing,
-            "ProgramExternalConnectivity": Method(messages.Join, self._connectivity.program),
-            "RevokeExternalConnectivity": Method(messages.OneEndpoint, self._connectivity.revoke),
+            "ProgramExternalConnectivity": Method(messages.Join, self.connectivity.program),
+            "RevokeExternalConnectivity": Method(messages.OneEndpoint, self.connectivity.revoke),
         }
 
     def _ipam_driver(self) -> dict[str, Method]:
@@ -127,7 +127,7 @@ class Driver:
 
     def _delete_endpoint(self, request: messages.OneEndpoint) -> None:
         # An engine that died may not have revoked what it programmed.
-        self._connectivity.revoke(request)
+        self.connectivity.revoke(request)
         self._endpoints.delete(request)
 
 

@@ -7,6 +7,7 @@ ports (`-p`) are forwarded by `attaching`. `isthmus.expose=false` leaves the sec
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
@@ -18,7 +19,9 @@ from isthmus.networking.libnetwork.messages import Join, OneEndpoint
 from isthmus.networking.libnetwork.networks import Networks
 from isthmus.networking.libnetwork.options import ExposedPort, endpoint_options, exposed_ports, published_ports
 from isthmus.networking.libnetwork.records import ExposedRecord, Records
-from isthmus.networking.model import Attachment
+from isthmus.networking.neutron.time_left import within
+
+_DESCRIPTION = "Docker exposed ports created by Kuryr."
 
 
 class Connectivity:
@@ -39,52 +42,58 @@ class Connectivity:
         exposed = exposed_ports(request.options)
         own = endpoint_options(request.options).expose
         default = self._networks.find(request.network_id).endpoint.expose
-        if exposed and (default if own is None else own) is not False:
-            self._open(request.endpoint_id, attachment, exposed)
-        if published:
-            deadline = time.monotonic() + float(self._agent.conf.network_agent.attach_timeout)
-            try:
+        deadline = time.monotonic() + float(self._agent.conf.network_agent.attach_timeout)
+        try:
+            if exposed and (default if own is None else own) is not False:
+                with within(deadline):
+                    self._open(request.endpoint_id, attachment.wish.project, attachment.port.id, exposed)
+            if published:
                 self._agent.publishing.publish(key, published, deadline)
-            except Exception:
-                self._close(request.endpoint_id)
-                raise
+        except Exception:
+            self.close(request.endpoint_id)
+            raise
 
     def revoke(self, request: OneEndpoint) -> None:
         """Take it all back. Nothing there: success."""
         self._agent.publishing.revoke(endpoint_key(request.endpoint_id))
-        self._close(request.endpoint_id)
+        self.close(request.endpoint_id)
 
-    def _open(self, endpoint_id: str, attachment: Attachment, exposed: Sequence[ExposedPort]) -> None:
-        port = attachment.port
-        if port is None or self._records.exposed(endpoint_id) is not None:
+    def _open(self, endpoint_id: str, project: str | None, port_id: str, exposed: Sequence[ExposedPort]) -> None:
+        known = self._records.exposed(endpoint_id)
+        if known is not None and known.group_id:
             return
-        project = attachment.wish.project
         neutron = self._agent.neutron(project)
-        name = names.exposing_group(port.id)
-        group = next(iter(neutron.list("security-groups", {"name": name})), None)
-        if group is None:
-            body = {"name": name, "description": "Docker exposed ports created by Kuryr."}
-            group = neutron.create("security-groups", body)
-        # Written before the port has it: a crash from here on is undone by RevokeExternalConnectivity.
-        record = ExposedRecord(endpoint_id, project, port.id, group["id"], port.security_groups)
+        stale = {each["id"] for each in neutron.list("security-groups", {"name": names.exposing_group(port_id)})}
+        others = tuple(each for each in neutron.port(port_id).security_groups if each not in stale)
+        # Written before Neutron makes it: a crash from here on is undone by RevokeExternalConnectivity.
+        record = ExposedRecord(endpoint_id, project, port_id, "", others)
         self._records.keep_exposed(record)
-        try:
-            for rule in rules(group["id"], exposed):
-                neutron.create("security-group-rules", rule)
-            neutron.update_port(port.id, {"security_groups": [*port.security_groups, group["id"]]})
-        except Exception:
-            self._close(endpoint_id)
-            raise
+        self._withdraw(record)
+        group = neutron.create("security-groups", {"name": names.exposing_group(port_id), "description": _DESCRIPTION})
+        neutron.create_all("security-group-rules", rules(group["id"], exposed))
+        neutron.update_port(port_id, {"security_groups": [*record.others, group["id"]]})
+        self._records.keep_exposed(replace(record, group_id=group["id"]))
 
-    def _close(self, endpoint_id: str) -> None:
+    def close(self, endpoint_id: str) -> None:
+        """Close what an endpoint exposed. Nothing open: success."""
         record = self._records.exposed(endpoint_id)
-        if record is None:
-            return
+        if record is not None:
+            self._withdraw(record)
+            self._records.forget_exposed(endpoint_id)
+
+    def close_leftovers(self) -> None:
+        """Close what endpoints exposed that are not here any more."""
+        for endpoint_id in self._records.exposed_endpoints():
+            if self._agent.attachments.find(endpoint_key(endpoint_id)) is None:
+                self.close(endpoint_id)
+
+    def _withdraw(self, record: ExposedRecord) -> None:
+        """Delete a port's group for exposed ports, made to the end or not. There is none: success."""
         neutron = self._agent.neutron(record.project)
-        with suppress(NotFound):
-            neutron.update_port(record.port_id, {"security_groups": list(record.others)})
-        neutron.delete("security-groups", record.group_id)
-        self._records.forget_exposed(endpoint_id)
+        for group in neutron.list("security-groups", {"name": names.exposing_group(record.port_id)}):
+            with suppress(NotFound):
+                neutron.update_port(record.port_id, {"security_groups": list(record.others)})
+            neutron.delete("security-groups", group["id"])
 
 
 def rules(group: str, exposed: Sequence[ExposedPort]) -> list[dict[str, Any]]:

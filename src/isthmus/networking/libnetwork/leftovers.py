@@ -13,6 +13,7 @@ from isthmus.control.errors import IsthmusError
 from isthmus.networking.attaching.contract import Agent
 from isthmus.networking.configuration import sockets_of
 from isthmus.networking.libnetwork.addresses import PREFIX
+from isthmus.networking.libnetwork.connectivity import Connectivity
 from isthmus.networking.libnetwork.engine import Engine, missing_too_long
 from isthmus.networking.libnetwork.networks import AUXILIARY_PREFIX, Networks
 from isthmus.networking.libnetwork.records import Progress
@@ -25,11 +26,17 @@ class Leftovers:
     """One sweep after the other."""
 
     def __init__(
-        self, agent: Agent, networks: Networks, engine: Engine | None, clock: Callable[[], float] = time.monotonic
+        self,
+        agent: Agent,
+        networks: Networks,
+        connectivity: Connectivity,
+        engine: Engine | None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """`[network_agent] docker_patience` is how long Docker may lack what is held, before it is released."""
         self._agent = agent
         self._networks = networks
+        self._connectivity = connectivity
         self._engine = engine
         self._clock = clock
         self._unfinished = networks.being(Progress.MAKING)
@@ -45,6 +52,7 @@ class Leftovers:
             self._unfinished.remove(docker_id)
         for docker_id in self._networks.being(Progress.DELETING):
             self._networks.finish(docker_id)
+        self._connectivity.close_leftovers()
         if self._engine is None:
             return
         held = [each.wish.key.id for each in self._agent.attachments.list_all(Owner.LIBNETWORK)]
@@ -66,6 +74,8 @@ class Leftovers:
         for each in lost:
             what = "address" if each.startswith(PREFIX) else "endpoint"
             log.warning("releasing %s %s, which Docker does not have", what, each)
+            # First, or the next container that gets the port has its holes.
+            self._connectivity.close(each)
             self._agent.attachments.release(Key(Owner.LIBNETWORK, each))
 
     def sweep_for_ever(self, interval: float) -> None:
@@ -80,12 +90,12 @@ class Leftovers:
             time.sleep(interval)
 
 
-def start_sweeping(agent: Agent, networks: Networks) -> None:
+def start_sweeping(agent: Agent, networks: Networks, connectivity: Connectivity) -> None:
     """Start the thread. It does nothing that may not be cut off."""
     options = agent.conf.network_agent
     plugin = sockets_of(agent.conf).plugin
     engine = Engine(Path(options.docker_socket), plugin.stem) if options.docker_socket and plugin else None
-    leftovers = Leftovers(agent, networks, engine)
+    leftovers = Leftovers(agent, networks, connectivity, engine)
     threading.Thread(
         target=leftovers.sweep_for_ever, args=(float(options.repair_interval),), name="leftovers", daemon=True
     ).start()

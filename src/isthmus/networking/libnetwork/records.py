@@ -44,6 +44,7 @@ _FORGET_POOL = "DELETE FROM pools WHERE pool_id = ?"
 _FORGET_POOLS_OF = "DELETE FROM pools WHERE network_id = ?"
 _KEEP_EXPOSED = "INSERT OR REPLACE INTO exposed VALUES (:endpoint_id, :project, :port_id, :group_id, :others)"
 _FIND_EXPOSED = "SELECT * FROM exposed WHERE endpoint_id = ?"
+_LIST_EXPOSED = "SELECT endpoint_id FROM exposed"
 _FORGET_EXPOSED = "DELETE FROM exposed WHERE endpoint_id = ?"
 
 
@@ -94,7 +95,10 @@ class PoolRecord:
 
 @dataclass(frozen=True)
 class ExposedRecord:
-    """The security group that opens an endpoint's exposed ports; `others` are the port's own groups."""
+    """The security group that opens an endpoint's exposed ports; `others` are the port's own groups.
+
+    `group_id` is empty while it is being made.
+    """
 
     endpoint_id: str
     project: str | None
@@ -179,6 +183,10 @@ class Records:
         """Return what opens an endpoint's ports."""
         rows = self._rows(_FIND_EXPOSED, endpoint_id)
         return next((ExposedRecord(**{**row, "others": tuple(json.loads(row["others"]))}) for row in rows), None)
+
+    def exposed_endpoints(self) -> tuple[str, ...]:
+        """Return the endpoints whose ports are opened, or were about to be."""
+        return tuple(row["endpoint_id"] for row in self._rows(_LIST_EXPOSED))
 
     def forget_exposed(self, endpoint_id: str) -> None:
         """Remove it. Gone: success."""

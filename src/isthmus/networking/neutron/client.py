@@ -74,6 +74,11 @@ class Neutron:
         said = what or f"create {_one(kind)} {body.get('name') or ''}".strip()
         return _only(self._call("POST", f"/{kind}", said, json={_singular(kind): dict(body)}))
 
+    def create_all(self, kind: str, bodies: Sequence[Json]) -> None:
+        """Create objects of a kind with one call: all or none."""
+        collection = kind.replace("-", "_")
+        self._call("POST", f"/{kind}", f"create {_words(kind)}", json={collection: [dict(each) for each in bodies]})
+
     def update(self, kind: str, id: str, changes: Json, revision: int | None = None) -> Json:  # noqa: A002
         """Change an object and return it; with a `revision`, `Changed` if it has another by now."""
         headers = {} if revision is None else {"If-Match": f"revision_number={revision}"}

@@ -55,8 +55,9 @@ class Observed:
     """What is there. `ports` are Neutron's by project, None where Neutron was silent; each with its port's id.
 
     `interfaces` are by binder, None where the binder was silent. `settling` are keys in motion and tags of creations
-    under way: left alone. `blind` are the binders that do not see into containers. `unlimited` are the keys whose
-    limits of bandwidth are not there.
+    under way: left alone. `blind` are the binders that do not see into containers; `carried` are the ports that their
+    parents carry in Neutron, None where that is not known. `unlimited` are the keys whose limits of bandwidth are not
+    there.
     """
 
     ports: Mapping[str, Mapping[str, Port] | None]
@@ -64,6 +65,7 @@ class Observed:
     settling_keys: Collection[Key] = ()
     settling_tags: Collection[str] = ()
     blind: Collection[str] = ()
+    carried: Collection[str] | None = ()
     unlimited: Collection[Key] = ()
 
 
@@ -155,9 +157,10 @@ def _strays(known: Collection[str], observed: Observed) -> list[Repair]:
 
 
 def _orphans(known: Collection[str], observed: Observed) -> list[Repair]:
-    if any(interfaces is None for interfaces in observed.interfaces.values()) or observed.blind:
+    if observed.carried is None or any(interfaces is None for interfaces in observed.interfaces.values()):
         return []  # a port might be in use
     used = {each.port_id for interfaces in observed.interfaces.values() for each in interfaces or () if each.in_use}
+    used |= set(observed.carried)
     return [
         Repair(RepairKind.DELETE_ORPHAN, f"port {port.id} is of no attachment", port_id=port.id, project=project)
         for project, ports in observed.ports.items()
