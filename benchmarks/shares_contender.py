@@ -66,7 +66,11 @@ class Contender:
 
         figures = self.loaded(load)
         failed = len(self.service.read("/shares?limit=1000&status=error")["shares"])
-        return figures | {"until_available_rate": round(count / (time.monotonic() - began), 2), "failed": failed}
+        return figures | {
+            "until_available_rate": round(count / (time.monotonic() - began), 2),
+            "failed": failed,
+            "answered_500": len(self.service.faults),
+        }
 
     def lives(self, count: int) -> dict[str, Any]:
         """Make and delete shares one at a time; p50 in ms from the request to each mark."""
