@@ -4,9 +4,10 @@
 
 Users create, resize, allow, snapshot, revert and delete shares, several calls at once, while `kill -9` hits the API,
 the share manager, NFS-Ganesha, Samba and MariaDB in turn. After each kill all must settle: no share, snapshot or rule
-in a status that it should leave by itself (stuck) or in an error, and the back end, the servers and the quotas agree
-with what the API lists. At the end everything is deleted, and nothing may be left. The report is
-build/share-chaos.json, written after each kill.
+in a status that it should leave by itself (stuck) or in an error, the back end, the servers and the quotas agree
+with what the API lists, and each share and snapshot holds the bytes that it must (`lab.share_bytes`). No call may be
+answered with 500: what is away is told as such. At the end everything is deleted, and nothing may be left. The report
+is build/share-chaos.json, written after each kill.
 """
 
 import argparse
@@ -20,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.control_plane import ControlPlane
+from lab.share_bytes import Bytes
 from lab.share_leftovers import BackEnd, usage_findings
 from lab.share_user import ShareUser
 from lab.share_work import Work
@@ -43,11 +45,17 @@ class Kill:
     stuck: list[str] = field(default_factory=list)
     failed: list[str] = field(default_factory=list)
     leaked: list[str] = field(default_factory=list)
+    wrong_bytes: list[str] = field(default_factory=list)
+
+    @property
+    def findings(self) -> list[str]:
+        """All that is wrong."""
+        return [*self.stuck, *self.failed, *self.leaked, *self.wrong_bytes]
 
     @property
     def is_good(self) -> bool:
-        """Whether nothing was stuck, failed or leaked."""
-        return not (self.stuck or self.failed or self.leaked)
+        """Whether nothing was stuck, failed, leaked or changed."""
+        return not self.findings
 
 
 @dataclass
@@ -62,8 +70,13 @@ class Report:
 
     @property
     def is_good(self) -> bool:
-        """Whether every kill ended well and nothing was left."""
-        return all(kill.is_good for kill in self.kills) and not self.left
+        """Whether every kill ended well, no call was answered as if the service were wrong, and nothing was left."""
+        return all(kill.is_good for kill in self.kills) and not self.left and not self.faults
+
+    @property
+    def faults(self) -> list[str]:
+        """The answers that own up to a mistake of the service's own."""
+        return [each for each in self.unexpected if " 500 " in each]
 
     def write(self, path: Path) -> None:
         """Write it as JSON."""
@@ -74,6 +87,8 @@ class Report:
             "stuck": sum(len(kill.stuck) for kill in self.kills),
             "failed": sum(len(kill.failed) for kill in self.kills),
             "leaked": sum(len(kill.leaked) for kill in self.kills) + len(self.left),
+            "wrong_bytes": sum(len(kill.wrong_bytes) for kill in self.kills),
+            "faults": self.faults,
         }
         path.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
@@ -85,11 +100,12 @@ def run(kills: int, seed: int, path: Path = REPORT) -> Report:
     with ControlPlane(only=STACK) as plane:
         administrator = ShareUser.of(plane.admin_environment)
         user = administrator.stranger()
-        back_end = BackEnd(plane.state_dir)
+        back_end, held = BackEnd(plane.state_dir), Bytes(plane.state_dir, seed)
         for number in range(kills):
             kill = Kill(PARTS[number % len(PARTS)], round(lot.uniform(0.5, 4), 2))
             _kill(plane, user, kill, lot.randrange(1 << 30), report)
             _judge(kill, user, administrator, back_end)
+            kill.wrong_bytes = held.findings(administrator)
             report.kills.append(kill)
             report.write(path)
             _say(number, kills, kill)
@@ -159,7 +175,7 @@ def _emptied(user: ShareUser, administrator: ShareUser, back_end: BackEnd) -> li
 
 
 def _say(number: int, kills: int, kill: Kill) -> None:
-    words = "good" if kill.is_good else "; ".join([*kill.stuck, *kill.failed, *kill.leaked])
+    words = "good" if kill.is_good else "; ".join(kill.findings)
     print(
         f"{number + 1:3}/{kills} {kill.part:14} killed after {kill.after:.1f} s, "
         f"all parts back in {kill.recovered_after:.1f} s, at rest in {kill.settled_after:.1f} s: {words}",
