@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.slow_cloud import NETWORK, PROJECT, SUBNET, SlowCloud, slow_cloud
 
-from isthmus.control.errors import Conflict, NotFound
+from isthmus.control.errors import Conflict, NotFound, Unavailable
 from isthmus.networking.attaching.attachments import HostAttachments
 from isthmus.networking.attaching.chores import Chores
 from isthmus.networking.attaching.networks import Networks
@@ -198,3 +198,53 @@ def test_a_port_that_nobody_changed_is_given_out_again(parts: Parts, cloud: Slow
     given = [attachments.reserve(replace(wish, key=replace(KEY, id=str(number)))).port for number in range(2)]
 
     assert used.id in {port.id for port in given if port}
+
+
+def drained(parts: Parts, cloud: SlowCloud) -> tuple[HostAttachments, Port]:
+    """Return attachments whose pool has but one port, given back a moment ago, which Neutron has a user's label of."""
+    attachments = filled(parts, cloud, Wish(KEY, "net"))
+    for number in range(2):
+        attachments.reserve(Wish(replace(KEY, id=f"first-{number}"), "net"))
+    do_chores(parts, "label")
+    used = attachments.reserve(Wish(replace(KEY, id="first-0"), "net")).port
+    assert used is not None
+    attachments.release(replace(KEY, id="first-0"))
+    cloud.asked.clear()
+    return attachments, used
+
+
+def test_a_port_given_back_a_moment_ago_is_looked_over_and_given_out(parts: Parts, cloud: SlowCloud) -> None:
+    attachments, used = drained(parts, cloud)
+
+    given = attachments.reserve(Wish(KEY, "net"))
+
+    assert given.port is not None
+    assert (given.port.id, given.state) == (used.id, State.RESERVED)
+    assert cloud.asked == [f"PUT /v2.0/ports/{used.id}"]
+    assert attachments.reserve(Wish(KEY, "net")).port == given.port
+    do_chores(parts, "label")
+    (port,) = (each for each in cloud.objects["ports"] if each["id"] == used.id)
+    assert port["device_id"] == KEY.id
+
+
+def test_one_that_somebody_changed_is_not_but_deleted(parts: Parts, cloud: SlowCloud) -> None:
+    attachments, used = drained(parts, cloud)
+    next(each for each in cloud.objects["ports"] if each["id"] == used.id)["security_groups"] = ["wide-open"]
+
+    given = attachments.reserve(Wish(KEY, "net")).port
+
+    assert given is not None
+    assert given.id != used.id
+    assert [spare.port.id for spare in parts.spares.list_all(Fate.DOOMED)] == [used.id]
+
+
+def test_one_that_cannot_be_looked_over_stays_as_it_was(parts: Parts, cloud: SlowCloud) -> None:
+    attachments, used = drained(parts, cloud)
+    cloud.delays[f"/ports/{used.id}"] = 5.0
+
+    with pytest.raises(Unavailable):
+        attachments.reserve(Wish(KEY, "net"), time.monotonic() + 1)
+
+    assert attachments.find(KEY) is None
+    (spare,) = parts.spares.list_all()
+    assert (spare.port.id, spare.fate, spare.labelled) == (used.id, Fate.WARM, True)

@@ -14,7 +14,7 @@ from isthmus.control.errors import IsthmusError, NotFound
 from isthmus.networking.attaching.nesting import device_of
 from isthmus.networking.attaching.networks import Networks
 from isthmus.networking.attaching.parts import Parts
-from isthmus.networking.attaching.reserving import check_groups, drop_spare
+from isthmus.networking.attaching.reserving import check_groups, clean, drop_spare
 from isthmus.networking.binding.contract import Nesting
 from isthmus.networking.model import Fate, Key, Owner, Row, SparePort, Wish
 from isthmus.networking.planning.wishes import WARM_NAME, host_tag, kind_of_pool, label_of, pool_of, port_body, rules_of
@@ -189,18 +189,12 @@ class Chores:
         return self._each(self._clean_one, spares, _name)
 
     def _clean_one(self, spare: SparePort) -> None:
-        neutron = self._parts.neutron(spare.project)
-        try:
-            port = neutron.update_port(spare.port.id, {"name": WARM_NAME, "device_id": ""})
-        except NotFound:
+        port = clean(self._parts, spare)
+        if port is not None:
+            self._parts.spares.cleaned(port)
+        else:
             self._parts.spares.doom(spare.port.id)
-            return
-        if rules_of(port) != self._parts.spares.rules(spare.pool):
-            log.info("port %s is not as its pool's are, and goes", port.id)
-            self._parts.spares.doom(port.id)
             self._parts.nudge.set()
-            return
-        self._parts.spares.cleaned(port)
 
     def _refresh(self) -> bool:
         self._networks.refresh()

@@ -12,7 +12,16 @@ from isthmus.networking.binding.contract import Nesting
 from isthmus.networking.model import Attachment, Fate, Network, Port, Row, SparePort, State, Wish, addresses_of
 from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.faults import AddressTaken, NoAddressLeft
-from isthmus.networking.planning.wishes import differing_rules, host_tag, label_of, misfit, pool_of, port_body
+from isthmus.networking.planning.wishes import (
+    WARM_NAME,
+    differing_rules,
+    host_tag,
+    label_of,
+    misfit,
+    pool_of,
+    port_body,
+    rules_of,
+)
 from isthmus.networking.store.spare_ports import Pool
 
 log = logging.getLogger(__name__)
@@ -46,6 +55,9 @@ class Reservations:
             taken = self._take_warm(pool, wish, network)
             if taken is not None:
                 return taken.attachment
+            used = None if wish.addresses else self._take_used(pool, wish, network)
+            if used is not None:
+                return used
         check_time(deadline, f"create a port for {wish.key.id}")
         row = Row(Attachment(wish, State.RESERVING), project, binder)
         if not parts.attachments.insert(row):
@@ -99,6 +111,25 @@ class Reservations:
                 spares.release(wish.key, spare)
                 raise AddressTaken(f"the port with address {wish.addresses[0]} {wrong}; ask for one address only")
         return row
+
+    def _take_used(self, pool: str, wish: Wish, network: Network) -> Attachment | None:
+        """Take a port on which its last user's label still is: to look it over costs less than to make another."""
+        spares = self._parts.spares
+        while (found := spares.take_used(pool, wish, network)) is not None:
+            spare, _ = found
+            try:
+                port = clean(self._parts, spare)
+            except BaseException:
+                # It is as it was; the chores look at it again.
+                spares.release(wish.key, spare)
+                raise
+            if port is not None:
+                self._parts.attachments.set_port(wish.key, port, network, labelled=False)
+                self._parts.nudge.set()
+                return Attachment(wish, State.RESERVED, port, network)
+            spares.release(wish.key, replace(spare, fate=Fate.DOOMED))
+            self._parts.nudge.set()
+        return None
 
     def _create(self, row: Row, network: Network, trying: str, deadline: float) -> Port:
         wish = row.attachment.wish
@@ -186,6 +217,18 @@ def check_groups(neutron: Neutron, wish: Wish) -> None:
         if unknown:
             what = "security group" if kind == "security-groups" else "QoS policy"
             raise NotFound(f"the project sees no {what} {', '.join(sorted(unknown))}; check the id and the project")
+
+
+def clean(parts: Parts, spare: SparePort) -> Port | None:
+    """Take its last user's label off a warm port; None if it is gone, or somebody changed what applies to it."""
+    try:
+        port = parts.neutron(spare.project).update_port(spare.port.id, {"name": WARM_NAME, "device_id": ""})
+    except NotFound:
+        return None
+    if rules_of(port) != parts.spares.rules(spare.pool):
+        log.info("port %s is not as its pool's are, and goes", port.id)
+        return None
+    return port
 
 
 def drop_spare(parts: Parts, spare: SparePort) -> None:

@@ -40,6 +40,8 @@ PUT = """INSERT OR REPLACE INTO spare_ports
     VALUES (:port_id, :fate, :pool, :project, :network_id, :binder, :port, :borrowed, :labelled, :prepared)"""
 NEXT_WARM = """SELECT * FROM spare_ports WHERE pool = :pool AND fate = 'warm' AND labelled = 0
     ORDER BY prepared DESC, rowid LIMIT 1"""
+NEXT_USED = """SELECT * FROM spare_ports WHERE pool = :pool AND fate = 'warm' AND labelled = 1
+    ORDER BY prepared DESC, rowid LIMIT 1"""
 LIST = """SELECT * FROM spare_ports WHERE (:fate IS NULL OR fate = :fate)
     AND (:network_id IS NULL OR network_id = :network_id) ORDER BY rowid"""
 TAKE = "DELETE FROM spare_ports WHERE port_id = :port_id AND fate = 'warm'"
@@ -76,6 +78,16 @@ class SparePortStore:
         with self._database.transaction() as connection:
             found = connection.execute(NEXT_WARM, {"pool": pool}).fetchone()
             return None if found is None else _take(connection, _to_spare(found), wish, network)
+
+    def take_used(self, pool: str, wish: Wish, network: Network) -> tuple[SparePort, Row] | None:
+        """Begin to reserve a warm port that Neutron still has its last user's label of; None if there is none."""
+        with self._database.transaction() as connection:
+            found = connection.execute(NEXT_USED, {"pool": pool}).fetchone()
+            if found is None:
+                return None
+            spare = _to_spare(found)
+            row = _take(connection, spare, wish, network, State.RESERVING)
+            return None if row is None else (spare, row)
 
     def take_with_address(self, pool: str, wish: Wish, network: Network, address: IpAddress) -> Row | None:
         """Reserve the pool's warm port that has an address."""
@@ -181,8 +193,10 @@ def _put(connection: sqlite3.Connection, spare: SparePort) -> None:
     connection.execute(PUT, values)
 
 
-def _take(connection: sqlite3.Connection, spare: SparePort, wish: Wish, network: Network) -> Row | None:
-    row = Row(Attachment(wish, State.RESERVED, spare.port, network), spare.project, spare.binder)
+def _take(
+    connection: sqlite3.Connection, spare: SparePort, wish: Wish, network: Network, state: State = State.RESERVED
+) -> Row | None:
+    row = Row(Attachment(wish, state, spare.port, network), spare.project, spare.binder)
     connection.execute(TAKE, {"port_id": spare.port.id})
     if insert(connection, row):
         return row
