@@ -120,7 +120,8 @@ def _listed(call: Call, found: list[Row]) -> dict[str, Any]:
     view = _VIEW.at(call.version, admin=call.is_admin)
     if call.version <= since(8):
         with_instance = [{**row, "instance_id": row["id"]} for row in found]
-        found = list(shares.with_paths(call.session, with_instance, admin=True))
+        shares.note_paths(call.session, with_instance, admin=True)
+        return {"share_instances": [view(row) for row in with_instance]}
     return {"share_instances": [view(row) for row in found]}
 
 

@@ -17,7 +17,7 @@ from isthmus.shares.api.versions import OLDEST, Version, since
 from isthmus.shares.api.views import next_link
 from isthmus.shares.model import Status
 from isthmus.shares.store import shares
-from isthmus.shares.store.shares import COLUMNS, INSTANCE, SHARE, Row
+from isthmus.shares.store.shares import COLUMNS, INSTANCE, SHARE
 from isthmus.shares.tables import AvailabilityZoneRow, ExportRow, TypeSpecRow
 
 _FILTERS: Mapping[str, tuple[Any, Version]] = {
@@ -62,7 +62,7 @@ def detail(call: Call) -> dict[str, Any]:
     return _list(call, share_views.details)
 
 
-def _list(call: Call, show: Callable[[Call, list[Row]], list[dict[str, Any]]]) -> dict[str, Any]:
+def _list(call: Call, show: Callable[[Call, list[dict[str, Any]]], list[dict[str, Any]]]) -> dict[str, Any]:
     call.allow("share:get_all")
     page, order = page_of(call), order_of(call, _SORT_KEYS, Order("created_at"))
     statement = _asked(call)
@@ -74,7 +74,7 @@ def _list(call: Call, show: Callable[[Call, list[Row]], list[dict[str, Any]]]) -
     return answer | next_link(call, "shares", page, len(found))
 
 
-def _read(call: Call, statement: Select[Any]) -> list[Row]:
+def _read(call: Call, statement: Select[Any]) -> list[dict[str, Any]]:
     """Return the rows as dictionaries; made from `mappings()` those of 1,000 shares cost twice as much."""
     result = call.session.execute(statement)
     names = tuple(result.keys())

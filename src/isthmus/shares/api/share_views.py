@@ -68,15 +68,18 @@ def summaries(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
     return [{"id": row["id"], "name": row["name"], "links": links(call, "shares", row["id"])} for row in rows]
 
 
-def details(call: Call, rows: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return shares with all that their callers may see; `rows` are those of `store.shares`."""
+def details(call: Call, rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return shares with all that their callers may see; `rows` are those of `store.shares`, and get more keys here."""
     admin = call.may("context_is_host_admin")
-    full = shares.with_metadata(call.session, rows)
-    _note_replicas(call, full)
+    shares.note_metadata(call.session, rows)
+    _note_replicas(call, rows)
     if call.version <= _PATHS_UNTIL:
-        full = shares.with_paths(call.session, full, admin=call.is_admin)
+        shares.note_paths(call.session, rows, admin=call.is_admin)
     view = _DETAIL.at(call.version, admin=admin)
-    return [view(row) | {"links": links(call, "shares", row["id"])} for row in full]
+    shown = [view(row) for row in rows]
+    for each in shown:
+        each["links"] = links(call, "shares", each["id"])
+    return shown
 
 
 def _note_replicas(call: Call, rows: Sequence[dict[str, Any]]) -> None:

@@ -30,7 +30,7 @@ from isthmus.shares.tables import ShareRow
 def show(call: Call, share_id: str) -> dict[str, Any]:
     """Show one share."""
     call.allow("share:get")
-    return {"share": share_views.details(call, [visible_share(call, share_id)])[0]}
+    return {"share": share_views.details(call, [dict(visible_share(call, share_id))])[0]}
 
 
 def change(call: Call, share_id: str) -> dict[str, Any]:

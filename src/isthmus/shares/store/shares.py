@@ -86,20 +86,21 @@ def shares_first(statement: Select[Any]) -> Select[Any]:
     return statement.prefix_with("STRAIGHT_JOIN", dialect="mysql").prefix_with("STRAIGHT_JOIN", dialect="mariadb")
 
 
-def read(session: Session, share_id: str) -> Row | None:
+def read(session: Session, share_id: str) -> dict[str, Any] | None:
     """Return a share, None if there is none."""
     row = session.connection().execute(_ONE, {"share_id": share_id}).mappings().first()
     return None if row is None else dict(row)
 
 
-def with_metadata(session: Session, shares: Sequence[Row]) -> list[dict[str, Any]]:
-    """Return the shares with their `metadata`, read for all at once."""
+def note_metadata(session: Session, shares: Sequence[dict[str, Any]]) -> None:
+    """Note in shares their `metadata`, read for all at once."""
     found = metadata.read_many(session, [share["id"] for share in shares])
-    return [{**share, "metadata": found[share["id"]]} for share in shares]
+    for share in shares:
+        share["metadata"] = found[share["id"]]
 
 
-def with_paths(session: Session, shares: Sequence[Row], *, admin: bool) -> list[dict[str, Any]]:
-    """Return the shares with the paths of their `export_locations`, read for all at once."""
+def note_paths(session: Session, shares: Sequence[dict[str, Any]], *, admin: bool) -> None:
+    """Note in shares the paths of their `export_locations`, read for all at once."""
     wanted = select(ExportRow.instance_id, ExportRow.path).where(
         ExportRow.instance_id.in_([share["instance_id"] for share in shares])
     )
@@ -108,7 +109,8 @@ def with_paths(session: Session, shares: Sequence[Row], *, admin: bool) -> list[
     paths: dict[str, list[str]] = {}
     for instance_id, path in session.execute(wanted.order_by(ExportRow.position)):
         paths.setdefault(instance_id, []).append(path)
-    return [{**share, "export_locations": paths.get(share["instance_id"], [])} for share in shares]
+    for share in shares:
+        share["export_locations"] = paths.get(share["instance_id"], [])
 
 
 def count(session: Session, statement: Select[Any]) -> int:
