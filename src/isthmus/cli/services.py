@@ -12,10 +12,7 @@ from cliff.command import Command
 from isthmus.control import readiness
 from isthmus.control.configuration import load
 from isthmus.control.heaps import share_heaps
-from isthmus.control.sparing import without
-
-UNUSED = ("grpc", "osprofiler")
-"""temporalio would load the first, for stubs beside its own client, and keystoneauth the second: 13 MiB."""
+from isthmus.control.sparing import UNUSED, without
 
 
 class Service(Command):  # type: ignore[misc]  # cliff is not followed by mypy

@@ -16,6 +16,7 @@ from isthmus.control import metrics
 from isthmus.control.errors import InvalidInput
 from isthmus.control.loopback import is_loopback
 from isthmus.control.readiness import say_ready
+from isthmus.control.sparing import UNUSED, without
 from isthmus.control.streaming import Hub, detaching
 
 KEEP_ALIVE_SECONDS = 75
@@ -65,7 +66,9 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     def load(self) -> Any:
         """Make the application, in each process anew; called by gunicorn after its fork."""
         module, _, name = self._application.partition(":")
-        application = getattr(importlib.import_module(module), name)(self._conf)
+        with without(*UNUSED):
+            imported = importlib.import_module(module)
+        application = getattr(imported, name)(self._conf)
         return detaching(application, Hub(self._conf.api.streams, self._conf.api.stream_seconds))
 
 
@@ -102,5 +105,6 @@ def serve(conf: ConfigOpts, application: str) -> None:
         metrics.share_between_processes()
     if conf.api.processes > 1:
         # Loaded once, before the forks, and shared.
-        importlib.import_module(application.partition(":")[0])
+        with without(*UNUSED):
+            importlib.import_module(application.partition(":")[0])
     _Listener(conf, application).run()

@@ -4,6 +4,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+UNUSED = ("grpc", "osprofiler", "opentelemetry.sdk")
+"""temporalio would load the first, for stubs beside its own client, keystoneauth the second, oslo.middleware the third:
+15 MiB. What traces loads it when traces are on.
+"""
+
 
 @contextmanager
 def without(*packages: str) -> Iterator[None]:

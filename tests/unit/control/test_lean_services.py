@@ -7,24 +7,23 @@ import pytest
 
 _PROGRAM = """
 import importlib, sys
-from isthmus.cli.services import UNUSED
-from isthmus.control.sparing import without
+from isthmus.control.sparing import UNUSED, without
 with without(*UNUSED):
     importlib.import_module(sys.argv[1])
 print(*set(sys.argv[2:]) & set(sys.modules))
 """
 TRACES = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
-SDK = "opentelemetry.sdk"  # oslo.middleware brings it to the API
+SDK = "opentelemetry.sdk"
 
 
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("isthmus.serving", ("temporalio", "openstack", "guestfs", TRACES)),
+        ("isthmus.serving", ("temporalio", "openstack", "guestfs", SDK, TRACES)),
         ("isthmus.migration.services.conductor", ("keystoneauth1", "grpc", "osprofiler", "oslo_middleware", SDK)),
         (
             "isthmus.migration.services.worker",
-            ("sqlalchemy", "guestfs", "grpc", "osprofiler", "oslo_middleware", SDK),
+            ("sqlalchemy", "guestfs", "grpc", "osprofiler", "oslo_middleware", "psutil", "cryptography", SDK),
         ),
         ("isthmus.shares.services.manager", ("keystoneauth1", "temporalio", "manila", SDK)),
     ],

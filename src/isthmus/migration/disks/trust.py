@@ -10,16 +10,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Self
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
 from isthmus.control.errors import Unavailable
 
 # Clocks of two sites may differ by anything, and the certificate itself is compared.
 _ALWAYS = datetime(2000, 1, 1, tzinfo=UTC), datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
-_NAME = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Isthmus worker")])
 
 
 @dataclass(frozen=True)
@@ -31,12 +25,18 @@ class Identity:
 
     @classmethod
     def make(cls) -> Self:
-        """Make a new one; a millisecond."""
+        """Make a new one; a millisecond, and the first time a library of 3 MiB is loaded."""
+        from cryptography import x509  # noqa: PLC0415
+        from cryptography.hazmat.primitives import hashes, serialization  # noqa: PLC0415
+        from cryptography.hazmat.primitives.asymmetric import ec  # noqa: PLC0415
+        from cryptography.x509.oid import NameOID  # noqa: PLC0415
+
+        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Isthmus worker")])
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = (
             x509.CertificateBuilder()
-            .subject_name(_NAME)
-            .issuer_name(_NAME)
+            .subject_name(name)
+            .issuer_name(name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
             .not_valid_before(_ALWAYS[0])

@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import nbd
-import psutil
 
 from isthmus.control.errors import IsthmusError, StepFailed, Unavailable
 from isthmus.migration.morphing.acceleration import kvm_works
@@ -360,6 +359,8 @@ class ApplianceDisks(GuestDisks):
 
     def _kill(self) -> None:
         """Kill the appliance, told from other appliances of this process by its disks."""
+        import psutil  # noqa: PLC0415 - a worker that kills no appliance needs none
+
         # Not by get_pid: libguestfs serialises calls on one handle, and this runs while one hangs.
         own = self._addresses[0].server.removeprefix("unix:")
         for child in psutil.Process().children():
