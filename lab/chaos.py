@@ -45,6 +45,7 @@ MIGRATION = ("keystone", "barbican", "temporal", "api", "conductor", "worker")
 PARTS = ("worker", "nbd-server", "conductor", "temporal", "api")
 COPY = "REPLICATE_DISKS"
 MACHINE = "machine"
+MOST_ATTEMPTS = 4
 SHARE_OF_MACHINES = 0.15
 """Of all kills, those in moves of whole machines, which take longest."""
 WHERE_WRITERS_ARE = (
@@ -134,9 +135,19 @@ def _many_machines(plane: ControlPlane, directory: Path, seed: int, blows: Seque
             first = ManyRound(ground, f"usual-{blow.kind}", blow.kind, None)
             book.write(f"{blow.kind}: undisturbed", first, plane)
             usual[blow.kind] = first.verdict.usual_seconds or 1.0
-        title = f"{blow.kind}: kill {blow}"
-        book.write(title, ManyRound(ground, f"m{number}", blow.kind, blow, usual[blow.kind]), plane)
+        for attempt, each in enumerate(_later(blow)):
+            one = ManyRound(ground, f"m{number}-{attempt}", each.kind, each, usual[each.kind])
+            book.write(f"{each.kind}: kill {each}", one, plane)
+            if one.verdict.killed:
+                break
     ground.close()
+
+
+def _later(blow: Blow) -> Iterator[Blow]:
+    """Yield the blow, and later ones for when there was nothing to be killed: no disk was served yet, or any more."""
+    for _ in range(MOST_ATTEMPTS):
+        yield blow
+        blow = dataclasses.replace(blow, share=round(min(0.6, blow.share + 0.15), 2))
 
 
 class Book:

@@ -4,9 +4,10 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
+import psutil
 import pytest
 from lab.synthetic_guest import served
 from tests.image_packages import (
@@ -22,8 +23,9 @@ from tests.image_packages import (
 )
 from tests.libvirt_fixtures import Notes, nbd_client, read_all
 
-from isthmus.control.errors import Conflict, NotFound, StepFailed
+from isthmus.control.errors import Conflict, NotFound, StepFailed, Unavailable
 from isthmus.migration.machine import Firmware
+from isthmus.migration.providers.images import exports
 from isthmus.migration.providers.images.provider import ImagesProvider
 
 TRANSFER = "11111111-2222-3333-4444-555555555555"
@@ -56,6 +58,28 @@ def test_a_lone_image_of_every_format_is_a_machine(site: tuple[Path, ImagesProvi
     assert (machine.id, machine.memory_mb, machine.firmware) == (f"web.{ending}", 2048, Firmware.EFI)
     assert machine.disks[0].size_bytes == 4 << 20
     assert _read(provider, f"web.{ending}") == content_of(4)
+
+
+def test_a_server_that_is_killed_as_it_starts_is_no_fault_of_the_image(
+    site: tuple[Path, ImagesProvider], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its socket is there, and stays."""
+    root, provider = site
+    make_image(root / "web.raw", 4)
+    real = exports._answers
+
+    def kill_first(uri: str) -> bool:
+        for process in psutil.process_iter():
+            with suppress(psutil.Error):
+                if "--persistent" in process.cmdline() and any(str(root) in word for word in process.cmdline()):
+                    process.kill()
+        return real(uri)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(exports, "_answers", kill_first)
+        with pytest.raises(Unavailable, match=r"server of web.raw was killed as it started"):
+            _read(provider, "web")
+    assert _read(provider, "web") == content_of(4)
 
 
 def test_a_vmdk_in_several_files_is_read(site: tuple[Path, ImagesProvider]) -> None:

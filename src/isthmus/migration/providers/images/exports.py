@@ -174,15 +174,19 @@ def _start(place: Path, number: int, image: ImageFile, *, writable: bool) -> Non
         subprocess.run(["setsid", "--fork", *words], stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)
     deadline = time.monotonic() + _START_SECONDS
     while not (socket.exists() and _answers(_uri(place, number))):
-        if not socket.exists() and not _servers(place, f"--socket=/exports/{socket.name}"):
-            raise _refused(image, log)
+        # Its socket stays behind when a server is killed.
+        if not _servers(place, f"--socket=/exports/{socket.name}"):
+            raise _ended(image, log)
         if time.monotonic() > deadline:
             raise Unavailable(f"{image.label} is not served after {_START_SECONDS} s; it will be tried again")
         time.sleep(0.1)
 
 
-def _refused(image: ImageFile, log: Path) -> Exception:
+def _ended(image: ImageFile, log: Path) -> Exception:
+    """Return why a server has ended before it served."""
     words = log.read_text(errors="replace").strip()[-300:]
+    if not words:  # QEMU and the sandbox say why they give up
+        return Unavailable(f"the server of {image.label} was killed as it started; it will be tried again")
     if is_locked(words):
         return Conflict(f"{image.label} is in use by another program: stop its machine and try again. {words}")
     return StepFailed(f"{image.label} cannot be served: get the image again. {words}")
