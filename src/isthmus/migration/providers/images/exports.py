@@ -26,7 +26,10 @@ from isthmus.migration.providers.images.formats import ImageFile, ImageFormat
 from isthmus.migration.providers.images.sandbox import confined, is_locked, node
 
 _START_SECONDS = 60
-_STOP_SECONDS = 120
+_CLOSING_SECONDS = 30.0
+"""How long a server that writes has to close its image. What a copy has settled was flushed long before."""
+_READING_SECONDS = 2.0
+"""The same for one that only reads: QEMU 7.2 now and then waits for ever for a client that left in mid-handshake."""
 _LONGEST_SOCKET = 107
 _RECORD = "record.json"
 
@@ -206,7 +209,9 @@ def _servers(place: Path, word: str = "") -> list[psutil.Process]:
 
 
 def _end_servers(place: Path) -> None:
-    deadline = time.monotonic() + _STOP_SECONDS
+    record = _read(place)
+    reads = record is not None and not record.writable
+    deadline = time.monotonic() + (_READING_SECONDS if reads else _CLOSING_SECONDS)
     while processes := _servers(place):
         late = time.monotonic() > deadline
         for process in processes:
