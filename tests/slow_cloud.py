@@ -146,9 +146,9 @@ def _port(body: dict[str, Any]) -> dict[str, Any]:
         "security_groups": ["group"],
         "port_security_enabled": True,
         "allowed_address_pairs": [],
-        "fixed_ips": [{"subnet_id": "sub", "ip_address": "10.1.0.5"}],
     }
-    return {**defaults, **body}
+    wanted = body.get("fixed_ips") or [{"subnet_id": "sub"}]
+    return {**defaults, **body, "fixed_ips": [{"ip_address": "10.1.0.5", **each} for each in wanted]}
 
 
 def _token(base: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ Docker's next request, which is for the same endpoint. In swarm the manager give
 hosts: those are unbound ports in Neutron, named and tagged as Kuryr's, and this host keeps nothing of them.
 """
 
+import logging
 import threading
 import time
 import uuid
@@ -23,7 +24,11 @@ from isthmus.networking.model import Attachment, IpAddress, Key, Owner, Port, Wi
 from isthmus.networking.neutron.faults import AddressTaken
 from isthmus.networking.neutron.time_left import within
 
+log = logging.getLogger(__name__)
+
 PREFIX = "address/"
+_TRY = "isthmus.try:"
+_LATE_SECONDS = 300.0
 
 
 def new_address_key() -> Key:
@@ -46,6 +51,9 @@ class Addresses:
         self._companions: dict[tuple[str, IpAddress], Key] = {}
         self._released: set[tuple[str, IpAddress]] = set()
         """Second addresses of ports that were released by their first."""
+        self._being_made: set[str] = set()
+        """Tags of ports that Neutron is making for a swarm."""
+        self._looked_for: dict[str, float] = {}
         self._lock = threading.Lock()
 
     def request(self, request: RequestAddress) -> str:
@@ -158,11 +166,40 @@ class Addresses:
 
     def _in_swarm(self, pool: PoolRecord, address: IpAddress | None) -> IpAddress:
         fixed = {"subnet_id": pool.subnet_id, **({"ip_address": str(address)} if address else {})}
-        neutron = self._agent.neutron(pool.project)
-        port = neutron.create_port(
-            network_id=pool.network_id, name=names.UNBOUND_PORT, fixed_ips=[fixed], tags=[names.PORT_OWNER]
-        )
+        tag = f"{_TRY}{uuid.uuid4().hex[:16]}"
+        with self._lock:
+            self._being_made.add(tag)
+        try:
+            # Written before Neutron makes it: this host keeps nothing else of the port, and Docker knows it only when
+            # it is told.
+            self._records.begin_answer(tag, pool.project)
+            port = self._agent.neutron(pool.project).create_port(
+                network_id=pool.network_id, name=names.UNBOUND_PORT, fixed_ips=[fixed], tags=[names.PORT_OWNER, tag]
+            )
+            self._records.answered(tag)
+        finally:
+            with self._lock:
+                self._being_made.discard(tag)
         return port.fixed_ips[0].address
+
+    def delete_untold(self) -> None:
+        """Delete ports that were made for a swarm and whose address it was never told: the making was cut off."""
+        for tag, project in self._records.unanswered().items():
+            with self._lock:
+                ended = tag not in self._being_made
+            # One that ended meanwhile is told if it is not written down any more.
+            if not ended or tag not in self._records.unanswered():
+                continue
+            neutron = self._agent.neutron(project)
+            found = neutron.ports(tags=tag)
+            for port in found:
+                log.warning("deleting port %s, whose address Docker was never told", port.id)
+                neutron.delete("ports", port.id)
+            # Neutron may still be at one that it was too slow with.
+            looked_for = time.monotonic() - self._looked_for.setdefault(tag, time.monotonic())
+            if found or looked_for > _LATE_SECONDS:
+                self._records.answered(tag)
+                self._looked_for.pop(tag)
 
     def release(self, request: ReleaseAddress) -> None:
         """Answer ReleaseAddress: give the port back, unless an endpoint has it. Pool or address gone: success."""

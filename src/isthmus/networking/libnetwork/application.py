@@ -45,7 +45,7 @@ class Method:
 def make_application(agent: Agent) -> Wsgi:
     """Return the WSGI application of the plugin's socket; `conf.state_dir` keeps its records."""
     driver = Driver(agent, Records(Path(agent.conf.state_dir) / "libnetwork.sqlite"))
-    start_sweeping(agent, driver.networks, driver.connectivity)
+    start_sweeping(agent, driver.networks, driver.connectivity, driver.addresses)
     return serve(driver.methods())
 
 
@@ -66,7 +66,7 @@ class Driver:
         self._scope = str(agent.conf.network_agent.docker_scope)
         self._pools = Pools(agent, records)
         self.networks = Networks(agent, records)
-        self._addresses = Addresses(agent, records, self._pools)
+        self.addresses = Addresses(agent, records, self._pools)
         self._endpoints = Endpoints(agent, self.networks)
         self.connectivity = Connectivity(agent, records, self.networks)
 
@@ -108,9 +108,9 @@ class Driver:
             "RequestPool": Method(messages.RequestPool, self._pools.request),
             "ReleasePool": Method(messages.ReleasePool, lambda each: self._pools.release(each.pool_id)),
             "RequestAddress": Method(
-                messages.RequestAddress, lambda each: {"Address": self._addresses.request(each), "Data": {}}
+                messages.RequestAddress, lambda each: {"Address": self.addresses.request(each), "Data": {}}
             ),
-            "ReleaseAddress": Method(messages.ReleaseAddress, self._addresses.release),
+            "ReleaseAddress": Method(messages.ReleaseAddress, self.addresses.release),
         }
 
     def _capabilities(self) -> Answer:

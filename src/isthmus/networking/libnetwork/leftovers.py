@@ -12,7 +12,7 @@ from pathlib import Path
 from isthmus.control.errors import IsthmusError
 from isthmus.networking.attaching.contract import Agent
 from isthmus.networking.configuration import sockets_of
-from isthmus.networking.libnetwork.addresses import PREFIX
+from isthmus.networking.libnetwork.addresses import PREFIX, Addresses
 from isthmus.networking.libnetwork.connectivity import Connectivity
 from isthmus.networking.libnetwork.engine import Engine, missing_too_long
 from isthmus.networking.libnetwork.networks import AUXILIARY_PREFIX, Networks
@@ -30,6 +30,8 @@ class Leftovers:
         agent: Agent,
         networks: Networks,
         connectivity: Connectivity,
+        addresses: Addresses,
+        *,
         engine: Engine | None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -37,6 +39,7 @@ class Leftovers:
         self._agent = agent
         self._networks = networks
         self._connectivity = connectivity
+        self._addresses = addresses
         self._engine = engine
         self._clock = clock
         self._unfinished = networks.being(Progress.MAKING)
@@ -53,6 +56,7 @@ class Leftovers:
         for docker_id in self._networks.being(Progress.DELETING):
             self._networks.finish(docker_id)
         self._connectivity.close_leftovers()
+        self._addresses.delete_untold()
         if self._engine is None:
             return
         held = [each.wish.key.id for each in self._agent.attachments.list_all(Owner.LIBNETWORK)]
@@ -90,12 +94,12 @@ class Leftovers:
             time.sleep(interval)
 
 
-def start_sweeping(agent: Agent, networks: Networks, connectivity: Connectivity) -> None:
+def start_sweeping(agent: Agent, networks: Networks, connectivity: Connectivity, addresses: Addresses) -> None:
     """Start the thread. It does nothing that may not be cut off."""
     options = agent.conf.network_agent
     plugin = sockets_of(agent.conf).plugin
     engine = Engine(Path(options.docker_socket), plugin.stem) if options.docker_socket and plugin else None
-    leftovers = Leftovers(agent, networks, connectivity, engine)
+    leftovers = Leftovers(agent, networks, connectivity, addresses, engine=engine)
     threading.Thread(
         target=leftovers.sweep_for_ever, args=(float(options.repair_interval),), name="leftovers", daemon=True
     ).start()

@@ -7,7 +7,7 @@ cannot: the options of a network and what is under way. It can be deleted; then 
 import json
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from enum import StrEnum
@@ -26,6 +26,7 @@ CREATE TABLE IF NOT EXISTS pools (
     prefix_length INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS exposed (
     endpoint_id TEXT PRIMARY KEY, project TEXT, port_id TEXT NOT NULL, group_id TEXT NOT NULL, others TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS unanswered (tag TEXT PRIMARY KEY, project TEXT);
 """
 
 _KEEP_NETWORK = """
@@ -46,6 +47,9 @@ _KEEP_EXPOSED = "INSERT OR REPLACE INTO exposed VALUES (:endpoint_id, :project, 
 _FIND_EXPOSED = "SELECT * FROM exposed WHERE endpoint_id = ?"
 _LIST_EXPOSED = "SELECT endpoint_id FROM exposed"
 _FORGET_EXPOSED = "DELETE FROM exposed WHERE endpoint_id = ?"
+_BEGIN_ANSWER = "INSERT INTO unanswered VALUES (?, ?)"
+_UNANSWERED = "SELECT * FROM unanswered"
+_ANSWERED = "DELETE FROM unanswered WHERE tag = ?"
 
 
 class How(StrEnum):
@@ -191,6 +195,18 @@ class Records:
     def forget_exposed(self, endpoint_id: str) -> None:
         """Remove it. Gone: success."""
         self._run(_FORGET_EXPOSED, (endpoint_id,))
+
+    def begin_answer(self, tag: str, project: str | None) -> None:
+        """Write down that a port so tagged is about to be made for a swarm, which is then told its address."""
+        self._run(_BEGIN_ANSWER, (tag, project))
+
+    def unanswered(self) -> Mapping[str, str | None]:
+        """Return {tag: project} of the ports whose address nobody was told: they are being made, or were cut off."""
+        return {row["tag"]: row["project"] for row in self._rows(_UNANSWERED)}
+
+    def answered(self, tag: str) -> None:
+        """Forget a tag: its port's address is told, or the port is gone."""
+        self._run(_ANSWERED, (tag,))
 
     def _run(self, statement: str, values: Any) -> None:
         with self._open() as connection:
