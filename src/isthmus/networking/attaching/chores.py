@@ -189,6 +189,8 @@ class Chores:
         return self._each(self._clean_one, spares, _name)
 
     def _clean_one(self, spare: SparePort) -> None:
+        if all(each.port.id != spare.port.id for each in self._parts.spares.list_all(Fate.WARM)):
+            return  # Somebody took it meanwhile, and looked it over.
         port = clean(self._parts, spare)
         if port is not None:
             self._parts.spares.cleaned(port)
