@@ -248,3 +248,44 @@ def test_one_that_cannot_be_looked_over_stays_as_it_was(parts: Parts, cloud: Slo
     assert attachments.find(KEY) is None
     (spare,) = parts.spares.list_all()
     assert (spare.port.id, spare.fate, spare.labelled) == (used.id, Fate.WARM, True)
+
+
+def test_one_that_the_chores_have_looked_over_is_given_out_without_a_word(parts: Parts, cloud: SlowCloud) -> None:
+    attachments, used = drained(parts, cloud)
+    do_chores(parts, "look_over")
+    assert cloud.asked == ["GET /v2.0/ports"]
+
+    given = attachments.reserve(Wish(KEY, "net")).port
+
+    assert given is not None
+    assert given.id == used.id
+    assert cloud.asked == ["GET /v2.0/ports"]
+    # Its next user's time is not covered by that.
+    do_chores(parts, "label")
+    attachments.release(KEY)
+    next(each for each in cloud.objects["ports"] if each["id"] == used.id)["security_groups"] = ["wide-open"]
+    other = attachments.reserve(Wish(KEY, "net")).port
+    assert other is not None
+    assert other.id != used.id
+
+
+def test_what_was_taken_while_neutron_was_asked_is_not_looked_over(parts: Parts, cloud: SlowCloud) -> None:
+    attachments, used = drained(parts, cloud)
+    cloud.delays["/ports"] = 0.5
+    with ThreadPoolExecutor(1) as threads:
+        asking = threads.submit(do_chores, parts, "look_over")
+        while not cloud.asked:
+            time.sleep(0.01)
+        cloud.delays.clear()
+        assert attachments.reserve(Wish(KEY, "net")).port is not None
+        attachments.release(KEY)
+        asking.result()
+
+    assert not parts.looked_over.knows(used.id)
+
+
+def test_one_that_somebody_changed_is_not_looked_over(parts: Parts, cloud: SlowCloud) -> None:
+    _, used = drained(parts, cloud)
+    next(each for each in cloud.objects["ports"] if each["id"] == used.id)["security_groups"] = ["wide-open"]
+    do_chores(parts, "look_over")
+    assert not parts.looked_over.knows(used.id)

@@ -43,7 +43,7 @@ class Chores:
     def do_round(self) -> bool:
         """Do what is to be done; return whether all of it was."""
         done = True
-        for chore in (self._label, self._clean, self._prepare, self._drop, self._fill, self._refresh):
+        for chore in (self._look_over, self._label, self._clean, self._prepare, self._drop, self._fill, self._refresh):
             try:
                 done = chore() and done
             except IsthmusError as error:
@@ -183,6 +183,22 @@ class Chores:
                 binder.prepare(spare.port, network)
                 self._parts.spares.prepared(spare.port.id)
 
+    def _look_over(self) -> bool:
+        """Ask what used ports are like by now, all with one call: the next container may have them at once."""
+        by_project: dict[str, dict[str, SparePort]] = {}
+        for spare in self._parts.spares.list_all(Fate.WARM):
+            if spare.labelled and not self._parts.looked_over.knows(spare.port.id):
+                by_project.setdefault(spare.project, {})[spare.port.id] = spare
+        return self._each(self._look_over_of, by_project.items(), lambda found: f"used ports of project {found[0]}")
+
+    def _look_over_of(self, found: tuple[str, dict[str, SparePort]]) -> None:
+        project, spares = found
+        self._parts.looked_over.begin()
+        for port in self._parts.neutron(project).ports(id=sorted(spares)):
+            spare = spares.get(port.id)
+            if spare is not None and rules_of(port) == self._parts.spares.rules(spare.pool):
+                self._parts.looked_over.note(port)
+
     def _clean(self) -> bool:
         """Take the last user's label off warm ports; what somebody changed meanwhile goes to nobody else."""
         spares = [spare for spare in self._parts.spares.list_all(Fate.WARM) if spare.labelled]
@@ -190,8 +206,9 @@ class Chores:
 
     def _clean_one(self, spare: SparePort) -> None:
         if all(each.port.id != spare.port.id for each in self._parts.spares.list_all(Fate.WARM)):
-            return  # Somebody took it meanwhile, and looked it over.
+            return  # Somebody took it meanwhile.
         port = clean(self._parts, spare)
+        self._parts.looked_over.leave(spare.port.id)
         if port is not None:
             self._parts.spares.cleaned(port)
         else:

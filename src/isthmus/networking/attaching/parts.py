@@ -11,6 +11,7 @@ from isthmus.control.errors import Unavailable
 from isthmus.networking.attaching.locks import KeyLocks
 from isthmus.networking.binding.contract import Binder
 from isthmus.networking.binding.registry import Binders
+from isthmus.networking.model import Port
 from isthmus.networking.neutron.client import Neutron
 from isthmus.networking.neutron.projects import Projects
 from isthmus.networking.store.attachments import AttachmentStore
@@ -55,6 +56,40 @@ class InFlight:
             return frozenset(self._tags)
 
 
+class LookedOver:
+    """Used ports of which Neutron has said that nobody changed them, until they are anybody's.
+
+    In memory alone: whoever starts anew asks again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._found: dict[str, Port] = {}
+        self._left: set[str] = set()
+
+    def begin(self) -> None:
+        """Say that Neutron is about to be asked; one caller at a time."""
+        with self._lock:
+            self._left.clear()
+
+    def note(self, port: Port) -> None:
+        """Write down a port as Neutron has it, unless it was taken since it was asked about."""
+        with self._lock:
+            if port.id not in self._left:
+                self._found[port.id] = port
+
+    def knows(self, port_id: str) -> bool:
+        """Return whether a port was looked over."""
+        with self._lock:
+            return port_id in self._found
+
+    def leave(self, port_id: str) -> Port | None:
+        """Return the port as Neutron had it, None if it was not looked over; it is somebody's from here on."""
+        with self._lock:
+            self._left.add(port_id)
+            return self._found.pop(port_id, None)
+
+
 @dataclass(frozen=True)
 class Parts:
     """The agent's parts. `nudge` is set when there is something to do behind, `alarm` when something may be broken."""
@@ -69,6 +104,7 @@ class Parts:
     publications: PublicationStore
     locks: KeyLocks = field(default_factory=KeyLocks)
     in_flight: InFlight = field(default_factory=InFlight)
+    looked_over: LookedOver = field(default_factory=LookedOver)
     nudge: threading.Event = field(default_factory=threading.Event)
     alarm: threading.Event = field(default_factory=threading.Event)
 

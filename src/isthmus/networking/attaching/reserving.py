@@ -113,12 +113,12 @@ class Reservations:
         return row
 
     def _take_used(self, pool: str, wish: Wish, network: Network) -> Attachment | None:
-        """Take a port on which its last user's label still is: to look it over costs less than to make another."""
+        """Take a port on which its last user's label still is: to look it over, if nobody has, beats making another."""
         spares = self._parts.spares
         while (found := spares.take_used(pool, wish, network)) is not None:
             spare, _ = found
             try:
-                port = clean(self._parts, spare)
+                port = self._parts.looked_over.leave(spare.port.id) or clean(self._parts, spare)
             except BaseException:
                 # It is as it was; the chores look at it again.
                 spares.release(wish.key, spare)
