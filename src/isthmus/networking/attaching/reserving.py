@@ -115,8 +115,7 @@ class Reservations:
     def _take_used(self, pool: str, wish: Wish, network: Network) -> Attachment | None:
         """Take a port on which its last user's label still is: to look it over, if nobody has, beats making another."""
         spares = self._parts.spares
-        while (found := spares.take_used(pool, wish, network)) is not None:
-            spare, _ = found
+        while (spare := spares.take_used(pool, wish, network)) is not None:
             try:
                 port = self._parts.looked_over.leave(spare.port.id) or clean(self._parts, spare)
             except BaseException:

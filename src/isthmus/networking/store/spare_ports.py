@@ -79,15 +79,14 @@ class SparePortStore:
             found = connection.execute(NEXT_WARM, {"pool": pool}).fetchone()
             return None if found is None else _take(connection, _to_spare(found), wish, network)
 
-    def take_used(self, pool: str, wish: Wish, network: Network) -> tuple[SparePort, Row] | None:
+    def take_used(self, pool: str, wish: Wish, network: Network) -> SparePort | None:
         """Begin to reserve a warm port that Neutron still has its last user's label of; None if there is none."""
         with self._database.transaction() as connection:
             found = connection.execute(NEXT_USED, {"pool": pool}).fetchone()
             if found is None:
                 return None
             spare = _to_spare(found)
-            row = _take(connection, spare, wish, network, State.RESERVING)
-            return None if row is None else (spare, row)
+            return spare if _take(connection, spare, wish, network, State.RESERVING) else None
 
     def take_with_address(self, pool: str, wish: Wish, network: Network, address: IpAddress) -> Row | None:
         """Reserve the pool's warm port that has an address."""
