@@ -13,6 +13,7 @@ import uuid
 
 from isthmus.control.errors import Conflict, InvalidInput, NotFound
 from isthmus.networking.attaching.contract import Agent
+from isthmus.networking.attaching.parts import InFlight
 from isthmus.networking.libnetwork import names
 from isthmus.networking.libnetwork.choosing import check_gateway, first_address
 from isthmus.networking.libnetwork.messages import ReleaseAddress, RequestAddress
@@ -27,7 +28,6 @@ from isthmus.networking.neutron.time_left import within
 log = logging.getLogger(__name__)
 
 PREFIX = "address/"
-_TRY = "isthmus.try:"
 _LATE_SECONDS = 300.0
 
 
@@ -51,8 +51,7 @@ class Addresses:
         self._companions: dict[tuple[str, IpAddress], Key] = {}
         self._released: set[tuple[str, IpAddress]] = set()
         """Second addresses of ports that were released by their first."""
-        self._being_made: set[str] = set()
-        """Tags of ports that Neutron is making for a swarm."""
+        self._in_flight = InFlight()
         self._looked_for: dict[str, float] = {}
         self._lock = threading.Lock()
 
@@ -166,10 +165,7 @@ class Addresses:
 
     def _in_swarm(self, pool: PoolRecord, address: IpAddress | None) -> IpAddress:
         fixed = {"subnet_id": pool.subnet_id, **({"ip_address": str(address)} if address else {})}
-        tag = f"{_TRY}{uuid.uuid4().hex[:16]}"
-        with self._lock:
-            self._being_made.add(tag)
-        try:
+        with self._in_flight.creating() as tag:
             # Written before Neutron makes it: this host keeps nothing else of the port, and Docker knows it only when
             # it is told.
             self._records.begin_answer(tag, pool.project)
@@ -177,18 +173,13 @@ class Addresses:
                 network_id=pool.network_id, name=names.UNBOUND_PORT, fixed_ips=[fixed], tags=[names.PORT_OWNER, tag]
             )
             self._records.answered(tag)
-        finally:
-            with self._lock:
-                self._being_made.discard(tag)
         return port.fixed_ips[0].address
 
     def delete_untold(self) -> None:
         """Delete ports that were made for a swarm and whose address it was never told: the making was cut off."""
         for tag, project in self._records.unanswered().items():
-            with self._lock:
-                ended = tag not in self._being_made
             # One that ended meanwhile is told if it is not written down any more.
-            if not ended or tag not in self._records.unanswered():
+            if tag in self._in_flight.tags() or tag not in self._records.unanswered():
                 continue
             neutron = self._agent.neutron(project)
             found = neutron.ports(tags=tag)
