@@ -14,6 +14,7 @@ from oslo_log import log
 
 from isthmus.control import metrics
 from isthmus.control.errors import InvalidInput
+from isthmus.control.heaps import tend_heaps
 from isthmus.control.loopback import is_loopback
 from isthmus.control.readiness import say_ready
 from isthmus.control.sparing import UNUSED, without
@@ -49,7 +50,7 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
             # An environment in a URL is long.
             "limit_request_line": 8190,
             "pre_fork": _share_memory,
-            "post_worker_init": _say_ready,
+            "post_worker_init": _begin,
             # /metrics is the parent's: it lives as long as the service does.
             "when_ready": self._show_metrics,
             "child_exit": _forget,
@@ -84,8 +85,9 @@ def _share_memory(server: object, worker: object) -> None:
     gc.freeze()
 
 
-def _say_ready(worker: object) -> None:
+def _begin(worker: object) -> None:
     del worker
+    tend_heaps()
     say_ready()
 
 

@@ -5,14 +5,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
-from openstack import exceptions as sdk
-
 from isthmus.control.errors import InvalidInput, StepFailed, Unavailable
 from isthmus.migration.machine import Firmware
 from isthmus.migration.providers.image_store.contract import ImageFacts, Part, Sending, Store, Stored, Watch, streamed
 from isthmus.migration.providers.images.formats import ImageFormat
 from isthmus.migration.providers.openstack.connection import Cloud
-from isthmus.migration.providers.openstack.faults import translated
+from isthmus.migration.providers.openstack.faults import sdk, translated
 
 _PARTIAL = 206
 _HASH = "sha512"
@@ -99,7 +97,7 @@ class GlanceStore(Store):
     def _call(self, method: str, place: str, subject: str, **options: Any) -> Any:
         with translated(subject):
             answer = self.cloud.images.request(place, method, **options)
-            sdk.raise_from_response(answer)
+            sdk().raise_from_response(answer)
             return answer
 
 

@@ -12,8 +12,6 @@ from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 from urllib.parse import quote
 
-from openstack import exceptions as sdk
-
 from isthmus.control.errors import NotFound, Unavailable
 from isthmus.migration.providers.image_store.contract import (
     FILE_NAME,
@@ -27,7 +25,7 @@ from isthmus.migration.providers.image_store.contract import (
     streamed,
 )
 from isthmus.migration.providers.openstack.connection import Cloud
-from isthmus.migration.providers.openstack.faults import translated
+from isthmus.migration.providers.openstack.faults import sdk, translated
 
 SEGMENT_BYTES = 1 << 30
 _PAGE = 1000
@@ -119,7 +117,7 @@ class SwiftStore(Store):
     def _call(self, method: str, place: str, subject: str, **options: Any) -> Any:
         with translated(subject):
             answer = self.cloud.objects.request(f"/{quote(self._container)}{place}", method, **options)
-            sdk.raise_from_response(answer)
+            sdk().raise_from_response(answer)
             return answer
 
 

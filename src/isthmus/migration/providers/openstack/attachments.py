@@ -10,14 +10,12 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from openstack import exceptions as sdk
-
 from isthmus.control.errors import Conflict, InvalidInput, StepFailed, Unavailable
 from isthmus.migration.providers.images.exports import Exports, Record, Served
 from isthmus.migration.providers.images.formats import ImageFile, ImageFormat, open_image
 from isthmus.migration.providers.openstack import names
 from isthmus.migration.providers.openstack.connection import Cloud
-from isthmus.migration.providers.openstack.faults import translated
+from isthmus.migration.providers.openstack.faults import sdk, translated
 
 READ_ONLY, READ_WRITE = "ro", "rw"
 _MICROVERSION = "3.54"
@@ -96,7 +94,7 @@ def _create(cloud: Cloud, volume_id: str, attacher: str, mode: str) -> Any:
         return cloud.volumes.create_attachment(
             volume_id, instance=attacher, connector=connector, mode=mode, microversion=_MICROVERSION
         )
-    except sdk.BadRequestException as error:
+    except sdk().BadRequestException as error:
         # Cinder's words for a volume that is not available.
         raise Conflict(f"volume {volume_id} cannot be attached ({error.details}); it may be in use") from error
 

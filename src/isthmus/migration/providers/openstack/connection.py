@@ -3,6 +3,7 @@
 The worker's own clouds.yaml and OS_* variables are never read: all comes from the endpoint's connection details.
 """
 
+import importlib
 import tempfile
 import time
 from collections.abc import Callable, Mapping
@@ -11,7 +12,6 @@ from typing import Any
 
 from keystoneauth1.identity.v3 import ApplicationCredential, Password
 from keystoneauth1.session import Session
-from openstack.connection import Connection
 
 from isthmus.control.errors import StepFailed, Unavailable
 from isthmus.migration.providers.openstack.faults import translated
@@ -102,7 +102,7 @@ class Cloud:
             with translated(f"cloud {self.label}"):
                 session.get_token()
             session.timeout = REQUEST_SECONDS
-            self._connection = Connection(
+            self._connection = importlib.import_module("openstack.connection").Connection(
                 session=session,
                 region_name=self._details.get("region_name"),
                 interface=self._details.get("interface") or "public",
