@@ -11,7 +11,7 @@ from cliff.command import Command
 
 from isthmus.control import readiness
 from isthmus.control.configuration import load
-from isthmus.control.heaps import share_heaps, tend_heaps
+from isthmus.control.heaps import settle, share_heaps
 from isthmus.control.sparing import UNUSED, without
 
 
@@ -63,7 +63,7 @@ class Conductor(Service):
         with without(*UNUSED):
             from isthmus.migration.services.conductor import run  # noqa: PLC0415 - see the module's docstring
 
-        tend_heaps()
+        settle()
         run(conf)
 
 
@@ -75,7 +75,7 @@ class Worker(Service):
         with without(*UNUSED):
             from isthmus.migration.services.worker import run  # noqa: PLC0415 - see the module's docstring
 
-        tend_heaps()
+        settle()
         run(conf)
 
 
@@ -103,7 +103,7 @@ class ShareManager(Service):
         """Carry out what the shares API accepted."""
         from isthmus.shares.services.manager import run  # noqa: PLC0415 - see the module's docstring
 
-        tend_heaps()
+        settle()
         run(conf, self._only)
 
 
@@ -114,7 +114,7 @@ class NetworkAgent(Service):
         """Attach what Docker, container runtimes and `isthmus port` ask for."""
         from isthmus.networking.services.agent import run  # noqa: PLC0415 - see the module's docstring
 
-        tend_heaps()
+        settle()
         run(conf)
 
 

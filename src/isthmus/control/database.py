@@ -1,7 +1,8 @@
 """The database: one engine for a process, one transaction for a request or a control activity."""
 
+import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
@@ -18,6 +19,8 @@ READ_COMMITTED = "READ COMMITTED"
 KEPT_CONNECTIONS = 16
 """Connections that are kept open; more are opened when they are needed and closed after."""
 
+
+_EMPTY: dict[str, Callable[[], Any]] = {"{}": dict, "[]": list, "null": type(None)}
 
 _MYSQLDB_DEFAULTS = {"charset": "utf8mb4", "connect_timeout": "10"}
 """PyMySQL's, for the driver written in C: by itself it speaks latin1, and waits for ever for a silent server."""
@@ -47,7 +50,13 @@ def engine_of(url: str, **options: Any) -> Engine:
             )
         defaults = {name: value for name, value in _MYSQLDB_DEFAULTS.items() if name not in address.query}
         address = address.update_query_dict(defaults)
-    return create_engine(address, hide_parameters=True, **options)
+    return create_engine(address, hide_parameters=True, json_deserializer=_document, **options)
+
+
+def _document(text: str) -> Any:
+    """Parse a column's JSON. Most are empty: those 1,000 of a page of 100 transfers were an eighth of its cost."""
+    empty = _EMPTY.get(text)
+    return empty() if empty else json.loads(text)
 
 
 class Database:

@@ -14,7 +14,7 @@ from oslo_log import log
 
 from isthmus.control import metrics
 from isthmus.control.errors import InvalidInput
-from isthmus.control.heaps import tend_heaps
+from isthmus.control.heaps import settle
 from isthmus.control.loopback import is_loopback
 from isthmus.control.readiness import say_ready
 from isthmus.control.sparing import UNUSED, without
@@ -87,7 +87,7 @@ def _share_memory(server: object, worker: object) -> None:
 
 def _begin(worker: object) -> None:
     del worker
-    tend_heaps()
+    settle()
     say_ready()
 
 

@@ -1,6 +1,10 @@
 """The migration API as one WSGI application: its routes and nothing else."""
 
+import json
+from typing import Any
+
 import falcon
+import orjson
 from oslo_config.cfg import ConfigOpts
 
 from isthmus.control.http import Identify, serve_faults
@@ -36,6 +40,7 @@ OPEN_PATHS = frozenset({"/", "/v1", "/v1/", "/v1/openapi.json"})
 def create_application(conf: ConfigOpts, service: Service) -> "falcon.App[falcon.Request, falcon.Response]":
     """Return the API. With `[api] auth_strategy = noauth` the URLs without a project are served too."""
     app = falcon.App(middleware=[Identify(conf, OPEN_PATHS)])
+    app.resp_options.media_handlers[falcon.MEDIA_JSON] = falcon.media.JSONHandler(dumps=_written)
     app.req_options.strip_url_path_trailing_slash = True
     # Coriolis' clients send a marker or an env with commas as they are.
     app.req_options.auto_parse_qs_csv = False
@@ -47,6 +52,14 @@ def create_application(conf: ConfigOpts, service: Service) -> "falcon.App[falcon
         _add_routes(app, base, service)
         _add_own_routes(app, base, service)
     return app
+
+
+def _written(answer: Any) -> bytes:
+    try:
+        return orjson.dumps(answer, option=orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_DATACLASS)
+    except TypeError:
+        # Environments hold what clients like: whole numbers of more than 64 bits, halves of surrogate pairs.
+        return json.dumps(answer).encode()
 
 
 def _add_routes(app: "falcon.App[falcon.Request, falcon.Response]", base: str, service: Service) -> None:
