@@ -187,6 +187,11 @@ COMMANDS: tuple[LazyCommand, ...] = (
     LazyCommand("diagnostics", f"{REGIONS}:Diagnostics", "Print what each process tells of itself, as JSON"),
     LazyCommand("share create", f"{SHARES}:ShareCreate", "Create a share and wait until it can be mounted"),
     LazyCommand("share list", f"{SHARES}:ShareList", "List the shares"),
+    LazyCommand(
+        "share service list",
+        f"{SHARES}:ShareServiceList",
+        "List back ends and whether their storage answers",
+    ),
     LazyCommand("share show", f"{SHARES}:ShareShow", "Show one share, who may mount it and how"),
     LazyCommand("share extend", f"{SHARES}:ShareExtend", "Make a share larger"),
     LazyCommand("share allow", f"{SHARES}:ShareAllow", "Let a client mount a share"),

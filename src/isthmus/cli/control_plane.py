@@ -10,12 +10,13 @@ from cliff.command import Command
 from cliff.lister import Lister
 from rich.console import Console
 
-from isthmus.control.errors import NotFound
+from isthmus.control.errors import InvalidInput, NotFound
 from isthmus.embedded import access, plane, status
 from isthmus.embedded.layout import DEFAULT_STATE_DIR, STATE_DIR_VARIABLE, Layout, open_layout
 from isthmus.embedded.ports import Ports
 from isthmus.embedded.watch import Report, State, last_lines
 
+FEATURES = ("network", "nfs3")
 FOLLOW_SECONDS = 0.2
 TOLD = frozenset(State) - {State.WAITING}
 COLOURS = {State.RUNNING: "green", State.RESTARTING: "yellow", State.FAILED: "red"}
@@ -57,15 +58,22 @@ class Up(_Plane):
             metavar="FILE",
             help="[shares] and a section for each share back end, for this and later starts",
         )
-        features = parser.add_mutually_exclusive_group()
-        features.add_argument(
+        parser.add_argument(
             "--with",
-            dest="networks",
-            choices=("network",),
-            help="also start Neutron, OVN, Open vSwitch and the network agent, now and at later starts",
+            dest="wanted",
+            action="append",
+            default=[],
+            choices=FEATURES,
+            help="now and at later starts: network (Neutron, OVN, Open vSwitch and the network agent), "
+            "nfs3 (shares by NFS 3, too, found through this machine's rpcbind); may be given again",
         )
-        features.add_argument(
-            "--without", dest="no_networks", choices=("network",), help="start without them again; their state is kept"
+        parser.add_argument(
+            "--without",
+            dest="unwanted",
+            action="append",
+            default=[],
+            choices=FEATURES,
+            help="do without it again; its state is kept",
         )
         parser.add_argument(
             "--only",
@@ -82,7 +90,8 @@ class Up(_Plane):
         wishes = plane.Wishes(
             ports={name: getattr(parsed_args, f"{name}_port") for name in vars(Ports())},
             shares_config=parsed_args.shares_config,
-            networks=True if parsed_args.networks else False if parsed_args.no_networks else None,
+            networks=_wish(parsed_args, "network"),
+            nfs3=_wish(parsed_args, "nfs3"),
         )
         console = Console(stderr=True, highlight=False)
         progress = _Progress(console)
@@ -92,6 +101,13 @@ class Up(_Plane):
             return
         progress.when_ready = f"All parts are ready; press Ctrl-C to stop. {_next_step(layout)}"
         plane.run(layout, wishes, parsed_args.only, progress)
+
+
+def _wish(parsed_args: argparse.Namespace, feature: str) -> bool | None:
+    """Return whether a feature is wanted; None if nothing was said. `InvalidInput` if both were."""
+    if feature in parsed_args.wanted and feature in parsed_args.unwanted:
+        raise InvalidInput(f"both --with {feature} and --without {feature}: say one of them")
+    return True if feature in parsed_args.wanted else False if feature in parsed_args.unwanted else None
 
 
 class Down(_Plane):

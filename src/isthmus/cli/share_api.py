@@ -14,6 +14,11 @@ class SharesApi(RestApi):
 
     service = "shared-file-system"
 
+    def services(self) -> list[JSON]:
+        """Return the managers of back ends; for administrators."""
+        found: list[JSON] = self._send("GET", "/services")["services"]
+        return found
+
     def shares(self) -> list[JSON]:
         """Return all shares, newest first."""
         return self._pages("/shares/detail", "shares")

@@ -108,6 +108,24 @@ class ShareList(SharesLister):
         return ("ID", "Name", "Size", "Protocol", "Status"), rows
 
 
+class ShareServiceList(SharesLister):
+    """List the managers of back ends, and whether their storage answers (administrators)."""
+
+    def take_action(self, parsed_args: argparse.Namespace) -> Table:  # noqa: ARG002 - cliff's
+        """Return one line for each back end."""
+        rows = [
+            (
+                each["host"],
+                each["zone"],
+                each["status"],
+                each["state"],
+                "answers" if each["isthmus:answers"] else each["isthmus:trouble"] or "does not answer",
+            )
+            for each in self.api.services()
+        ]
+        return ("Back end", "Zone", "Status", "Manager", "Storage"), rows
+
+
 class ShareShow(SharesShow):
     """Show one share, who may mount it and how."""
 

@@ -31,8 +31,10 @@ Run = Callable[..., Answer]
 
 @pytest.fixture
 def run(environment_of: Callable[[str], dict[str, str]]) -> Run:
-    environment = environment_of("demo")
+    return runner(environment_of("demo"))
 
+
+def runner(environment: dict[str, str]) -> Run:
     def run(*words: str) -> Answer:
         done = subprocess.run(
             [ISTHMUS, "share", *words], env=environment, capture_output=True, text=True, timeout=120, check=False
@@ -122,3 +124,14 @@ def test_two_shares_of_a_name_want_an_id(run: Run, share: str) -> None:
     assert ambiguous.code == 1
     assert other["id"] in ambiguous.err
     assert run("delete", other["id"]).code == 0
+
+
+def test_back_ends_are_shown_to_administrators(run: Run, environment_of: Callable[[str], dict[str, str]]) -> None:
+    (local,) = runner(environment_of("admin"))("service", "list", "-f", "json").json
+    assert local["Back end"].endswith("@local")
+    assert (local["Status"], local["Manager"], local["Storage"]) == ("enabled", "up", "answers")
+
+    refused = run("service", "list")
+
+    assert refused.code == 1
+    assert "service:index" in refused.err

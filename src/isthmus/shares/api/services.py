@@ -1,6 +1,7 @@
 """Services: the managers of back ends; whether they live, whether new shares may go to them, and going through all.
 
-A service is up while its heartbeat is younger than `[shares] service_down_time`.
+A service is up while its heartbeat is younger than `[shares] service_down_time`. Whether the storage behind it answers
+is another thing, which Manila does not tell: `isthmus:answers`, and if not, `isthmus:trouble` says why.
 """
 
 from collections.abc import Mapping
@@ -27,6 +28,8 @@ _VIEW = View(
         Field("updated_at", "heartbeat_at"),
         Field("disabled_reason", since=since(83)),
         Field("ensuring", since=since(86)),
+        Field("isthmus:answers", "answers"),
+        Field("isthmus:trouble", "trouble"),
     ]
 )
 _CHANGED = View(

@@ -8,6 +8,7 @@ from sqlalchemy import update
 from tests.functional.shares.api.parts import HOST, MEMBER, Shares, refused
 
 from isthmus.control.database import utc_now
+from isthmus.shares.store import reports
 from isthmus.shares.tables import ServiceRow
 
 NAMED = {"host": HOST, "binary": "manila-share"}
@@ -35,7 +36,18 @@ def test_a_living_manager_is_up(shares: Shares) -> None:
         "state": "up",
         "disabled_reason": None,
         "ensuring": False,
+        "isthmus:answers": True,
+        "isthmus:trouble": None,
     }
+
+
+def test_a_manager_tells_what_is_wrong_with_its_storage(shares: Shares) -> None:
+    shares.back_end()
+    for answers, trouble in ((False, "the pool is read-only"), (True, None)):
+        with shares.database.transaction() as session:
+            reports.say_health(session, HOST, answers=answers, trouble=trouble)
+        (service,) = shares.get("/services")["services"]
+        assert (service["state"], service["isthmus:answers"], service["isthmus:trouble"]) == ("up", answers, trouble)
 
 
 def test_a_silent_manager_is_down(shares: Shares) -> None:
@@ -47,7 +59,8 @@ def test_a_silent_manager_is_down(shares: Shares) -> None:
 @pytest.mark.parametrize(("version", "count"), [("2.7", 7), ("2.83", 8), ("2.86", 9)])
 def test_service_fields_come_with_versions(shares: Shares, version: str, count: int) -> None:
     shares.back_end()
-    assert len(shares.get("/services", version=version)["services"][0]) == count
+    (service,) = shares.get("/services", version=version)["services"]
+    assert len([name for name in service if not name.startswith("isthmus:")]) == count
     refused(shares.call("GET", "/os-services", version=version), 404)
 
 
