@@ -201,6 +201,24 @@ def test_a_database_that_does_not_answer_delays_an_execution_and_no_more(room: E
     assert "end_step" in asyncio.run(_queued(room, run_id))
 
 
+def test_an_execution_that_waited_for_the_database_goes_on_in_another_conductor(room: EngineRoom) -> None:
+    move = room.move()
+    set_up(move.source, hold=["open_reading"])
+    run_id = move.begin()
+    move.called(move.source, "open_reading")
+    database = psutil.Process(room.plane.pid("mariadb"))
+    database.suspend()
+    try:
+        set_up(move.source, hold=[])
+        room.wait(lambda: "end_step" in asyncio.run(_queued(room, run_id)), "call that waits in the queue")
+        room.kill("conductor")
+    finally:
+        database.resume()
+    room.start("conductor")
+    assert move.ended(run_id, limit=120).status == "COMPLETED"
+    assert move.same_disks()
+
+
 def test_what_a_control_activity_refuses_ends_the_execution_with_its_reason(room: EngineRoom) -> None:
     move = room.move()
     room.kill("conductor")

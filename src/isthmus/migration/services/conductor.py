@@ -37,6 +37,13 @@ from isthmus.migration.workflows.waves import Wave
 from isthmus.migration.workflows.worker_control import LeaseActivities
 
 DATABASE_THREADS = 8
+SERVED = (
+    *(*WORKFLOWS, AskProvider, AskService, Assessment, RecordService, MinionPoolAction, Wave),
+    WorkerLease,
+)
+"""All workflows. What an older conductor has begun goes on in a newer one: a change of what a workflow asks for, or in
+which order, is made behind `workflow.patched`. A test replays the histories of earlier versions.
+"""
 
 
 def run(conf: ConfigOpts) -> None:
@@ -65,10 +72,7 @@ def run(conf: ConfigOpts) -> None:
                 Worker(
                     client,
                     task_queue=CONDUCTOR_QUEUE,
-                    workflows=[
-                        *(*WORKFLOWS, AskProvider, AskService, Assessment, RecordService, MinionPoolAction, Wave),
-                        WorkerLease,
-                    ],
+                    workflows=SERVED,
                     activities=[*control.all, *pools.all, *waves.all, *assessments.all, *leases.all],
                     activity_executor=pool,
                     max_concurrent_activities=DATABASE_THREADS,

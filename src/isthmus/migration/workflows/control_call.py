@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, TimeoutError  # noqa: A004 - the engine's own
 
 from isthmus.migration.workflows.policies import CONTROL, CONTROL_HERE
 
@@ -25,7 +25,8 @@ _CHANGE = "control-activities-run-here"
 async def control(activity: str, argument: Any, result_type: Any = None) -> Any:
     """Return what the control activity returns; `ActivityError` if it refuses."""
     if workflow.patched(_CHANGE):
-        # A timeout comes as ActivityError, the activity's own error as ApplicationError.
-        with suppress(ActivityError, ApplicationError):
+        # The activity's own error comes as ApplicationError; a timeout as ActivityError, and from the history, when
+        # another conductor follows it, as TimeoutError.
+        with suppress(ActivityError, ApplicationError, TimeoutError):
             return await workflow.execute_local_activity(activity, argument, result_type=result_type, **CONTROL_HERE)
     return await workflow.execute_activity(activity, argument, result_type=result_type, **CONTROL)
