@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from lab.share_network import Client
+from lab.share_network import Client, Namespace
 
 
 class RefusedError(Exception):
@@ -78,7 +78,7 @@ class SmbClient:
 class LibnfsClient:
     """One NFS export, seen by libnfs. Version 3 needs `mount_port`; libnfs 4.0 cannot write by version 4."""
 
-    client: Client
+    client: Namespace
     server: str
     path: str
     port: int = 2049

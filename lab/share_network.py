@@ -26,13 +26,15 @@ START_SECONDS = 10
 class Namespace:
     """A network and PID namespace of its own; what was started in it is killed with it.
 
-    With `mounts` it has mounts of its own too. (A copy of the machine's mounts keeps those alive: not for clients.)
+    With `mounts` it has mounts of its own too. (A copy of the machine's mounts keeps those alive: not for clients.) If
+    it `follows`, what the machine mounts later below shared mounts is mounted in here, too.
     """
 
-    def __init__(self, *, mounts: bool = False) -> None:
+    def __init__(self, *, mounts: bool = False, follows: bool = False) -> None:
         self._kinds = ["--net", "--pid", *(["--mount"] if mounts else [])]
+        spread = ["--propagation", "slave"] if follows else []
         self._holder = subprocess.Popen(
-            ["unshare", *self._kinds, "--fork", "--kill-child=KILL", "cat"],
+            ["unshare", *self._kinds, *spread, "--fork", "--kill-child=KILL", "cat"],
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
         )

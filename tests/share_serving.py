@@ -85,9 +85,9 @@ class ShareSite:
 
 
 @contextmanager
-def share_site() -> Iterator[ShareSite]:
+def share_site(below: str = "/tmp") -> Iterator[ShareSite]:
     """Yield a configured site with nothing started; at the end nothing of it is left."""
-    with tempfile.TemporaryDirectory(prefix="/tmp/is-") as place:
+    with tempfile.TemporaryDirectory(prefix="is-", dir=below) as place:
         layout = Layout(Path(place) / "s")
         make_directories(layout)
         site = Site(layout, Ports(nfs=free_port(), smb=free_port()), credentials.load_or_make(layout))

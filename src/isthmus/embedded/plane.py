@@ -104,12 +104,14 @@ def supervisor_pid(layout: Layout) -> int | None:
 class Wishes:
     """What one start is asked for; None keeps the last start's. `ports` are by name.
 
-    `shares_config` is an operator's file with share back ends; `networks` says whether this machine has networks.
+    `shares_config` is an operator's file with share back ends; `networks` says whether this machine has networks,
+    `nfs3` whether it serves shares by NFS 3, too.
     """
 
     ports: Mapping[str, int | None] = field(default_factory=dict)
     shares_config: Path | None = None
     networks: bool | None = None
+    nfs3: bool | None = None
 
 
 def make_ready(layout: Layout, wishes: Wishes) -> Site:
@@ -127,8 +129,8 @@ def make_ready(layout: Layout, wishes: Wishes) -> Site:
     chosen = ports.choose(layout, **wishes.ports)
     ports.check_free(chosen, () if with_networks else (neutron.PART,))
     ports.remember(layout, chosen)
-    shares.choose(layout, wishes.shares_config)
-    shares.check_installed(layout)
+    shares.choose(layout, wishes.shares_config, nfs3_wanted=wishes.nfs3)
+    shares.check_installed(layout, chosen.nfs)
     site = Site(layout, chosen, credentials.load_or_make(layout))
     for room in (mariadb, keystone, barbican, services, shares, *([network] if with_networks else [])):
         room.configure(site)

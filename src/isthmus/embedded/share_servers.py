@@ -15,6 +15,7 @@ from jeepney.io.blocking import open_dbus_connection
 
 from isthmus.control.errors import InvalidInput, NotSupported, Unavailable
 from isthmus.control.readiness import READY_FILE
+from isthmus.embedded import nfs3
 from isthmus.embedded.layout import LONGEST_SOCKET_PATH, Layout, write_private
 from isthmus.embedded.part import Check, NotReady, Part, Site
 from isthmus.embedded.ports import LOOPBACK
@@ -61,13 +62,15 @@ def backend_options(layout: Layout) -> Mapping[str, str]:
 
 def backend_section(site: Site) -> str:
     """Return the section of the back end `local` for the services' configuration."""
-    facts = {
+    facts: dict[str, object] = {
         **backend_options(site.layout),
         "nfs_address": LOOPBACK,
         "nfs_port": site.ports.nfs,
         "smb_address": LOOPBACK,
         "smb_port": site.ports.smb,
     }
+    if nfs3.is_chosen(site.layout):
+        facts["nfs_versions"] = "3, 4"
     return f"[{BACKEND}]\n" + "".join(f"{option} = {value}\n" for option, value in facts.items())
 
 
@@ -165,15 +168,18 @@ def _bus_configuration(layout: Layout) -> str:
 
 def _ganesha_configuration(site: Site) -> str:
     own = site.layout.of("shares")
+    versions = "3, 4" if nfs3.is_chosen(site.layout) else "4"
     return f"""\
 NFS_CORE_PARAM {{
   NFS_Port = {site.ports.nfs};
   Bind_addr = {LOOPBACK};
   Enable_UDP = false;
-  # The side protocols of NFS 3 need rpcbind and statd, which belong to the machine.
+  # Locks of NFS 3 would need statd, which belongs to the machine.
   Enable_NLM = false;
   Enable_RQUOTA = false;
-  Protocols = 4;
+  Protocols = {versions};
+  # Clients of NFS 3 ask for the same paths.
+  mount_path_pseudo = true;
 }}
 NFSv4 {{
   Minor_Versions = 0, 1, 2;

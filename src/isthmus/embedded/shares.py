@@ -7,7 +7,7 @@ from pathlib import Path
 
 from isthmus.control.errors import InvalidInput
 from isthmus.control.readiness import READY_FILE
-from isthmus.embedded import share_servers
+from isthmus.embedded import nfs3, share_servers
 from isthmus.embedded.layout import Layout, write_private
 from isthmus.embedded.part import Part, Preparation, Site, program
 from isthmus.embedded.readiness import file_exists
@@ -17,18 +17,22 @@ PART_NAMES = (*share_servers.PART_NAMES, PART)
 LOCAL = "local.conf"
 
 
-def choose(layout: Layout, wanted: Path | None) -> None:
+def choose(layout: Layout, wanted: Path | None, *, nfs3_wanted: bool | None) -> None:
     """Take an operator's file with `[shares]` and back ends for this and later starts; None keeps the last one.
 
-    Raises `InvalidInput` if it cannot be read.
+    Raises `InvalidInput` if it cannot be read, and if NFS 3 is wanted of a machine that does not serve shares itself.
     """
-    if wanted is None:
-        return
-    try:
-        text = wanted.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidInput(f"cannot read --shares-config {wanted}: {error}; correct its path") from error
-    write_private(layout.shares_configuration, text)
+    if wanted is not None:
+        try:
+            text = wanted.read_text()
+        except (OSError, UnicodeDecodeError) as error:
+            raise InvalidInput(f"cannot read --shares-config {wanted}: {error}; correct its path") from error
+        write_private(layout.shares_configuration, text)
+    if nfs3_wanted and not is_local(layout):
+        raise InvalidInput(
+            "`--with nfs3` is for shares that this machine serves itself: with --shares-config, set nfs_versions there"
+        )
+    nfs3.choose(layout, wanted=nfs3_wanted)
 
 
 def is_local(layout: Layout) -> bool:
@@ -36,10 +40,12 @@ def is_local(layout: Layout) -> bool:
     return not layout.shares_configuration.exists() and os.geteuid() == 0
 
 
-def check_installed(layout: Layout) -> None:
-    """Raise NotSupported naming what the machine's own back end lacks."""
+def check_installed(layout: Layout, nfs_port: int) -> None:
+    """Raise NotSupported naming what the machine's own back end lacks, Conflict if its NFS 3 would meet another's."""
     if is_local(layout):
         share_servers.check_installed()
+        if nfs3.is_chosen(layout):
+            nfs3.check(nfs_port)
 
 
 def configure(site: Site) -> None:
