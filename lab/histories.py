@@ -97,4 +97,5 @@ def _is_call(value: object) -> bool:
 
 
 def _anonymous(text: str) -> str:
-    return re.sub(re.escape(socket.gethostname()), "example", text)
+    """Return a history without this machine's name, which is in identities and in names of queues; payloads stay."""
+    return re.sub(rf"(?<=[@-]){re.escape(socket.gethostname())}\b", "example", text)
