@@ -6,7 +6,8 @@ Each round has one `kill -9`. Those of kind `machine` move a machine that runs b
 boots and that its records are whole (`lab.chaos_round`), and end with some that have to be rolled back
 (`lab.chaos_setbacks`). All others move several small machines at once between directories of images (`lab.chaos_many`).
 One control plane serves all. The report, build/chaos-report.json, is written after each round, so that a broken run
-tells too; after a round that ended badly the control plane's logs are kept in build/chaos-logs.
+tells too; after a round that ended badly the control plane's logs are kept in build/chaos-logs. At the end the history
+of each workflow is followed once more, as a conductor does that takes it up from a dead one.
 """
 
 import argparse
@@ -29,7 +30,10 @@ from keystoneauth1 import adapter, session
 from keystoneauth1.identity import v3
 
 from isthmus.cli.client import MigrationApi
+from isthmus.control.configuration import load
+from isthmus.control.engine import EngineAddress
 from isthmus.control.errors import Conflict
+from lab import histories
 from lab.chaos_ground import Ground
 from lab.chaos_many import WEIGHTS, Blow, ManyRound, planned_blows
 from lab.chaos_round import DATA_MIB, MIB, Kill, Round, Site, Verdict
@@ -111,6 +115,7 @@ def run(
             _whole_machines(plane, directory, list(kills), hard, book)
         if blows:
             _many_machines(plane, directory, seed, blows, book)
+        book.look_back(plane)
     return book.facts
 
 
@@ -157,6 +162,8 @@ class Book:
         self._seed = seed
         self._report = report
         self._verdicts: list[Verdict] = []
+        self._followed = 0
+        self._not_followed: list[str] = []
         self._logs = report.parent / "chaos-logs"
         shutil.rmtree(self._logs, ignore_errors=True)
         self._save()
@@ -171,10 +178,18 @@ class Book:
         if not verdict.is_fine:
             shutil.copytree(plane.state_dir / "log", self._logs, dirs_exist_ok=True)
 
+    def look_back(self, plane: ControlPlane) -> None:
+        """Write down which workflows could not have been taken up by another conductor."""
+        plane.wait_ready()
+        ended = histories.ended(EngineAddress.of(load(["--config-file", str(plane.configuration)])))
+        self._followed, self._not_followed = len(ended), histories.complaints(ended)
+        self._save()
+
     @property
     def facts(self) -> dict[str, Any]:
         """The report's content."""
-        return summary(self._verdicts, self._seed)
+        looked_back = {"histories": self._followed, "histories_not_followed": self._not_followed}
+        return summary(self._verdicts, self._seed) | looked_back
 
     def _save(self) -> None:
         self._report.parent.mkdir(exist_ok=True)
@@ -255,6 +270,7 @@ def is_good(facts: dict[str, Any], kills: int) -> bool:
         return False
     fine = facts["completed"] + facts["rolled_back"] == len(disturbed) and facts["kills"] >= kills
     fine = fine and not any(facts[key] for key in ("stuck", "ended_otherwise", "leaked", "wrong_bytes"))
+    fine = fine and not facts.get("histories_not_followed")
     return fine and facts["max_bytes_resent"] <= MOST_BYTES_RESENT
 
 

@@ -28,7 +28,8 @@ from lab.network_host import NetworkHost
 ISTHMUS = str(Path(sys.executable).parent / "isthmus")
 START_SECONDS = 240
 STOP_SECONDS = 240
-KILL_SECONDS = 30
+KILL_SECONDS = 120
+"""What is in the midst of a file system's commit dies when that has ended: on a busy disk that took more than 30."""
 # Below the range from which the kernel takes ports for outgoing connections. Runs beside each other get parts of it.
 PORTS = "20000-32000"
 

@@ -20,6 +20,7 @@ def test_migrations_survive_the_death_of_the_worker_and_of_the_nbd_server(tmp_pa
     facts = run([Kill("worker", "full", COPY, 0.5), Kill("nbd-server", "increment", COPY, 0.3)], 1, report)
     assert is_good(facts, 2), json.dumps(facts, indent=2)
     assert json.loads(report.read_text()) == facts
+    assert facts["histories"] >= 2
 
 
 def test_what_no_retry_mends_ends_rolled_back_though_it_is_killed_on_the_way(tmp_path: Path) -> None:
@@ -38,6 +39,12 @@ def test_a_round_that_had_to_be_rolled_back_and_was_not_is_not_good(outcome: str
     assert not is_good(summary([verdict], 1), 1)
     verdict.outcome = "rolled back"
     assert is_good(summary([verdict], 1), 1)
+
+
+def test_a_workflow_that_nobody_else_could_take_up_is_not_good() -> None:
+    facts = summary([Verdict("worker", killed=True, outcome="completed")], 1)
+    assert is_good(facts, 1)
+    assert not is_good(facts | {"histories_not_followed": ["Deployment execution-1: it asked for something else"]}, 1)
 
 
 def test_kills_are_spread_over_parts_and_steps_and_follow_from_the_seed() -> None:

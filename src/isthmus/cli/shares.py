@@ -109,7 +109,7 @@ class ShareList(SharesLister):
 
 
 class ShareServiceList(SharesLister):
-    """List the managers of back ends, and whether their storage answers (administrators)."""
+    """List back ends and whether their storage answers."""
 
     def take_action(self, parsed_args: argparse.Namespace) -> Table:  # noqa: ARG002 - cliff's
         """Return one line for each back end."""
