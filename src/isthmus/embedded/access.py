@@ -19,7 +19,7 @@ _WITH_NETWORKS = {"demo2": "isthmus-demo2"}
 
 def cloud_of_user(layout: Layout) -> dict[str, str]:
     """Return the users a person may be, with their entries in clouds.yaml; each is in the project of its name."""
-    return {**_CLOUD_OF_USER, **(_WITH_NETWORKS if network.is_chosen(layout) else {})}
+    return {**_CLOUD_OF_USER, **(_WITH_NETWORKS if network.CHOICE.is_chosen(layout) else {})}
 
 
 def environment(layout: Layout, user: str) -> dict[str, str]:

@@ -6,10 +6,12 @@ from pathlib import Path
 
 from isthmus.control.errors import NotSupported
 from isthmus.embedded import network_agent, neutron, open_vswitch, ovn, ovsdb
+from isthmus.embedded.choices import Choice
 from isthmus.embedded.keystone import NOTHING_ELSE, Directory
 from isthmus.embedded.layout import Layout
 from isthmus.embedded.part import Part, Site
 
+CHOICE = Choice("network", "chosen")
 PART_NAMES = (
     ovsdb.SWITCH,
     ovsdb.NORTHBOUND,
@@ -25,19 +27,6 @@ PROGRAMS = {
     "/usr/bin/ovn-northd": "ovn-central",
     "/usr/bin/ovn-controller": "ovn-host",
 }
-
-
-def choose(layout: Layout, *, wanted: bool | None) -> None:
-    """Start networks, or do without, from now on; None keeps what was chosen last (at first: without)."""
-    if wanted is True:
-        _mark(layout).touch()
-    elif wanted is False:
-        _mark(layout).unlink(missing_ok=True)
-
-
-def is_chosen(layout: Layout) -> bool:
-    """Say whether this control plane has networks."""
-    return _mark(layout).exists()
 
 
 def check(layout: Layout) -> None:
@@ -66,7 +55,7 @@ def configure(site: Site) -> None:
 
 def directory(site: Site) -> Directory:
     """Return what Keystone must know of networks: Neutron, the agent, and a second project to be apart from."""
-    if not is_chosen(site.layout):
+    if not CHOICE.is_chosen(site.layout):
         return NOTHING_ELSE
     return Directory(
         services=({"name": "neutron", "type": "network", "url": site.ports.neutron_url},),
@@ -99,7 +88,3 @@ def release(layout: Layout) -> None:
     if open_vswitch.is_ours(layout):
         network_agent.release()
         open_vswitch.release(layout)
-
-
-def _mark(layout: Layout) -> Path:
-    return layout.of("network") / "chosen"

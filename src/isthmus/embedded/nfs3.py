@@ -7,26 +7,14 @@ import subprocess
 from pathlib import Path
 
 from isthmus.control.errors import Conflict, NotSupported
-from isthmus.embedded.layout import Layout
+from isthmus.embedded.choices import Choice
 from isthmus.embedded.ports import LOOPBACK
 
+CHOICE = Choice("shares", "nfs3-chosen")
 NFS_PROGRAM = "100003"
 _RPCINFO = "/usr/sbin/rpcinfo"
 _ANSWER_SECONDS = 10
 _ELSE = "or start with `--without nfs3`"
-
-
-def choose(layout: Layout, *, wanted: bool | None) -> None:
-    """Serve NFS 3, or do without, from now on; None keeps what was chosen last (at first: without)."""
-    if wanted is True:
-        _mark(layout).touch()
-    elif wanted is False:
-        _mark(layout).unlink(missing_ok=True)
-
-
-def is_chosen(layout: Layout) -> bool:
-    """Say whether shares are served by NFS 3, too."""
-    return _mark(layout).exists()
 
 
 def check(port: int) -> None:
@@ -49,7 +37,3 @@ def check(port: int) -> None:
         raise Conflict(
             f"this machine's rpcbind knows an NFS server at port {others[0]}, and can know one only: stop it, {_ELSE}"
         )
-
-
-def _mark(layout: Layout) -> Path:
-    return layout.of("shares") / "nfs3-chosen"

@@ -122,8 +122,8 @@ def make_ready(layout: Layout, wishes: Wishes) -> Site:
     check_installed()
     processes.end_leftovers(layout.state_dir, LEFTOVERS_LIMIT)
     layout.parts.unlink(missing_ok=True)
-    network.choose(layout, wanted=wishes.networks)
-    with_networks = network.is_chosen(layout)
+    network.CHOICE.choose(layout, wanted=wishes.networks)
+    with_networks = network.CHOICE.is_chosen(layout)
     if with_networks:
         network.check(layout)
     chosen = ports.choose(layout, **wishes.ports)
@@ -147,7 +147,7 @@ def all_parts(site: Site) -> list[Part]:
         temporal.part(site),
         *services.parts(site),
         *shares.parts(site),
-        *(network.parts(site) if network.is_chosen(site.layout) else ()),
+        *(network.parts(site) if network.CHOICE.is_chosen(site.layout) else ()),
     ]
 
 

@@ -81,7 +81,9 @@ project_domain_name = Default
 region_name = {REGION}
 interface = internal
 """
-    beside = f"network_agent = {network_agent.socket_file(site.layout)}\n" if network.is_chosen(site.layout) else ""
+    beside = (
+        f"network_agent = {network_agent.socket_file(site.layout)}\n" if network.CHOICE.is_chosen(site.layout) else ""
+    )
     return f"""\
 [DEFAULT]
 state_dir = {site.layout.of("isthmus")}

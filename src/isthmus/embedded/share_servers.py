@@ -69,7 +69,7 @@ def backend_section(site: Site) -> str:
         "smb_address": LOOPBACK,
         "smb_port": site.ports.smb,
     }
-    if nfs3.is_chosen(site.layout):
+    if nfs3.CHOICE.is_chosen(site.layout):
         facts["nfs_versions"] = "3, 4"
     return f"[{BACKEND}]\n" + "".join(f"{option} = {value}\n" for option, value in facts.items())
 
@@ -168,7 +168,7 @@ def _bus_configuration(layout: Layout) -> str:
 
 def _ganesha_configuration(site: Site) -> str:
     own = site.layout.of("shares")
-    versions = "3, 4" if nfs3.is_chosen(site.layout) else "4"
+    versions = "3, 4" if nfs3.CHOICE.is_chosen(site.layout) else "4"
     return f"""\
 NFS_CORE_PARAM {{
   NFS_Port = {site.ports.nfs};

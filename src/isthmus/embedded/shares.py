@@ -32,7 +32,7 @@ def choose(layout: Layout, wanted: Path | None, *, nfs3_wanted: bool | None) -> 
         raise InvalidInput(
             "`--with nfs3` is for shares that this machine serves itself: with --shares-config, set nfs_versions there"
         )
-    nfs3.choose(layout, wanted=nfs3_wanted)
+    nfs3.CHOICE.choose(layout, wanted=nfs3_wanted)
 
 
 def is_local(layout: Layout) -> bool:
@@ -44,7 +44,7 @@ def check_installed(layout: Layout, nfs_port: int) -> None:
     """Raise NotSupported naming what the machine's own back end lacks, Conflict if its NFS 3 would meet another's."""
     if is_local(layout):
         share_servers.check_installed()
-        if nfs3.is_chosen(layout):
+        if nfs3.CHOICE.is_chosen(layout):
             nfs3.check(nfs_port)
 
 

@@ -90,7 +90,7 @@ def before(host: Host) -> str:
 def site(ground: str, host: Host, before: str) -> Iterator[ShareSite]:
     assert before
     with share_site(ground) as made:
-        nfs3.choose(made.site.layout, wanted=True)
+        nfs3.CHOICE.choose(made.site.layout, wanted=True)
         share_servers.configure(made.site)
         made.start("share-bus")
         made.driver().start()

@@ -11,7 +11,19 @@ import pytest
 from lab.control_plane import free_ports
 
 from isthmus.control.errors import Conflict, InvalidInput, NotFound
-from isthmus.embedded import access, credentials, keystone, network, network_agent, plane, ports, processes
+from isthmus.embedded import (
+    access,
+    credentials,
+    keystone,
+    network,
+    network_agent,
+    nfs3,
+    plane,
+    ports,
+    processes,
+    share_servers,
+    shares,
+)
 from isthmus.embedded.credentials import Credentials
 from isthmus.embedded.layout import DEFAULT_STATE_DIR, Layout, make_directories, open_layout, write_private
 from isthmus.embedded.part import Site
@@ -91,14 +103,14 @@ def test_credentials_that_an_older_version_did_not_know_are_made_once_and_kept(s
 
 
 def test_no_secret_shows_in_a_representation(site: Site) -> None:
-    network.choose(site.layout, wanted=True)
+    network.CHOICE.choose(site.layout, wanted=True)
     shown = repr(site) + repr(plane.all_parts(site))
     secrets = json.loads(site.layout.credentials.read_text()).values()
     assert not [secret for secret in secrets if secret in shown]
 
 
 def test_no_secret_is_in_a_command_or_an_environment(site: Site) -> None:
-    network.choose(site.layout, wanted=True)
+    network.CHOICE.choose(site.layout, wanted=True)
     secrets = json.loads(site.layout.credentials.read_text()).values()
     for part in plane.all_parts(site):
         seen = " ".join([*part.command, *part.environment.values()])
@@ -116,17 +128,40 @@ def test_networks_once_chosen_are_started_until_they_are_unchosen(site: Site) ->
     def names() -> tuple[str, ...]:
         return tuple(part.name for part in plane.all_parts(site))
 
-    network.choose(site.layout, wanted=True)
-    network.choose(site.layout, wanted=None)
+    network.CHOICE.choose(site.layout, wanted=True)
+    network.CHOICE.choose(site.layout, wanted=None)
     assert names() == plane.EVERY_PART_NAME
-    network.choose(site.layout, wanted=False)
-    network.choose(site.layout, wanted=None)
+    network.CHOICE.choose(site.layout, wanted=False)
+    network.CHOICE.choose(site.layout, wanted=None)
     assert names() == plane.PART_NAMES
+
+
+def test_nfs_3_once_chosen_is_served_until_it_is_unchosen(site: Site) -> None:
+    def versions() -> str:
+        share_servers.configure(site)
+        text = (site.layout.of("shares") / "ganesha.conf").read_text()
+        return next(line.strip() for line in text.splitlines() if "Protocols" in line)
+
+    shares.choose(site.layout, None, nfs3_wanted=True)
+    shares.choose(site.layout, None, nfs3_wanted=None)
+    assert versions() == "Protocols = 3, 4;"
+    assert "nfs_versions = 3, 4" in share_servers.backend_section(site)
+    shares.choose(site.layout, None, nfs3_wanted=False)
+    assert versions() == "Protocols = 4;"
+    assert "nfs_versions" not in share_servers.backend_section(site)
+
+
+def test_nfs_3_is_not_for_back_ends_of_an_operators_file(site: Site, tmp_path: Path) -> None:
+    given = tmp_path / "shares.conf"
+    given.write_text("[shares]\nenabled_backends = array\n")
+    with pytest.raises(InvalidInput, match="set nfs_versions there"):
+        shares.choose(site.layout, given, nfs3_wanted=True)
+    assert not nfs3.CHOICE.is_chosen(site.layout)
 
 
 def test_choosing_networks_prepares_keystone_again(site: Site) -> None:
     before = keystone.part(site, network.directory(site)).preparation
-    network.choose(site.layout, wanted=True)
+    network.CHOICE.choose(site.layout, wanted=True)
     after = keystone.part(site, network.directory(site)).preparation
     assert before
     assert after
