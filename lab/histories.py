@@ -23,6 +23,7 @@ from isthmus.control.engine import DATA_CONVERTER, EngineAddress, connect
 from isthmus.migration.services.conductor import SERVED
 
 KEPT_OF_A_KIND = 16
+_CHECKOUT = Path(__file__).resolve().parents[1]
 _STARTED = "workflowExecutionStartedEventAttributes"
 
 
@@ -97,5 +98,6 @@ def _is_call(value: object) -> bool:
 
 
 def _anonymous(text: str) -> str:
-    """Return a history without this machine's name, which is in identities and in names of queues; payloads stay."""
-    return re.sub(rf"(?<=[@-]){re.escape(socket.gethostname())}\b", "example", text)
+    """Return a history without this machine's name and where the code lies, as payloads do not have them."""
+    named = re.sub(rf"(?<=[@-]){re.escape(socket.gethostname())}\b", "example", text)
+    return named.replace(f"{_CHECKOUT}/", "")
