@@ -41,21 +41,6 @@ def site(network: ClientNetwork) -> Iterator[ShareSite]:
         yield made
 
 
-@pytest.fixture
-def driver(site: ShareSite) -> BtrfsDriver:
-    made = site.driver()
-    made.start()
-    return made
-
-
-@pytest.fixture
-def facts(driver: BtrfsDriver) -> Iterator[ShareFacts]:
-    made = share()
-    driver.create_share(made)
-    yield made
-    driver.delete_share(made)
-
-
 def refusal(call: object) -> int:
     with pytest.raises(OSError) as refused:  # noqa: PT011 - the number is what is asked for
         call()  # type: ignore[operator]

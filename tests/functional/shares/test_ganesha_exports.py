@@ -28,14 +28,6 @@ def driver(site: ShareSite) -> BtrfsDriver:
     return site.driver(max_over_subscription_ratio="1000")
 
 
-@pytest.fixture
-def facts(driver: BtrfsDriver) -> Iterator[ShareFacts]:
-    made = share()
-    driver.create_share(made)
-    yield made
-    driver.delete_share(made)
-
-
 def lists(site: ShareSite, facts: ShareFacts) -> bool:
     url = f"nfs://127.0.0.1{pseudo_path(facts)}?version=4&nfsport={site.site.ports.nfs}"
     return subprocess.run(["nfs-ls", url], check=False, capture_output=True).returncode == 0

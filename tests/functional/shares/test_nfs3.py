@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from lab.share_clients import LibnfsClient, RefusedError
 from lab.share_network import Namespace
-from tests.functional.shares.btrfs_sites import RO, RW, allow, pseudo_path, share
+from tests.functional.shares.btrfs_sites import RO, RW, allow, pseudo_path
 from tests.share_serving import ShareSite, share_site
 
 from isthmus.embedded import nfs3, share_servers
@@ -103,21 +103,6 @@ def site(ground: str, host: Host, before: str) -> Iterator[ShareSite]:
         )
         yield made
         host.end()
-
-
-@pytest.fixture
-def driver(site: ShareSite) -> BtrfsDriver:
-    made = site.driver()
-    made.start()
-    return made
-
-
-@pytest.fixture
-def facts(driver: BtrfsDriver) -> Iterator[ShareFacts]:
-    made = share()
-    driver.create_share(made)
-    yield made
-    driver.delete_share(made)
 
 
 def client(host: Host, site: ShareSite, facts: ShareFacts, version: int) -> LibnfsClient:

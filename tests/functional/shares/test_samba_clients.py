@@ -56,13 +56,6 @@ def users(site: ShareSite) -> Iterator[Users]:
 
 
 @pytest.fixture
-def driver(site: ShareSite) -> BtrfsDriver:
-    made = site.driver()
-    made.start()
-    return made
-
-
-@pytest.fixture
 def facts(driver: BtrfsDriver) -> Iterator[ShareFacts]:
     made = share("CIFS")
     driver.create_share(made)

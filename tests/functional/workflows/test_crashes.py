@@ -7,7 +7,7 @@ import uuid
 import psutil
 import pytest
 from lab.cloud_files import calls, leftovers, set_up
-from lab.engine_room import MIB, EngineRoom
+from lab.engine_room import MIB, EngineRoom, Move
 from sqlalchemy import func, select
 
 from isthmus.control import outbox
@@ -179,10 +179,7 @@ def test_engine_that_was_away_for_long_does_not_make_two_attempts_at_once(room: 
 
 @pytest.mark.parametrize("killed", [False, True], ids=["stands still", "is killed"])
 def test_a_database_that_does_not_answer_delays_an_execution_and_no_more(room: EngineRoom, killed: bool) -> None:
-    move = room.move()
-    set_up(move.source, hold=["open_reading"])
-    run_id = move.begin()
-    move.called(move.source, "open_reading")
+    move, run_id = _held(room)
     database = psutil.Process(room.plane.pid("mariadb"))
     database.suspend()
     try:
@@ -202,10 +199,7 @@ def test_a_database_that_does_not_answer_delays_an_execution_and_no_more(room: E
 
 
 def test_an_execution_that_waited_for_the_database_goes_on_in_another_conductor(room: EngineRoom) -> None:
-    move = room.move()
-    set_up(move.source, hold=["open_reading"])
-    run_id = move.begin()
-    move.called(move.source, "open_reading")
+    move, run_id = _held(room)
     database = psutil.Process(room.plane.pid("mariadb"))
     database.suspend()
     try:
@@ -230,6 +224,15 @@ def test_what_a_control_activity_refuses_ends_the_execution_with_its_reason(room
     run = move.ended(run_id, limit=120)
     assert run.status == "ERROR"
     assert "is gone from the database" in str(run.tasks[0].exception_details)
+
+
+def _held(room: EngineRoom) -> tuple[Move, str]:
+    """Return a transfer whose execution, begun, is held as it opens its source."""
+    move = room.move()
+    set_up(move.source, hold=["open_reading"])
+    run_id = move.begin()
+    move.called(move.source, "open_reading")
+    return move, run_id
 
 
 async def _queued(room: EngineRoom, run_id: str) -> set[str]:
