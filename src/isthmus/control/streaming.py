@@ -89,11 +89,13 @@ class Hub:
         taken.setblocking(False)
         now = self._clock()
         subscription.pending[:0] = begun
+        # The place is taken before the reader sees the beginning, as it may open another stream at once.
+        with self._lock:
+            self._owners[subscription.owner] = self._owners.get(subscription.owner, 0) + 1
         # At once, not at the next tick; what is wrong with the connection is found out then.
         with suppress(OSError):
             _send(taken, subscription.pending)
         with self._lock:
-            self._owners[subscription.owner] = self._owners.get(subscription.owner, 0) + 1
             self._new.append(_Line(taken, subscription, now, now))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._turn, name="streams", daemon=True)

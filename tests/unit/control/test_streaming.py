@@ -3,6 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
 
 import pytest
 
@@ -87,6 +88,24 @@ def test_one_owner_has_a_quarter_of_the_places() -> None:
         with pytest.raises(Unavailable):
             hub.reserve("p")
         hub.reserve("other")
+
+
+def test_a_place_is_taken_before_the_reader_sees_the_beginning() -> None:
+    """A client may open its next stream the moment the first begins: that one must count already."""
+
+    class Watched(socket.socket):
+        counts: ClassVar[list[int]] = []
+
+        def send(self, data: Any, flags: int = 0, /) -> int:
+            self.counts.append(hub.count)
+            return super().send(data, flags)
+
+    hub = Hub(8, 600)
+    ours, theirs = socket.socketpair()
+    with ours:
+        hub.take(Watched(fileno=theirs.detach()), Subscription(quiet, "p", None), b"begun\n")
+        assert Watched.counts == [1]
+    wait(lambda: hub.count == 0)
 
 
 def test_an_event_has_the_standards_form() -> None:
