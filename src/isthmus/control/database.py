@@ -7,9 +7,10 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Engine, create_engine, event, make_url
+from sqlalchemy import Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import DisconnectionError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.pool import PoolResetState
 
 from isthmus.control.errors import InvalidInput
 
@@ -50,7 +51,11 @@ def engine_of(url: str, **options: Any) -> Engine:
             )
         defaults = {name: value for name, value in _MYSQLDB_DEFAULTS.items() if name not in address.query}
         address = address.update_query_dict(defaults)
-    return create_engine(address, hide_parameters=True, json_deserializer=_document, **options)
+    engine = create_engine(
+        address, hide_parameters=True, json_deserializer=_document, pool_reset_on_return=None, **options
+    )
+    _reset_unfinished(engine)
+    return engine
 
 
 def _document(text: str) -> Any:
@@ -95,6 +100,35 @@ class Database:
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+def _reset_unfinished(engine: Engine) -> None:
+    """Have a connection that is given back rolled back if its transaction is open, and not always.
+
+    SQLAlchemy's own reset sends a ROLLBACK also after a COMMIT: one question of four for a page of a list.
+    """
+
+    def taken(connection: Any, record: Any, _: Any) -> None:
+        del connection
+        record.info["open"] = True  # until we are told of an end: who takes the driver's own connection tells nothing
+
+    def begun(connection: Connection) -> None:
+        connection.info["open"] = True  # once more, before the connection was given back
+
+    def ended(connection: Connection) -> None:
+        # Told before it is done. If a COMMIT fails the session rolls back, and if that fails the connection is dropped.
+        if not connection.invalidated:
+            connection.info["open"] = False
+
+    def given_back(connection: Any, record: Any, state: PoolResetState) -> None:
+        if record.info.get("open", True) and not state.transaction_was_reset and not state.terminate_only:
+            engine.dialect.do_rollback(connection)
+
+    event.listen(engine, "checkout", taken)
+    event.listen(engine, "begin", begun)
+    event.listen(engine, "commit", ended)
+    event.listen(engine, "rollback", ended)
+    event.listen(engine, "reset", given_back)
 
 
 def _ask_idle_connections(engine: Engine, trusted_seconds: float) -> None:

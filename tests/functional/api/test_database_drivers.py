@@ -207,6 +207,36 @@ def test_an_idle_connection_that_died_is_replaced(url: str, database: Database, 
     asking.close()
 
 
+def rollbacks(session: Session) -> int:
+    """How many this connection's server has been asked for."""
+    return int(session.execute(text("SHOW SESSION STATUS LIKE 'Com_rollback'")).one()[1])
+
+
+def test_a_connection_is_rolled_back_once_and_only_if_its_transaction_is_open(url: str, database: Database) -> None:
+    one = Database(url, connections=1)
+    with one.transaction() as session:
+        own, before = connection_id(session), rollbacks(session)
+    with one.transaction() as session:
+        say(session, ROWS[0], "kept")
+    with pytest.raises(IntegrityError), one.transaction() as session:
+        session.execute(insert(TABLE), [{"id": "new"}, {"id": ROWS[0]}])
+    with one.engine.connect() as connection:
+        connection.execute(update(TABLE).values(words="left open"))
+    with one.engine.connect() as connection:
+        connection.commit()
+        connection.execute(update(TABLE).values(words="left open after a commit"))
+    raw = one.engine.raw_connection()
+    raw.cursor().execute("UPDATE driver_test SET words = 'by the driver'")
+    raw.close()
+    del raw
+    with one.transaction() as session:
+        assert (connection_id(session), rollbacks(session)) == (own, before + 4)
+        assert say(session, ROWS[1], "free") == 1
+        assert session.scalar(select(TABLE.c.id).where(TABLE.c.id == "new")) is None
+    assert (words_of(database, ROWS[0]), words_of(database, ROWS[1])) == ("kept", "free")
+    one.close()
+
+
 def test_a_server_that_says_nothing_is_not_waited_for() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
