@@ -1,5 +1,6 @@
 """Reading an image's own file gives what QEMU gives, or says that it cannot."""
 
+import fcntl
 import os
 import random
 import struct
@@ -68,6 +69,14 @@ def read(image: ImageFile, offset: int, length: int) -> bytes:
     with ImageReader(image) as reader:
         reader.read(offset, memoryview(found))
     return bytes(found)
+
+
+def is_kept_back(path: Path) -> bool:
+    """Whether the file system holds data of the file that have no place on the device yet (FIEMAP's DELALLOC)."""
+    answer = bytearray(struct.pack("=QQLLLL", 0, 1 << 40, 0, 0, 1, 0) + bytes(56))
+    with path.open("rb") as file:
+        fcntl.ioctl(file, 0xC020660B, answer)
+    return bool(struct.unpack_from("=L", answer, 32 + 40)[0] & 0x4)
 
 
 def assert_alike(path: Path, kind: str = "qcow2") -> None:
@@ -200,3 +209,14 @@ def test_beyond_the_end_is_refused(room: Lab) -> None:
     for image in (ImageFile(made(room), "qcow2"), ImageFile(room.disk("image.raw", SIZE), "raw")):
         with pytest.raises(NotReadable):
             read(image, SIZE - 512, 1024)
+
+
+def test_what_was_written_is_on_its_way_to_the_device_once_that_is_begun(tmp_path: Path) -> None:
+    path = tmp_path / "image.raw"
+    path.write_bytes(os.urandom(4 * MIB))
+    if not is_kept_back(path):
+        pytest.skip("this file system keeps nothing back")
+    with ImageReader(ImageFile(path, "raw")) as reader:
+        assert is_kept_back(path)
+        reader.begin_write_out()
+        assert not is_kept_back(path)

@@ -10,7 +10,7 @@ from tests.functional.disks.servers import MIB, Lab, Recorder, Server, alike, la
 
 from isthmus.control.errors import StepFailed
 from isthmus.migration.disks.copy import copy_disks
-from isthmus.migration.disks.image_file import ImageFile
+from isthmus.migration.disks.image_file import ImageFile, ImageReader
 from isthmus.migration.disks.job import CopyJob, CopyReport, Side
 
 SIZE = 48 * MIB
@@ -53,6 +53,23 @@ def test_servers_of_near_images_are_not_asked_for_bytes(room: Lab, near: bool) -
     assert report.bytes_verified == report.bytes_sent > 0
     assert (reads(source_log) == 0) is near
     assert (reads(destination_log) == 0) is near
+
+
+def test_a_near_destination_is_written_out_while_it_is_copied(room: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[bool] = []
+    begin = ImageReader.begin_write_out
+
+    def counted(reader: ImageReader) -> None:
+        begin(reader)
+        begun.append(True)
+
+    monkeypatch.setattr(ImageReader, "begin_write_out", counted)
+    origin, target = room.path / "source", room.disk("target", SIZE)
+    origin.write_bytes(os.urandom(SIZE))
+    job = room.job(room.qemu_nbd(origin, "raw", "-r"), room.qemu_nbd(target, "raw"), SIZE)
+    copy(replace(job, destination=Side(job.destination.uri, image=ImageFile(target, "raw"))))
+    assert alike(origin, target)
+    assert 1 <= len(begun) <= SIZE // (4 * MIB)
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from mmap import mmap
 from pathlib import Path
 
 from blake3 import blake3
@@ -20,6 +19,7 @@ from isthmus.migration.disks.extents import CHUNK, Range, chunks_in, pieces
 from isthmus.migration.disks.job import CopyJob, Reads, Side
 from isthmus.migration.disks.limiter import Limiter
 from isthmus.migration.disks.progress import Meter
+from isthmus.migration.disks.slots import make_slots
 from isthmus.migration.disks.source import ALLOCATION, Source
 from isthmus.migration.disks.state import digest
 from isthmus.migration.disks.target import SLOT, hashes_of
@@ -148,7 +148,7 @@ class _Hashing:
         self._unwanted = unwanted
         self._chunks = chunks_in(job.size_bytes)
         self._digests: dict[int, bytes] = {}
-        self._slots = [memoryview(mmap(-1, SLOT)) for _ in range(_SLOTS)]
+        self._slots = make_slots(_SLOTS, SLOT)
         self._queue: deque[Range] = deque()
 
     def run(self) -> tuple[str, ...]:

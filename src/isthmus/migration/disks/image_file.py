@@ -6,6 +6,7 @@ files, compressed clusters, encryption, tables that lead out of the file) it ref
 is to be asked. It opens nothing but the one file, and keeps nothing of it: tables may change with each flush.
 """
 
+import ctypes
 import os
 import stat
 import struct
@@ -29,6 +30,7 @@ _ZERO = 1
 _ENTRY = 8
 # What reading past the page cache asks of offsets, lengths and memory: no device's blocks are larger.
 _ALIGNMENT = 4096
+_SYNC_FILE_RANGE_WRITE = 2  # of <fcntl.h>
 
 
 class NotReadable(Exception):
@@ -109,6 +111,13 @@ class ImageReader:
             else:
                 self._fill_data(place, part)
             at += length
+
+    def begin_write_out(self) -> None:
+        """Have the kernel begin to bring to the device what was written to the file, by whomever.
+
+        It makes nothing safe, so how it ends is not asked; a flush that comes later finds less to do.
+        """
+        _sync_file_range(self._descriptor, 0, 0, _SYNC_FILE_RANGE_WRITE)
 
     def _check(self, image: ImageFile) -> None:
         found = os.fstat(self._descriptor)
@@ -193,3 +202,8 @@ class ImageReader:
             if not got:
                 raise NotReadable("the file ends before")
             done += got
+
+
+# sync_file_range(2), which Python's os has not. A call by ctypes lets go of Python's lock.
+_sync_file_range = ctypes.CDLL(None).sync_file_range
+_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)

@@ -5,22 +5,25 @@ compared with what its file holds. Both spare the way through a server's socket,
 """
 
 import logging
-import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
-from mmap import mmap
+from queue import SimpleQueue
 
 from isthmus.migration.disks.beside import Beside
 from isthmus.migration.disks.connection import Done, Export, Wheel
 from isthmus.migration.disks.extents import BY_TURNS, STRETCH
 from isthmus.migration.disks.image_file import ImageReader, NotReadable
 from isthmus.migration.disks.job import CopyJob, Side
+from isthmus.migration.disks.slots import make_slots
 from isthmus.migration.disks.target import SLOT, Hashes, HashesDone, NbdTarget, hashes_of
 
 # Threads: reads past the page cache wait for the device, comparing waits for a processor.
-_READING = 8
-_COMPARING = 2
+_READING = 4
+_COMPARING = 1
+# After so many bytes the kernel is to begin to write out. By itself it waits for the flush: the device would have
+# nothing to write before it, and nothing to read meanwhile.
+_WRITE_OUT = 4 << 20
 
 _LOG = logging.getLogger(__name__)
 
@@ -36,31 +39,43 @@ class NearTarget:
         self._server = server
         self._image = image
         self._beside = beside
-        self._buffers = threading.local()
-        self.write = server.write
+        self._slots: SimpleQueue[memoryview] = SimpleQueue()
+        for slot in make_slots(_COMPARING, SLOT):
+            self._slots.put(slot)
+        self._not_begun = 0
+        self._beginning = False
         self.zero = server.zero
         self.flush = server.flush
         self.hashes = server.hashes
         self.failure = server.failure
+
+    def write(self, offset: int, data: memoryview, hashes: Hashes, done: Done) -> None:
+        """Through the server, and soon on to the device."""
+        self._server.write(offset, data, hashes, partial(self._have_written, len(data), done))
+
+    def _have_written(self, length: int, done: Done, code: int) -> None:
+        self._not_begun += length
+        if self._not_begun >= _WRITE_OUT and not self._beginning:
+            self._not_begun, self._beginning = 0, True
+            self._beside.run(self._image.begin_write_out, self._have_begun)
+        done(code)
+
+    def _have_begun(self, _: None) -> None:
+        self._beginning = False
 
     def read_back(self, offset: int, length: int, wanted: Hashes, done: HashesDone) -> None:
         """From the file, else through the server."""
         self._beside.run(partial(self._look, offset, length), partial(self._have_looked, offset, length, wanted, done))
 
     def _look(self, offset: int, length: int) -> Hashes:
-        buffer = self._buffer()[:length]
+        slot = self._slots.get()
         try:
-            self._image.read(offset, buffer)
+            self._image.read(offset, slot[:length])
+            return hashes_of(slot[:length])
         except NotReadable:
             return []
-        return hashes_of(buffer)
-
-    def _buffer(self) -> memoryview:
-        """Return the thread's own."""
-        if not hasattr(self._buffers, "slot"):
-            self._buffers.slot = memoryview(mmap(-1, SLOT))
-        slot: memoryview = self._buffers.slot
-        return slot
+        finally:
+            self._slots.put(slot)
 
     def _have_looked(self, offset: int, length: int, wanted: Hashes, done: HashesDone, found: Hashes) -> None:
         if list(found) == list(wanted):

@@ -3,12 +3,12 @@
 from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
-from mmap import mmap
 from typing import Protocol
 
 from isthmus.control.errors import IsthmusError
 from isthmus.migration.disks.connection import Done, Export
 from isthmus.migration.disks.extents import CHUNK
+from isthmus.migration.disks.slots import make_slots
 from isthmus.migration.disks.state import digest
 
 # Measured against QEMU's server: its and our buffers stay in the processor's cache; smaller costs more requests.
@@ -59,7 +59,7 @@ class NbdTarget:
         self._export = export
         self._can_zero = export.can_zero()
         self._can_flush = export.can_flush()
-        self._slots = [memoryview(mmap(-1, SLOT)) for _ in range(_READ_BACK_SLOTS)]
+        self._slots = make_slots(_READ_BACK_SLOTS, SLOT)
         self._waiting: deque[tuple[int, int, HashesDone]] = deque()
 
     def write(self, offset: int, data: memoryview, hashes: Hashes, done: Done) -> None:  # noqa: ARG002

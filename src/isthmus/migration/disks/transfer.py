@@ -12,7 +12,6 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from functools import partial
-from mmap import mmap
 
 import nbd
 
@@ -23,6 +22,7 @@ from isthmus.migration.disks.limiter import Limiter
 from isthmus.migration.disks.measuring import count_data
 from isthmus.migration.disks.progress import Meter
 from isthmus.migration.disks.settling import Settlement, Tally, Written, runs
+from isthmus.migration.disks.slots import make_slots
 from isthmus.migration.disks.source import Origin
 from isthmus.migration.disks.state import HASH_BYTES, RECORD_BYTES, Kind, StateFile, digest
 from isthmus.migration.disks.target import SLOT, Hashes, Target
@@ -80,7 +80,7 @@ class Transfer:
         self._asked = False
         self._position = 0
         self._queue: deque[Range] = deque()
-        self._slots = [memoryview(mmap(-1, SLOT)) for _ in range(SLOTS)]
+        self._slots = make_slots(SLOTS, SLOT)
         self._zeros_out = 0
         self._reading = 0
         self._settlement = Settlement(job, target=target, state=state, tally=self.tally, settled=self._count_done)
