@@ -3,9 +3,10 @@
 Every contender ends with the target's data on the disk (nbdcopy --flush, and an fsync of the target file afterwards
 for all). Isthmus and nbdcopy read and write through qemu-nbd servers of the same kind, started for each run; Isthmus
 hashes every chunk, reads it back and compares as well. qemu-img convert needs no servers. The source is dropped from
-the page cache before every run, and the order rotates: who comes after whom matters, as the memory that one has given
-back is dear to the next on some virtual machines. Medians of all rounds count; those of the best rounds are beside them
-for a machine with other work, and the load average says whether it was one. CPU seconds include the servers.
+the page cache before every run, and six rounds have all orders: who comes after whom matters, as the memory that one
+has given back is dear to the next on some virtual machines. Medians of all rounds count; those of the best rounds are
+beside them for a machine with other work, and the load average says whether it was one. CPU seconds include the
+servers.
 """
 
 import argparse
@@ -20,6 +21,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import permutations
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +42,7 @@ CONNECTIONS = 4
 def main() -> None:
     """Measure all and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rounds", type=int, default=6, help="a multiple of three, so that the order is fair")
+    parser.add_argument("--rounds", type=int, default=6, help="a multiple of six, so that the order is fair")
     parser.add_argument("--size", type=int, default=4 * GIB, help="bytes of each disk; a third of it is data")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -206,12 +208,13 @@ def sync(path: Path) -> float:
 
 
 def measure_case(source: str, target: str, size: int, rounds: int) -> dict[str, Any]:
-    """One pair of formats: every contender in every round, the order rotating."""
-    names = ["isthmus", "nbdcopy", "qemu-img convert"]
+    """One pair of formats: every contender in every round, in all orders by turns."""
+    names = ("isthmus", "nbdcopy", "qemu-img convert")
+    orders = list(permutations(names))
     peaks: list[int] = []
     taken: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
     for number in range(rounds):
-        for name in names[number % 3 :] + names[: number % 3]:
+        for name in orders[number % len(orders)]:
             taken[name].append(contend(name, source, target, size))
             run("qemu-img", "compare", "-q", WORK / f"source.{source}", WORK / f"target.{target}")
         peaks.append(result()[1])
