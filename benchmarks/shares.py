@@ -99,9 +99,9 @@ def numbers(text: str) -> tuple[int, ...]:
 
 @contextmanager
 def run_isthmus() -> Iterator[Isthmus]:
-    """Start a control plane whose back ends take no time; end it afterwards."""
+    """Start a control plane whose back ends take no time and whose API serves shares alone; end it afterwards."""
     with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
-        file.write(configuration(delay=0, migration_delay=0))
+        file.write(configuration(delay=0, migration_delay=0) + "[api]\nserves = shares\n")
         file.flush()
         with ControlPlane(only=("keystone", "api", MANAGER), options=(OPTION, file.name)) as plane:
             yield Isthmus(plane)

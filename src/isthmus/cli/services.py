@@ -11,6 +11,7 @@ from cliff.command import Command
 
 from isthmus.control import readiness
 from isthmus.control.configuration import load
+from isthmus.control.errors import InvalidInput
 from isthmus.control.heaps import settle, share_heaps
 from isthmus.control.sparing import UNUSED, without
 
@@ -52,7 +53,9 @@ class Api(Service):
         """Serve the REST API."""
         from isthmus.control.listener import serve  # noqa: PLC0415 - see the module's docstring
 
-        serve(conf, "isthmus.serving:make_application")
+        if not conf.api.serves:
+            raise InvalidInput("[api] serves names no service; name migration, shares or both")
+        serve(conf, "isthmus.serving:make_application", "isthmus.serving:load")
 
 
 class Conductor(Service):

@@ -30,6 +30,12 @@ _DEFAULT: list[Any] = [
 _API: list[Any] = [
     cfg.HostAddressOpt("host", default="127.0.0.1", help="Address to listen on."),
     cfg.PortOpt("port", default=7667, help="TCP port to listen on."),
+    cfg.ListOpt(
+        "serves",
+        default=["migration", "shares"],
+        item_type=cfg.types.String(choices=["migration", "shares"]),
+        help="Services whose APIs are answered here; the others are not even loaded.",
+    ),
     cfg.IntOpt("threads", default=16, min=1, max=256, help="Requests served at once by one process."),
     cfg.IntOpt("processes", default=1, min=1, max=64, help="Processes that serve requests."),
     cfg.IntOpt("streams", default=400, min=4, max=10000, help="Event streams open at once in one process."),

@@ -6,11 +6,10 @@ OpenStack's (and Coriolis') form: `{"error": {"fault": name, "code": status, "me
 
 import json
 import logging
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import falcon
 from oslo_config.cfg import ConfigOpts
-from pydantic import BaseModel, ValidationError
 
 from isthmus.control.errors import (
     Conflict,
@@ -31,8 +30,6 @@ log = logging.getLogger(__name__)
 
 ACTION = "isthmus.action"
 """Name in the WSGI environment: what the body of a POST …/action asks for, for the audit record."""
-
-Model = TypeVar("Model", bound=BaseModel)
 
 REQUEST_ID = "openstack.request_id"
 """Where oslo.middleware's request_id leaves it. The network agent, which is small, has no such middleware."""
@@ -154,18 +151,6 @@ def check_text(text: str, where: str) -> None:
         raise InvalidInput(f"{where} holds a NUL character; remove it")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise InvalidInput(f"{where} holds half of a surrogate pair; send proper Unicode")
-
-
-def parse(model: type[Model], value: object, what: str) -> Model:
-    """Return `value` as a model; `InvalidInput` names each wrong key, never a value, which may be a secret."""
-    try:
-        return model.model_validate(value)
-    except ValidationError as error:
-        complaints = [
-            f"{'.'.join([what, *map(str, detail['loc'])])}: {detail['msg']}"
-            for detail in error.errors(include_input=False, include_url=False, include_context=False)
-        ]
-        raise InvalidInput("; ".join(complaints)) from None
 
 
 def serve_faults(app: "falcon.App[falcon.Request, falcon.Response]") -> None:

@@ -27,9 +27,10 @@ KEEP_ALIVE_SECONDS = 75
 class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
     """gunicorn without its command line: all settings come from `[api]`."""
 
-    def __init__(self, conf: ConfigOpts, application: str) -> None:
+    def __init__(self, conf: ConfigOpts, application: str, loader: str) -> None:
         self._conf = conf
         self._application = application
+        self._loader = loader
         super().__init__()
 
     def load_config(self) -> None:
@@ -66,10 +67,8 @@ class _Listener(BaseApplication):  # type: ignore[misc] # gunicorn has no types
 
     def load(self) -> Any:
         """Make the application, in each process anew; called by gunicorn after its fork."""
-        module, _, name = self._application.partition(":")
-        with without(*UNUSED):
-            imported = importlib.import_module(module)
-        application = getattr(imported, name)(self._conf)
+        _load(self._loader, self._conf)
+        application = _named(self._application)(self._conf)
         return detaching(application, Hub(self._conf.api.streams, self._conf.api.stream_seconds))
 
 
@@ -91,11 +90,22 @@ def _begin(worker: object) -> None:
     say_ready()
 
 
-def serve(conf: ConfigOpts, application: str) -> None:
+def _named(path: str) -> Any:
+    """Return the function that is named as `module:function`."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def _load(loader: str, conf: ConfigOpts) -> None:
+    with without(*UNUSED):
+        _named(loader)(conf)
+
+
+def serve(conf: ConfigOpts, application: str, loader: str) -> None:
     """Serve at `[api] host` and `port` until SIGTERM or SIGINT; running requests are finished.
 
-    `application` is `module:function`; the function takes the configuration and returns a WSGI application. Raises
-    `InvalidInput` for a configuration that cannot work.
+    `application` and `loader` are `module:function`s that take the configuration: one returns a WSGI application, the
+    other imports what that will need. Raises `InvalidInput` for a configuration that cannot work.
     """
     if conf.api.auth_strategy == "noauth" and not is_loopback(conf.api.host):
         raise InvalidInput(
@@ -107,6 +117,5 @@ def serve(conf: ConfigOpts, application: str) -> None:
         metrics.share_between_processes()
     if conf.api.processes > 1:
         # Loaded once, before the forks, and shared.
-        with without(*UNUSED):
-            importlib.import_module(application.partition(":")[0])
-    _Listener(conf, application).run()
+        _load(loader, conf)
+    _Listener(conf, application, loader).run()

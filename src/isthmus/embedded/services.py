@@ -28,7 +28,7 @@ def parts(site: Site) -> tuple[Part, ...]:
         name="api",
         command=_command(site, "api"),
         # Both mean that it listens and its pipeline works: the version document, or Keystone's middleware refusing.
-        check=http_answers(site.ports.api, "/", also=(401,)),
+        check=http_answers(site.ports.api, "/healthcheck"),
         address=site.ports.api_url,
         # Keystone is asked only when a token comes, so both start at once.
         depends_on=("mariadb",),

@@ -1,6 +1,7 @@
 """`isthmus api` as a process of its own."""
 
 import http.client
+import json
 import os
 import signal
 import socket
@@ -9,7 +10,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,47 @@ def test_noauth_is_refused_where_others_can_call(tmp_path: Path, host: str) -> N
     )
     assert done.returncode != 0
     assert "noauth" in done.stdout + done.stderr
+
+
+def status_and_body(port: int, path: str) -> tuple[int, bytes]:
+    """Return what a GET answers, whatever it is."""
+    with closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as connection:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+SHARES, MIGRATION, PAGE = "/share/v2/shares", "/v1/endpoints", "/ui/"
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize(
+    ("serves", "here", "elsewhere"),
+    [
+        ("shares", [SHARES], [MIGRATION, PAGE, "/"]),
+        ("migration", [MIGRATION, PAGE, "/"], [SHARES]),
+        ("shares,migration", [SHARES, MIGRATION, PAGE, "/"], []),
+    ],
+)
+def test_only_what_is_named_is_served(
+    tmp_path: Path, serves: str, here: list[str], elsewhere: list[str], processes: int
+) -> None:
+    with serving(tmp_path, f"serves = {serves}\nprocesses = {processes}") as (_, port):
+        for path in ["/healthcheck", *here]:
+            assert status_and_body(port, path)[0] == 200, path
+        for path in elsewhere:
+            status, body = status_and_body(port, path)
+            assert (status, json.loads(body)["error"]["fault"]) == (404, "itemNotFound")
+            assert path in json.loads(body)["error"]["message"]
+
+
+@pytest.mark.parametrize(("serves", "complaint"), [("", "names no service"), ("shares,mail", "mail")])
+def test_an_api_that_would_serve_nothing_or_something_unknown_does_not_start(
+    tmp_path: Path, serves: str, complaint: str
+) -> None:
+    file, _ = _configure(tmp_path, more=f"serves = {serves}")
+    done = subprocess.run(
+        [ISTHMUS, "api", "--config-file", str(file)], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode != 0
+    assert complaint in done.stdout + done.stderr

@@ -6,10 +6,13 @@ import sys
 import pytest
 
 _PROGRAM = """
-import importlib, sys
+import importlib, sys, types
 from isthmus.control.sparing import UNUSED, without
+module, *serves = sys.argv[1].split()
 with without(*UNUSED):
-    importlib.import_module(sys.argv[1])
+    imported = importlib.import_module(module)
+    if serves:
+        imported.load(types.SimpleNamespace(api=types.SimpleNamespace(serves=serves)))
 print(*set(sys.argv[2:]) & set(sys.modules))
 """
 TRACES = "opentelemetry.exporter.otlp.proto.http.trace_exporter"
@@ -19,7 +22,9 @@ SDK = "opentelemetry.sdk"
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("isthmus.serving", ("temporalio", "openstack", "guestfs", SDK, TRACES)),
+        ("isthmus.serving migration shares", ("temporalio", "openstack", "guestfs", SDK, TRACES)),
+        ("isthmus.serving shares", ("isthmus.migration", "pydantic", "jsonschema", "opentelemetry.sdk")),
+        ("isthmus.serving migration", ("isthmus.shares",)),
         ("isthmus.migration.services.conductor", ("keystoneauth1", "grpc", "osprofiler", "oslo_middleware", SDK)),
         (
             "isthmus.migration.services.worker",

@@ -4,8 +4,8 @@ from ipaddress import ip_address, ip_network
 
 import pytest
 
+from isthmus.control.bodies import parse
 from isthmus.control.errors import InvalidInput
-from isthmus.control.http import parse
 from isthmus.networking.libnetwork import messages
 
 

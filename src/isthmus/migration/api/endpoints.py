@@ -6,9 +6,9 @@ from typing import Any
 
 import falcon
 
+from isthmus.control.bodies import parse
 from isthmus.control.database import utc_now
 from isthmus.control.errors import InvalidInput, IsthmusError
-from isthmus.control.http import parse
 from isthmus.control.identity import Caller
 from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of, wrapped

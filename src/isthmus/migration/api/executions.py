@@ -4,8 +4,8 @@ from typing import Any
 
 import falcon
 
+from isthmus.control.bodies import parse
 from isthmus.control.database import utc_now
-from isthmus.control.http import parse
 from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of
 from isthmus.migration.api.queries import page_of

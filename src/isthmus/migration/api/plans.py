@@ -2,7 +2,7 @@
 
 import falcon
 
-from isthmus.control.http import parse
+from isthmus.control.bodies import parse
 from isthmus.migration.api.actions import wrapped
 from isthmus.migration.api.assessment_schemas import PlanCreate
 from isthmus.migration.api.planned import planned

@@ -6,9 +6,9 @@ from typing import Any, TypeVar
 import falcon
 from sqlalchemy.orm import Session
 
+from isthmus.control.bodies import parse
 from isthmus.control.database import utc_now
 from isthmus.control.errors import InvalidInput
-from isthmus.control.http import parse
 from isthmus.control.identity import Caller
 from isthmus.migration.api import views
 from isthmus.migration.api.actions import action_of, wrapped

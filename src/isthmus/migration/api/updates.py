@@ -6,8 +6,8 @@ from typing import Any
 import falcon
 from sqlalchemy.orm import Session
 
+from isthmus.control.bodies import parse
 from isthmus.control.errors import InvalidInput
-from isthmus.control.http import parse
 from isthmus.migration.api import views
 from isthmus.migration.api.actions import wrapped
 from isthmus.migration.api.environments import check_destination, check_source

@@ -12,8 +12,9 @@ import falcon
 import orjson
 from pydantic import BaseModel
 
+from isthmus.control.bodies import parse
 from isthmus.control.errors import IsthmusError
-from isthmus.control.http import parse, read_object
+from isthmus.control.http import read_object
 from isthmus.networking.attaching.contract import Agent
 from isthmus.networking.cni.calls import parse_call, version_of
 from isthmus.networking.cni.commands import Commands

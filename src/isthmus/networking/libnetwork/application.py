@@ -13,8 +13,8 @@ from typing import Any
 
 import falcon
 
+from isthmus.control.bodies import parse
 from isthmus.control.errors import InputTooLarge, InvalidInput, IsthmusError
-from isthmus.control.http import parse
 from isthmus.networking.attaching.contract import Agent
 from isthmus.networking.libnetwork import messages
 from isthmus.networking.libnetwork.addresses import Addresses

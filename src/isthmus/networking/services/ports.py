@@ -11,8 +11,8 @@ from typing import Annotated, Any, Literal
 import falcon
 from pydantic import BaseModel, ConfigDict, Field
 
+from isthmus.control.bodies import parse
 from isthmus.control.errors import InvalidInput, NotFound
-from isthmus.control.http import parse
 from isthmus.networking.attaching.contract import Agent
 from isthmus.networking.model import Attachment, Key, Label, Owner, Target, TargetKind, Wish
 from isthmus.networking.neutron.client import Neutron

@@ -28,9 +28,6 @@ from isthmus.shares.store.deadlocks import TRIES, is_deadlock, was_dead
 
 log = logging.getLogger(__name__)
 
-PREFIX = "/share"
-"""Where the API is mounted below the listener's root."""
-
 
 class SharesApi:
     """Answers all that comes below `/v2`."""
@@ -96,7 +93,7 @@ class SharesApi:
 
 
 def create_application(service: Service, routes: Routes) -> "falcon.App[falcon.Request, falcon.Response]":
-    """Return the API, to be called with paths from which `PREFIX` was taken."""
+    """Return the API, to be called with paths from which the prefix that it is mounted under was taken."""
     app: falcon.App[falcon.Request, falcon.Response] = falcon.App()
     # Values with commas are values, not lists.
     app.req_options.auto_parse_qs_csv = False
