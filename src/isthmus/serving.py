@@ -5,7 +5,6 @@ The migration API (Coriolis v1) answers at `/`, with its page for people at `/ui
 """
 
 import importlib
-import json
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any
@@ -15,7 +14,7 @@ from oslo_config.cfg import ConfigOpts
 from isthmus.control import metrics, tracing
 from isthmus.control.audit import audited
 from isthmus.control.database import Database
-from isthmus.control.http import fault_body
+from isthmus.control.http import send_fault
 from isthmus.control.server import mount, wrap
 from isthmus.control.tokens import Wsgi
 from isthmus.web.page import PREFIX as PAGE_PREFIX
@@ -39,7 +38,7 @@ def make_application(conf: ConfigOpts) -> Wsgi:
 def load(conf: ConfigOpts) -> dict[str, ModuleType]:
     """Import the APIs that are served, by name: who forks does so before, and its processes share them.
 
-    What is not served stays out of memory: the migration API is 14 MiB, the shares API as much.
+    What is not served stays out of memory: 20 MiB of the migration API, 5 of the shares API.
     """
     return {name: importlib.import_module(f"isthmus.{name}.api.serving") for name in conf.api.serves}
 
@@ -55,6 +54,4 @@ def _apis(conf: ConfigOpts) -> Wsgi:
 def _not_here(environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
     path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
     message = f"there is no {path} here: [api] serves does not name its service; ask where that is served"
-    body = json.dumps(fault_body(404, message)).encode()
-    start_response("404 Not Found", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-    return [body]
+    return send_fault(start_response, "404 Not Found", message)

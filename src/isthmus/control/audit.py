@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from isthmus.control.audit_records import FAILURE, LINES, PENDING, SUCCESS, AuditRow, plain, shown
 from isthmus.control.database import Database, utc_now
-from isthmus.control.http import ACTION, fault_body
+from isthmus.control.http import ACTION, send_fault
 
 LOG = logging.getLogger(__name__)
 
@@ -140,11 +140,8 @@ def _told(body: bytes) -> Any:
 
 
 def _refuse(start_response: Any) -> Iterable[bytes]:
-    body = json.dumps(fault_body(503, "the database does not take the record of this call: try again")).encode()
-    start_response(
-        "503 Service Unavailable", [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    )
-    return [body]
+    message = "the database does not take the record of this call: try again"
+    return send_fault(start_response, "503 Service Unavailable", message)
 
 
 def _short(text: str, length: int) -> str:

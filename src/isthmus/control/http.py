@@ -56,6 +56,13 @@ def fault_body(status: int, message: str) -> dict[str, Any]:
     return {"error": {"fault": FAULTS.get(status, "computeFault"), "code": status, "message": message}}
 
 
+def send_fault(start_response: Any, status: str, message: str) -> list[bytes]:
+    """Answer a WSGI call with a fault, outside of Falcon; `status` is as `404 Not Found`."""
+    body = json.dumps(fault_body(int(status[:3]), message)).encode()
+    start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
+    return [body]
+
+
 class Identify:
     """Falcon middleware: puts the `Caller` into `req.context.caller`, except on the paths open to everybody."""
 

@@ -3,7 +3,6 @@
 From outside in: request id, health check, faults of the layers themselves, Keystone's token check, the application.
 """
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -12,7 +11,7 @@ from oslo_config.cfg import ConfigOpts
 from oslo_context.context import generate_request_id
 from oslo_middleware import healthcheck, request_id
 
-from isthmus.control.http import fault_body
+from isthmus.control.http import send_fault
 from isthmus.control.tokens import TokenCheck, Wsgi
 
 Headers = list[tuple[str, str]]
@@ -89,9 +88,7 @@ def _as_faults(application: Wsgi) -> Wsgi:
         if hasattr(chunks, "close"):
             chunks.close()
         message = "Keystone does not answer; try again" if code == 503 else status
-        body = json.dumps(fault_body(code, message)).encode()
-        start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(body)))])
-        return [body]
+        return send_fault(start_response, status, message)
 
     return answer
 

@@ -23,7 +23,7 @@ SDK = "opentelemetry.sdk"
     ("module", "heavy"),
     [
         ("isthmus.serving migration shares", ("temporalio", "openstack", "guestfs", SDK, TRACES)),
-        ("isthmus.serving shares", ("isthmus.migration", "pydantic", "jsonschema", "opentelemetry.sdk")),
+        ("isthmus.serving shares", ("isthmus.migration", "pydantic", "jsonschema", SDK)),
         ("isthmus.serving migration", ("isthmus.shares",)),
         ("isthmus.migration.services.conductor", ("keystoneauth1", "grpc", "osprofiler", "oslo_middleware", SDK)),
         (

@@ -30,6 +30,10 @@ _ZERO = 1
 _ENTRY = 8
 # What reading past the page cache asks of offsets, lengths and memory: no device's blocks are larger.
 _ALIGNMENT = 4096
+
+# sync_file_range(2), which Python's os has not. A call by ctypes lets go of Python's lock.
+_sync_file_range = ctypes.CDLL(None).sync_file_range
+_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
 _SYNC_FILE_RANGE_WRITE = 2  # of <fcntl.h>
 
 
@@ -202,8 +206,3 @@ class ImageReader:
             if not got:
                 raise NotReadable("the file ends before")
             done += got
-
-
-# sync_file_range(2), which Python's os has not. A call by ctypes lets go of Python's lock.
-_sync_file_range = ctypes.CDLL(None).sync_file_range
-_sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)

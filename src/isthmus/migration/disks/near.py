@@ -8,7 +8,6 @@ import logging
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
-from queue import SimpleQueue
 
 from isthmus.migration.disks.beside import Beside
 from isthmus.migration.disks.connection import Done, Export, Wheel
@@ -18,7 +17,8 @@ from isthmus.migration.disks.job import CopyJob, Side
 from isthmus.migration.disks.slots import make_slots
 from isthmus.migration.disks.target import SLOT, Hashes, HashesDone, NbdTarget, hashes_of
 
-# Threads: reads past the page cache wait for the device, comparing waits for a processor.
+# Threads: reads past the page cache wait for the device, comparing waits for a processor. The one that compares has the
+# one buffer for it.
 _READING = 4
 _COMPARING = 1
 # After so many bytes the kernel is to begin to write out. By itself it waits for the flush: the device would have
@@ -39,9 +39,7 @@ class NearTarget:
         self._server = server
         self._image = image
         self._beside = beside
-        self._slots: SimpleQueue[memoryview] = SimpleQueue()
-        for slot in make_slots(_COMPARING, SLOT):
-            self._slots.put(slot)
+        (self._slot,) = make_slots(1, SLOT)
         self._not_begun = 0
         self._beginning = False
         self.zero = server.zero
@@ -68,14 +66,12 @@ class NearTarget:
         self._beside.run(partial(self._look, offset, length), partial(self._have_looked, offset, length, wanted, done))
 
     def _look(self, offset: int, length: int) -> Hashes:
-        slot = self._slots.get()
+        part = self._slot[:length]
         try:
-            self._image.read(offset, slot[:length])
-            return hashes_of(slot[:length])
+            self._image.read(offset, part)
         except NotReadable:
             return []
-        finally:
-            self._slots.put(slot)
+        return hashes_of(part)
 
     def _have_looked(self, offset: int, length: int, wanted: Hashes, done: HashesDone, found: Hashes) -> None:
         if list(found) == list(wanted):
