@@ -1,5 +1,7 @@
 """Reading images of every format, and what is refused: hostile headers, damage, wrong manifests."""
 
+import os
+import shutil
 import subprocess
 import tarfile
 import tempfile
@@ -79,6 +81,20 @@ def test_a_server_that_is_killed_as_it_starts_is_no_fault_of_the_image(
         patched.setattr(exports, "_answers", kill_first)
         with pytest.raises(Unavailable, match=r"server of web.raw was killed as it started"):
             _read(provider, "web")
+    assert _read(provider, "web") == content_of(4)
+
+
+def test_a_server_that_is_slow_to_become_one_is_waited_for(
+    site: tuple[Path, ImagesProvider], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a busy machine it may be looked at before it has its command line: that does not mean that it has died."""
+    root, provider = site
+    make_image(root / "web.raw", 4)
+    slow = tmp_path / "slow"
+    slow.mkdir()
+    (slow / "bwrap").write_text(f'#!/bin/sh\nsleep 1\nexec {shutil.which("bwrap")} "$@"\n')
+    (slow / "bwrap").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{slow}:{os.environ['PATH']}")
     assert _read(provider, "web") == content_of(4)
 
 

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import select
 import shutil
 import subprocess
 import time
@@ -172,17 +173,40 @@ def _start(place: Path, number: int, image: ImageFile, *, writable: bool) -> Non
     command += ["--image-opts", node(image)]
     words = confined(command, [image.path, *image.extents], writable=writable, exports=place)
     log = place / f"{number}.log"
-    with log.open("wb") as output:
-        # setsid --fork: the server is nobody's child and outlives the worker; it is found again by its directory.
-        subprocess.run(["setsid", "--fork", *words], stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=True)
-    deadline = time.monotonic() + _START_SECONDS
-    while not (socket.exists() and _answers(_uri(place, number))):
-        # Its socket stays behind when a server is killed.
-        if not _servers(place, f"--socket=/exports/{socket.name}"):
-            raise _ended(image, log)
-        if time.monotonic() > deadline:
-            raise Unavailable(f"{image.label} is not served after {_START_SECONDS} s; it will be tried again")
-        time.sleep(0.1)
+    alive, held = os.pipe()
+    try:
+        try:
+            with log.open("wb") as output:
+                # setsid --fork: the server is nobody's child and outlives the worker; its directory finds it again.
+                subprocess.run(
+                    ["setsid", "--fork", *words],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=output,
+                    check=True,
+                    pass_fds=[held],
+                )
+        finally:
+            os.close(held)
+        deadline = time.monotonic() + _START_SECONDS
+        while not (socket.exists() and _answers(_uri(place, number))):
+            if _has_ended(alive):
+                raise _ended(image, log)
+            if time.monotonic() > deadline:
+                raise Unavailable(f"{image.label} is not served after {_START_SECONDS} s; it will be tried again")
+    finally:
+        os.close(alive)
+
+
+def _has_ended(alive: int) -> bool:
+    """Wait for a moment; return whether every process that a server consists of has ended.
+
+    Each holds the other end of the pipe `alive`. Neither its socket nor its command line would tell: a socket stays
+    behind when a server is killed, and a process has no command line in the midst of an exec.
+    """
+    waiting = select.poll()
+    waiting.register(alive, select.POLLIN)
+    return bool(waiting.poll(50)) and not os.read(alive, 1)
 
 
 def _ended(image: ImageFile, log: Path) -> Exception:
@@ -195,13 +219,13 @@ def _ended(image: ImageFile, log: Path) -> Exception:
     return StepFailed(f"{image.label} cannot be served: get the image again. {words}")
 
 
-def _servers(place: Path, word: str = "") -> list[psutil.Process]:
-    """Return the sandboxes that have this directory (and `word` in their command), and all processes in them."""
+def _servers(place: Path) -> list[psutil.Process]:
+    """Return the sandboxes that have this directory in their command, and all processes in them."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
             words = process.cmdline()
-            if words[:1] in (["bwrap"], ["setsid"]) and str(place) in words and (not word or word in words):
+            if words[:1] in (["bwrap"], ["setsid"]) and str(place) in words:
                 found += [process, *process.children(recursive=True)]
         except psutil.Error:
             continue
