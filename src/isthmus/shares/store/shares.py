@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import ClauseElement, Select, and_, bindparam, func, select
+from sqlalchemy import BindParameter, ClauseElement, Select, and_, bindparam, func, select
 from sqlalchemy.orm import Session
 from sqlalchemy.sql import visitors
 
@@ -65,7 +65,9 @@ def is_of_shares_alone(clause: ClauseElement | None) -> bool:
     return clause is None or not any(getattr(part, "table", None) is INSTANCE for part in visitors.iterate(clause))
 
 
-def page_of_shares(statement: Select[Any], order: Sequence[Any], limit: int, offset: int) -> Select[Any]:
+def page_of_shares(
+    statement: Select[Any], order: Sequence[Any], limit: int | BindParameter[int], offset: int | BindParameter[int]
+) -> Select[Any]:
     """Return the statement, which looks at shares alone, for one page in this order.
 
     The page's ids are found first, in the shares' own indexes: what it skips is neither read nor joined.

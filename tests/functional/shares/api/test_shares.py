@@ -291,6 +291,24 @@ def test_a_list_is_filtered_sorted_and_paged(world: Shares) -> None:
     assert page["shares_links"][0]["rel"] == "next"
 
 
+@pytest.mark.parametrize("order", ["", "sort_key=name&sort_dir=asc", "sort_key=status", "limit=2&offset=1"])
+@pytest.mark.parametrize("whose", ["", "is_public=true", "all_tenants=1", "all_tenants=1&project_id=p2"])
+def test_a_list_without_filters_is_what_a_filter_that_lets_all_through_gives(
+    world: Shares, order: str, whose: str
+) -> None:
+    """The statements of lists without filters are made once and kept; all others are made for each call."""
+    for number in range(3):
+        made = make(world, name=f"share-{number}")
+        if number == 1:
+            world.put(f"/shares/{made['id']}", {"share": {"is_public": True}}, by=ADMIN)
+    for who in (MEMBER, STRANGER, ADMIN):
+        for path in ("/shares", "/shares/detail"):
+            kept = world.get(f"{path}?{order}&{whose}", by=who)["shares"]
+            assert kept == world.get(f"{path}?{order}&{whose}&name~=share-", by=who)["shares"]
+    assert len(world.get(f"/shares?{whose}", by=MEMBER)["shares"]) == 3
+    assert len(world.get("/shares?is_soft_deleted=true", by=MEMBER)["shares"]) == 0
+
+
 @pytest.mark.parametrize(
     ("query", "status"),
     [
