@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from gunicorn.workers.gthread import ThreadWorker
@@ -33,20 +34,37 @@ TICK_SECONDS = 1.0
 BEAT_SECONDS = 15.0
 MOST_PENDING_BYTES = 4 << 20
 """A reader that is so much behind is given up; it starts again from the last event that it has."""
+NOTIFY_SECONDS = 1.0
 BEAT = b": beat\n\n"
 
 Wsgi = Callable[[dict[str, Any], Any], Iterable[bytes]]
+
+
+class Place:
+    """Room for one stream of a hub, until it is given back; without a hub (another server than ours) it is nothing."""
+
+    def __init__(self, back: Callable[[], None] = lambda: None) -> None:
+        self._back = back
+        self._lock = threading.Lock()
+        self._held = True
+
+    def give_back(self) -> None:
+        """Make room for another stream; nothing happens the second time."""
+        with self._lock:
+            held, self._held = self._held, False
+        if held:
+            self._back()
 
 
 @dataclass(eq=False)
 class Subscription:
     """One reader. `feed` appends what is new to `pending` of each of its subscriptions, and sets `over` at the end.
 
-    `owner` is who is limited (a project); `wanted` and `memory` are the feed's own.
+    `place` is given back when it is done with, however that comes; `wanted` and `memory` are the feed's own.
     """
 
     feed: Callable[[Sequence["Subscription"]], None]
-    owner: str
+    place: Place
     wanted: Any
     memory: Any = None
     pending: bytearray = field(default_factory=bytearray)
@@ -64,7 +82,7 @@ class _Line:
 
 
 class Hub:
-    """All streams of one process, at most `most` of them, an owner a quarter of that. Thread-safe."""
+    """All streams of one process, at most `most` of them, an owner (a project) a quarter of that. Thread-safe."""
 
     def __init__(self, most: int, lifetime: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._most = most
@@ -77,21 +95,26 @@ class Hub:
         self._selector = selectors.DefaultSelector()
         self._thread: threading.Thread | None = None
 
-    def reserve(self, owner: str) -> None:
-        """Return if one more stream may be begun; `Unavailable` if there are too many, of all or of one owner."""
+    def reserve(self, owner: str) -> Place:
+        """Take a place for one more stream; `Unavailable` if there are too many, of all or of one owner."""
         with self._lock:
             mine = self._owners.get(owner, 0)
             if sum(self._owners.values()) >= self._most or mine >= max(1, self._most // 4):
                 raise Unavailable("too many event streams are open; close some, or try again later")
+            self._owners[owner] = mine + 1
+        return Place(partial(self._free, owner))
+
+    def _free(self, owner: str) -> None:
+        with self._lock:
+            self._owners[owner] -= 1
+            if not self._owners[owner]:
+                del self._owners[owner]
 
     def take(self, taken: socket.socket, subscription: Subscription, begun: bytes) -> None:
         """Go on with an answer whose beginning is `begun`; the socket is the hub's from now on."""
         taken.setblocking(False)
         now = self._clock()
         subscription.pending[:0] = begun
-        # The place is taken before the reader sees the beginning, as it may open another stream at once.
-        with self._lock:
-            self._owners[subscription.owner] = self._owners.get(subscription.owner, 0) + 1
         # At once, not at the next tick; what is wrong with the connection is found out then.
         with suppress(OSError):
             _send(taken, subscription.pending)
@@ -170,11 +193,7 @@ class Hub:
         if self._lines.pop(number, None) is None:
             return
         # The place is free before the reader sees the end, as it may come back at once.
-        with self._lock:
-            owner = line.subscription.owner
-            self._owners[owner] -= 1
-            if not self._owners[owner]:
-                del self._owners[owner]
+        line.subscription.place.give_back()
         self._selector.unregister(line.socket)
         with suppress(OSError):
             line.socket.shutdown(socket.SHUT_RDWR)
@@ -198,12 +217,17 @@ def detaching(application: Wsgi, hub: Hub) -> Wsgi:
             head[:] = [status, headers]
             return start_response(status, headers, *exception)
 
-        chunks = application(environ, keep)
-        subscription = environ.get(SUBSCRIPTION)
-        connection = environ.get("gunicorn.socket")
-        if subscription is None or connection is None or not head[0].startswith("200"):
-            return chunks
-        hub.take(connection.dup(), subscription, _head(*head) + b"".join(chunks))
+        taken = False
+        try:
+            chunks = application(environ, keep)
+            subscription, connection = environ.get(SUBSCRIPTION), environ.get("gunicorn.socket")
+            if subscription is None or connection is None or not head[0].startswith("200"):
+                return chunks
+            hub.take(connection.dup(), subscription, _head(*head) + b"".join(chunks))
+            taken = True
+        finally:
+            if not taken and SUBSCRIPTION in environ:
+                environ[SUBSCRIPTION].place.give_back()
         _DETACHED.add(connection)
         # Gunicorn's own word for "this connection is done": nothing is written to it any more.
         raise StopIteration
@@ -243,6 +267,18 @@ _DETACHED = _Detached()
 
 class StreamingWorker(ThreadWorker):  # type: ignore[misc] # gunicorn has no types
     """gunicorn's threaded worker; it lets go of a detached connection without shutting that connection down."""
+
+    _noted_at = 0.0
+
+    def notify(self) -> None:
+        """Tell the parent that we live, which asks once in minutes: once a second, and not several times a request.
+
+        It is told by a file's time, and on a disk that is a quarter of what an API needs for a small answer.
+        """
+        now = time.monotonic()
+        if now - self._noted_at >= NOTIFY_SECONDS:
+            self._noted_at = now
+            super().notify()
 
     def finish_request(self, conn: Any, fs: Any) -> None:
         """Called by gunicorn when one of its threads is done with a connection."""

@@ -3,12 +3,22 @@
 import socket
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import pytest
+from gunicorn.workers.gthread import ThreadWorker
 
 from isthmus.control.errors import Unavailable
-from isthmus.control.streaming import MOST_PENDING_BYTES, Hub, Subscription, event
+from isthmus.control.streaming import (
+    HUB,
+    MOST_PENDING_BYTES,
+    SUBSCRIPTION,
+    Hub,
+    StreamingWorker,
+    Subscription,
+    detaching,
+    event,
+)
 
 
 def wait(condition: Callable[[], bool]) -> None:
@@ -20,7 +30,7 @@ def wait(condition: Callable[[], bool]) -> None:
 
 def begin(hub: Hub, feed: Callable[[Sequence[Subscription]], None], owner: str = "p") -> socket.socket:
     ours, theirs = socket.socketpair()
-    hub.take(theirs, Subscription(feed, owner, None), b"begun\n")
+    hub.take(theirs, Subscription(feed, hub.reserve(owner), None), b"begun\n")
     return ours
 
 
@@ -90,22 +100,48 @@ def test_one_owner_has_a_quarter_of_the_places() -> None:
         hub.reserve("other")
 
 
-def test_a_place_is_taken_before_the_reader_sees_the_beginning() -> None:
-    """A client may open its next stream the moment the first begins: that one must count already."""
-
-    class Watched(socket.socket):
-        counts: ClassVar[list[int]] = []
-
-        def send(self, data: Any, flags: int = 0, /) -> int:
-            self.counts.append(hub.count)
-            return super().send(data, flags)
-
+def test_simultaneous_requests_get_no_more_places_than_there_are() -> None:
+    """A place is taken by the request that asks, not when its answer has begun."""
     hub = Hub(8, 600)
-    ours, theirs = socket.socketpair()
-    with ours:
-        hub.take(Watched(fileno=theirs.detach()), Subscription(quiet, "p", None), b"begun\n")
-        assert Watched.counts == [1]
-    wait(lambda: hub.count == 0)
+    first, _ = hub.reserve("p"), hub.reserve("p")
+    with pytest.raises(Unavailable):
+        hub.reserve("p")
+    first.give_back()
+    first.give_back()
+    hub.reserve("p")
+    assert hub.count == 2
+
+
+def failing(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    environ[SUBSCRIPTION] = Subscription(quiet, environ[HUB].reserve("p"), None)
+    raise OSError("a layer outside of the application fails")
+
+
+def refusing(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    environ[SUBSCRIPTION] = Subscription(quiet, environ[HUB].reserve("p"), None)
+    start_response("503 Service Unavailable", [])
+    return []
+
+
+def test_a_request_that_comes_to_nothing_gives_its_place_back() -> None:
+    hub = Hub(8, 600)
+    with pytest.raises(OSError, match="fails"):
+        detaching(failing, hub)({}, lambda *_: None)
+    assert list(detaching(refusing, hub)({}, lambda *_: None)) == []
+    assert hub.count == 0
+
+
+def test_a_worker_tells_its_parent_that_it_lives_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    monkeypatch.setattr(ThreadWorker, "notify", lambda _: told.append(time.monotonic()))
+    worker = StreamingWorker.__new__(StreamingWorker)
+    for _ in range(100):
+        worker.notify()
+    assert len(told) == 1
+    later = time.monotonic() + 1.5
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    worker.notify()
+    assert len(told) == 2
 
 
 def test_an_event_has_the_standards_form() -> None:

@@ -12,7 +12,7 @@ import falcon
 
 from isthmus.control.database import Database, utc_now
 from isthmus.control.errors import InvalidInput
-from isthmus.control.streaming import HEADERS, HUB, SUBSCRIPTION, Hub, Subscription, event
+from isthmus.control.streaming import HEADERS, HUB, SUBSCRIPTION, Hub, Place, Subscription, event
 from isthmus.migration.api.service import Service
 from isthmus.migration.model import ACTIVE
 from isthmus.migration.store import reading
@@ -86,10 +86,14 @@ class _Stream:
 
     def _begin(self, req: falcon.Request, resp: falcon.Response, scope: Scope) -> None:
         hub: Hub | None = req.env.get(HUB)
-        if hub is not None:
-            hub.reserve(scope.project_id)
-        reader = Subscription(self._feed, scope.project_id, scope, Memory(_last_seen(req)))
-        self._feed([reader])
+        memory = Memory(_last_seen(req))
+        place = hub.reserve(scope.project_id) if hub else Place()
+        reader = Subscription(self._feed, place, scope, memory)
+        try:
+            self._feed([reader])
+        except BaseException:
+            place.give_back()
+            raise
         resp.content_type = "text/event-stream"
         for name, value in HEADERS.items():
             resp.set_header(name, value)
