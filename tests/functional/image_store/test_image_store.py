@@ -1,5 +1,6 @@
 """Images of a real object store, by way of Swift and of S3: every format, archives, what is refused, the way there."""
 
+import errno
 import json
 import os
 import re
@@ -118,6 +119,34 @@ def test_space_is_checked_before_anything_is_staged(site: Site, monkeypatch: pyt
         site.provider.validate_source("web", {})
     with pytest.raises(InvalidInput, match="staging_dir"):
         site.provider.open_reading(TRANSFER, "web", {}, point="p", since=None, report=Notes())
+    assert site.left() == []
+
+
+def test_room_is_taken_before_anything_comes_and_given_back_where_it_is_not_enough(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two that are staged beside each other both found it free: the file system decides."""
+    site.put(make_image(site.making / "web.raw", 4))
+    taken: list[int] = []
+    real = site.provider._store.pieces
+
+    def pieces(key: str) -> Iterator[bytes]:
+        taken.extend((site.place / "staging" / part).stat().st_blocks * 512 for part in site.left())
+        yield from real(key)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(site.provider._store, "pieces", pieces)
+        assert site.read("web") == content_of(4)
+    assert len(taken) == 1
+    assert taken[0] >= 4 * MIB
+
+    def full(descriptor: int, offset: int, length: int) -> None:
+        os.ftruncate(descriptor, offset + length // 2)
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(InvalidInput, match=r"web have 4194304 bytes.*staging_dir"):
+        site.read("web")
     assert site.left() == []
 
 
