@@ -25,7 +25,7 @@ from isthmus.migration.disks.target import NbdTarget, Target
 from isthmus.migration.disks.transfer import Transfer
 from isthmus.migration.reporting import Report
 
-# Bounds memory: each disk under way has 12 MiB of buffers.
+# Bounds memory: each disk under way has 37 MiB of buffers at most.
 _AT_ONCE = 4
 
 

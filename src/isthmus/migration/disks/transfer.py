@@ -28,7 +28,7 @@ from isthmus.migration.disks.state import HASH_BYTES, RECORD_BYTES, Kind, StateF
 from isthmus.migration.disks.target import SLOT, Hashes, Target
 from isthmus.migration.reporting import Report
 
-SLOTS = 16
+SLOTS = 32
 UNSETTLED = 60 << 20
 _ZERO_PIECE = 128 << 20
 _ZEROS_IN_FLIGHT = 16
