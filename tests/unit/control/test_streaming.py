@@ -132,16 +132,13 @@ def test_a_request_that_comes_to_nothing_gives_its_place_back() -> None:
 
 
 def test_a_worker_tells_its_parent_that_it_lives_once_a_second(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = []
-    monkeypatch.setattr(ThreadWorker, "notify", lambda _: told.append(time.monotonic()))
+    told, now = [], [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(ThreadWorker, "notify", lambda _: told.append(now[0]))
     worker = StreamingWorker.__new__(StreamingWorker)
-    for _ in range(100):
+    for now[0] in (1000.0, 1000.0, 1000.9, 1001.0, 1001.5, 1002.5):
         worker.notify()
-    assert len(told) == 1
-    later = time.monotonic() + 1.5
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    worker.notify()
-    assert len(told) == 2
+    assert told == [1000.0, 1001.0, 1002.5]
 
 
 def test_an_event_has_the_standards_form() -> None:
