@@ -10,7 +10,7 @@ _M_ARENA_MAX = -8  # of <malloc.h>
 _YOUNG = 10_000
 """Objects that may come before Python looks for circles among them; a page of a list makes thousands that have none."""
 _SOON_SECONDS = 10.0
-_EVERY_SECONDS = 60.0
+_EVERY_SECONDS = 15.0
 
 
 def share_heaps() -> None:
@@ -33,7 +33,7 @@ def settle() -> None:
 
 
 def _tend() -> None:
-    """Give free memory back, soon after the start and then each minute.
+    """Give free memory back, soon after the start and then four times a minute: that takes some milliseconds.
 
     By itself the C library gives back the end of a heap only. After its imports a worker has 10 MiB free before that
     end, an API as much after a long list.
