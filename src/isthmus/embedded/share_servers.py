@@ -9,7 +9,9 @@ import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from socket import AF_INET
 
+import psutil
 from jeepney.auth import AuthenticationError
 from jeepney.io.blocking import open_dbus_connection
 
@@ -38,12 +40,19 @@ _ANSWER_SECONDS = 5.0
 
 
 def check_installed() -> None:
-    """Raise NotSupported naming what is missing and how to install it."""
+    """Raise NotSupported naming what is missing and how to have it."""
     missing = sorted({package for program, package in PROGRAMS.items() if not _is_there(program)})
     if missing:
         raise NotSupported(f"not installed: {', '.join(missing)}; run: apt-get install {' '.join(missing)}")
     if os.geteuid() != 0:
         raise NotSupported("shares are served from mounted file systems: run `isthmus up` as root")
+    # Ganesha has the C library leave out kinds of addresses that the machine has none of; 127.0.0.1 counts for none.
+    addresses = [each.address for found in psutil.net_if_addrs().values() for each in found if each.family == AF_INET]
+    if not set(addresses) - {LOOPBACK}:
+        raise NotSupported(
+            f"this machine has no address but {LOOPBACK}, and NFS-Ganesha does not start on one: give it another, if "
+            "only by `ip address add 127.0.0.2/8 dev lo`"
+        )
 
 
 def backend_options(layout: Layout) -> Mapping[str, str]:
