@@ -347,7 +347,10 @@ class ApplianceDisks(GuestDisks):
                     stopped.append(StepFailed(f"the appliance did not answer in {seconds:.0f} s and was stopped"))
                 if stopped:
                     self._kill()
-                    return
+                    break
+            # Once may not do: a program that is just being started has no command line yet to tell it by.
+            while not ended.wait(_POLL_SECONDS):
+                self._kill()
 
         watcher = threading.Thread(target=watch, daemon=True)
         watcher.start()
