@@ -382,6 +382,8 @@ def test_a_replica_may_begin_as_a_copy_of_a_machine_that_is_here(
     made = cloud.create_machine(DEPLOYMENT, machine, {}, replica, nic_mappings(subject))
     back = "88888888-2222-3333-4444-555555555555"
     try:
+        # One that is not there any more is no reason to stay away.
+        assert list(cloud.adopt_machine(back, machine.name, "gone", mappings(subject), Notes())) == []
         copies = list(cloud.adopt_machine(back, machine.name, made.name, mappings(subject), Notes()))
         if not copies:
             # A cloud that cannot leaves nothing behind, and all is copied from the source.

@@ -300,7 +300,8 @@ class DestinationProvider(Provider):
         """Make the replica's disks of a transfer as copies of those of `machine` of this cloud, in their order.
 
         `ensure_disks` finds them afterwards. The machine must be off (`StepFailed`) and stays as it is. Returns none
-        if its disks cannot be had in this way: then all is copied from the source. Already done: copied again.
+        if it is gone, or its disks cannot be had in this way: then all is copied from the source. Already done: copied
+        again.
         """
         return ()
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from isthmus.control.errors import StepFailed
+from isthmus.control.errors import NotFound, StepFailed
 from isthmus.migration.machine import DestinationDisk, DiskMapping
 from isthmus.migration.providers.libvirt import copying, volumes
 from isthmus.migration.providers.libvirt.connection import Hypervisor
@@ -21,7 +21,11 @@ def adopt_machine(
     report: Report,
 ) -> Sequence[DestinationDisk]:
     """Copy the machine's volumes to where the replica's disks are looked for (see the contract)."""
-    domain = find_domain(hypervisor, machine)
+    try:
+        domain = find_domain(hypervisor, machine)
+    except NotFound:
+        report.event(Level.WARNING, f"{machine} is not at {hypervisor.label} any more: all is copied anew")
+        return ()
     with translated(f"machine {machine} (copying its disks)"):
         if domain.isActive():
             raise StepFailed(f"machine {machine} runs at {hypervisor.label}; shut it down first")
