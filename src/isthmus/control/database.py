@@ -14,8 +14,9 @@ from sqlalchemy.pool import PoolResetState
 
 from isthmus.control.errors import InvalidInput
 
-READ_COMMITTED = "READ COMMITTED"
-"""Guarded updates need no more; MariaDB's default would let a transaction read what was true at its start."""
+ISOLATION = "READ COMMITTED"
+"""Of all transactions, as PostgreSQL has it by default. By MariaDB's default one reads what was true at its first look,
+also after it has locked a row: it misses what the one that it waited for has changed beside that row."""
 
 KEPT_CONNECTIONS = 16
 """Connections that are kept open; more are opened when they are needed and closed after."""
@@ -71,11 +72,10 @@ class Database:
         self,
         url: str,
         *,
-        isolation_level: str | None = None,
         connections: int = 15,
         trusted_seconds: float = 0,
     ) -> None:
-        """Take the URL and, where the database's own is not wanted, the isolation level of all transactions.
+        """Take the URL.
 
         `connections` is how many may be in use at once: one for each thread, or threads wait for each other. One that
         was used less than `trusted_seconds` ago is not asked whether it lives: for who tries again if it does not.
@@ -84,8 +84,7 @@ class Database:
         if not url.startswith("sqlite"):
             kept = min(connections, KEPT_CONNECTIONS)
             options = {"pool_size": kept, "max_overflow": connections - kept, "pool_pre_ping": not trusted_seconds}
-            if isolation_level:
-                options["isolation_level"] = isolation_level
+            options["isolation_level"] = ISOLATION
         self.engine: Engine = engine_of(url, **options)
         if options and trusted_seconds:
             _ask_idle_connections(self.engine, trusted_seconds)

@@ -29,7 +29,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from sqlalchemy.orm import Session
 
 from isthmus.control import configuration
-from isthmus.control.database import READ_COMMITTED, Database, engine_of
+from isthmus.control.database import Database, engine_of
 from isthmus.control.errors import InvalidInput
 from isthmus.shares.store.deadlocks import in_transaction, is_deadlock, was_dead
 
@@ -60,7 +60,7 @@ def url(request: pytest.FixtureRequest, backing_services: ControlPlane) -> str:
 @pytest.fixture
 def database(url: str) -> Iterator[Database]:
     """Return a database with two rows, whose idle connections are trusted for long."""
-    database = Database(url, isolation_level=READ_COMMITTED, trusted_seconds=600)
+    database = Database(url, trusted_seconds=600)
     TABLE.metadata.drop_all(database.engine)
     TABLE.metadata.create_all(database.engine)
     with database.transaction() as session:
@@ -126,6 +126,17 @@ def test_a_second_row_of_the_same_id_is_an_integrity_error(database: Database) -
 def test_the_isolation_level_holds(database: Database) -> None:
     with database.transaction() as session:
         assert session.scalar(text("SELECT @@tx_isolation")) == "READ-COMMITTED"
+
+
+def test_who_has_waited_for_a_row_sees_what_the_other_changed_beside_it(database: Database) -> None:
+    """It had looked before: a call reads a pool, then locks it, then adds to what the pool has."""
+    with database.transaction() as session:
+        assert session.scalar(select(TABLE.c.words).where(TABLE.c.id == "second")) is None
+        with database.transaction() as earlier:
+            say(earlier, "first", "locked")
+            say(earlier, "second", "changed beside it")
+        say(session, "first", "locked by me")
+        assert session.scalar(select(TABLE.c.words).where(TABLE.c.id == "second")) == "changed beside it"
 
 
 @pytest.mark.parametrize("in_savepoint", [False, True])

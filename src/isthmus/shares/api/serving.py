@@ -4,7 +4,7 @@ from functools import partial
 
 from oslo_config.cfg import ConfigOpts
 
-from isthmus.control.database import READ_COMMITTED, Database
+from isthmus.control.database import Database
 from isthmus.control.policy import Policy
 from isthmus.control.secrets import BarbicanVault
 from isthmus.control.tokens import Wsgi
@@ -23,7 +23,6 @@ def make_application(conf: ConfigOpts) -> Wsgi:
     # A call that makes a trust takes a second connection beside its own.
     database = Database(
         conf.database.connection,
-        isolation_level=READ_COMMITTED,
         connections=2 * conf.api.threads,
         trusted_seconds=TRUSTED_SECONDS,
     )

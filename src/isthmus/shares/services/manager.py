@@ -17,7 +17,7 @@ from oslo_log import log as oslo_log
 from sqlalchemy.exc import SQLAlchemyError
 
 from isthmus.control import metrics
-from isthmus.control.database import READ_COMMITTED, Database, utc_now
+from isthmus.control.database import Database, utc_now
 from isthmus.control.errors import InvalidInput
 from isthmus.control.readiness import say_ready
 from isthmus.shares.configuration import backend_options
@@ -39,7 +39,7 @@ def run(conf: ConfigOpts, only: Sequence[str] = ()) -> None:
     names = _chosen(conf, only)
     # Beside jobs: two for what each back end reports, and those for leases, heartbeats, sweeps and the queue.
     connections = conf.shares.job_threads + 2 * len(names) + 4
-    database = Database(conf.database.connection, isolation_level=READ_COMMITTED, connections=connections)
+    database = Database(conf.database.connection, connections=connections)
     machine = conf.shares.host or socket.gethostname()
     works = {name: _work(conf, database, machine, name) for name in names}
     stopping = threading.Event()

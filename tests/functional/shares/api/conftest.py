@@ -6,7 +6,7 @@ import pytest
 from tests.functional.shares.api.parts import MemoryVault, Shares
 
 from isthmus.control import configuration, migrations
-from isthmus.control.database import READ_COMMITTED, Database
+from isthmus.control.database import Database
 from isthmus.control.policy import Policy
 from isthmus.shares.api.application import create_application
 from isthmus.shares.api.call import Service
@@ -41,7 +41,7 @@ def shares(database_url: str, configuration_text: str, tmp_path: Path) -> Iterat
     file = tmp_path / "isthmus.conf"
     file.write_text(f"[api]\nauth_strategy = keystone\n[database]\nconnection = {database_url}\n{configuration_text}")
     conf = configuration.load(["--config-file", str(file)])
-    database, vault = Database(conf.database.connection, isolation_level=READ_COMMITTED), MemoryVault()
+    database, vault = Database(conf.database.connection), MemoryVault()
     service = Service(
         conf=conf,
         database=database,

@@ -5,7 +5,7 @@ from lab.control_plane import ControlPlane
 from sqlalchemy import delete
 
 from isthmus.control import configuration, migrations
-from isthmus.control.database import READ_COMMITTED, Database
+from isthmus.control.database import Database
 from isthmus.shares.tables import JobRow
 
 
@@ -14,7 +14,7 @@ def database(control_plane: ControlPlane) -> Iterator[Database]:
     """Return the control plane's MariaDB, where transactions of several threads really meet."""
     url = configuration.load(["--config-file", str(control_plane.configuration)]).database.connection
     migrations.upgrade(url)
-    database = Database(url, isolation_level=READ_COMMITTED)
+    database = Database(url)
     with database.transaction() as session:
         session.execute(delete(JobRow).where(JobRow.backend == "machine@queue"))
     yield database
