@@ -189,6 +189,35 @@ def test_an_export_whose_server_was_killed_is_made_anew_with_what_was_written(pr
         provider.delete_disks(made)
 
 
+def test_the_way_home_begins_with_copies_of_the_old_machines_disks(
+    openstack_cloud: OpenStackCloud, provider: OpenStackProvider
+) -> None:
+    guest = TinyGuest(disks=2, size_mib=48, format="raw")
+    wanted = [DiskMapping(replace(DISK, id=f"vd{letter}", size_bytes=48 * MIB), "files") for letter in "ab"]
+    with server_with(openstack_cloud, "old", guest, running=False):
+        notes = Notes()
+        assert list(provider.adopt_machine(TRANSFER, "one", "gone", wanted, notes)) == []
+        assert list(provider.adopt_machine(TRANSFER, "one", "old", wanted[:1], notes)) == []
+        assert [text.rpartition(": ")[2] for text in notes.warnings()] == ["all is copied anew"] * 2
+        copies = list(provider.adopt_machine(TRANSFER, "one", "old", wanted, notes))
+        try:
+            assert list(provider.adopt_machine(TRANSFER, "one", "old", wanted, notes)) == copies
+            found = provider.ensure_disks(TRANSFER, "one", {}, wanted)
+            assert [disk.volume_id for disk in found] == [disk.volume_id for disk in copies]
+            assert not any(disk.is_zero for disk in found)
+            first, second = provider.open_writing("owner", copies)
+            assert b"TINYBOOT" in read_all(first.uri, most=4 * MIB)
+            write_all(second.uri, b"changed on the way home".ljust(MIB))
+            provider.close_writing("owner")
+            # The old machine is as it was: it still starts.
+            provider.start("old")
+            with pytest.raises(StepFailed, match=r"old is ACTIVE.*shut it down first"):
+                provider.adopt_machine(TRANSFER, "one", "old", wanted, notes)
+        finally:
+            provider.close_writing("owner")
+            provider.delete_disks(copies)
+
+
 def _kill_servers(uri: str) -> None:
     place = str(Path(uri.partition("socket=")[2]).parent)
     for process in psutil.process_iter():

@@ -25,6 +25,7 @@ from isthmus.migration.providers.contract import (
     SourceProvider,
 )
 from isthmus.migration.providers.openstack import (
+    adopting,
     booting,
     inventory,
     options,
@@ -168,7 +169,14 @@ class OpenStackProvider(SourceProvider, DestinationProvider):
         self, transfer_id: str, instance: str, environment: Environment, disks: Sequence[DiskMapping]
     ) -> Sequence[DestinationDisk]:
         """Make volumes."""
+        adopting.tidy(self._cloud, transfer_id, instance)
         return volumes.ensure_disks(self._cloud, transfer_id, instance, environment, disks)
+
+    def adopt_machine(
+        self, transfer_id: str, instance: str, machine: str, disks: Sequence[DiskMapping], report: Report
+    ) -> Sequence[DestinationDisk]:
+        """Copy the volumes of a server that is off, and its root disk if that is none."""
+        return adopting.adopt_machine(self._cloud, transfer_id, instance, machine, disks=disks, report=report)
 
     def delete_disks(self, disks: Sequence[DestinationDisk]) -> None:
         """Delete volumes."""
